@@ -1,0 +1,28 @@
+//! The command line as clap sees it.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands;
+
+/// A benchmark for Kubernetes pod migration.
+#[derive(Debug, Parser)]
+#[command(name = "migbench", version, about, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List, show and validate scenarios.
+    Scenario(commands::scenario::Args),
+    /// Run the embedded cluster in the foreground.
+    Cluster(commands::cluster::Args),
+    /// Run the AI Storage Orchestrator.
+    Orchestrator(commands::orchestrator::Args),
+    /// The built-in workload, as containers run it.
+    #[command(hide = true)]
+    Workload(commands::workload::Args),
+}

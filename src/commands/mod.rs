@@ -1,0 +1,42 @@
+//! The subcommands, one file each: arguments as clap sees them, and `execute`.
+
+pub mod cluster;
+pub mod orchestrator;
+pub mod scenario;
+pub mod workload;
+
+use std::process::ExitCode;
+
+use crate::{
+    cli::{Cli, Command},
+    error::Error,
+};
+
+/// Run a command line to its end; the error, if any, goes to stderr.
+#[allow(
+    clippy::print_stderr,
+    reason = "the one place where an error leaves the program"
+)]
+pub fn run(cli: Cli) -> ExitCode {
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::Internal(error.into()))
+        .and_then(|runtime| runtime.block_on(dispatch(cli.command)));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            anstream::eprintln!("migbench: {error}");
+            ExitCode::from(error.exit_code() as u8)
+        }
+    }
+}
+
+async fn dispatch(command: Command) -> Result<(), Error> {
+    match command {
+        Command::Scenario(args) => scenario::execute(args).await,
+        Command::Cluster(args) => cluster::execute(args).await,
+        Command::Orchestrator(args) => orchestrator::execute(args).await,
+        Command::Workload(args) => workload::execute(args).await,
+    }
+}

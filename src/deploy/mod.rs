@@ -1,0 +1,1 @@
+//! Deploying the scenario's objects, and waiting until the pod is armed.

@@ -1,0 +1,87 @@
+//! The embedded cluster: a small Kubernetes-compatible API ([`api`]) and nodes that run containers as real processes
+//! ([`node`]), for machines without Kubernetes. It is a process of its own (`migbench cluster up`); the rest of the
+//! program sees its kubeconfig and nothing else.
+
+pub mod api;
+pub mod node;
+
+use std::fmt;
+
+use futures::future::BoxFuture;
+use tokio::sync::mpsc;
+
+/// Names of the three nodes, as in the certified test set-up.
+pub const NODES: [&str; 3] = ["ai-storage-master", "gpu-server-03", "ai-storage-worker-01"];
+
+/// Which container of which pod.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ContainerKey {
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// Name of the pod.
+    pub pod: String,
+    /// Name of the container.
+    pub container: String,
+}
+
+/// What `kubectl logs` may ask for.
+#[derive(Debug, Clone, Default)]
+pub struct LogOptions {
+    /// Go on as long as the container lives.
+    pub follow: bool,
+    /// The container's previous life.
+    pub previous: bool,
+    /// Only the last lines.
+    pub tail_lines: Option<u64>,
+    /// Only what is younger, seconds.
+    pub since_seconds: Option<u64>,
+    /// Put an RFC 3339 time before each line.
+    pub timestamps: bool,
+}
+
+/// A command to run in a container.
+#[derive(Debug, Clone)]
+pub struct ExecRequest {
+    /// Where.
+    pub key: ContainerKey,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Whether input follows.
+    pub stdin: bool,
+    /// Whether a terminal is wanted.
+    pub tty: bool,
+}
+
+/// What a running command sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExecOutput {
+    /// Bytes on stdout.
+    Stdout(Vec<u8>),
+    /// Bytes on stderr.
+    Stderr(Vec<u8>),
+    /// It ended with this code (128 + n for signal n). The last message.
+    Exit(i32),
+}
+
+/// A running command: its input (close the sender to end it) and its output.
+#[derive(Debug)]
+pub struct ExecSession {
+    /// Input.
+    pub stdin: mpsc::Sender<Vec<u8>>,
+    /// Output, ending with [`ExecOutput::Exit`].
+    pub output: mpsc::Receiver<ExecOutput>,
+}
+
+/// What the API server asks of the kubelets: everything that is not told through objects.
+pub trait Kubelet: Send + Sync + fmt::Debug {
+    /// Output of a container (stdout and stderr in the order written), in chunks of whole lines. An error is a message
+    /// for the user of `kubectl logs`.
+    fn logs(
+        &self,
+        key: ContainerKey,
+        options: LogOptions,
+    ) -> BoxFuture<'static, Result<mpsc::Receiver<Vec<u8>>, String>>;
+
+    /// Run a command in a container: in its cgroup and namespaces.
+    fn exec(&self, request: ExecRequest) -> BoxFuture<'static, Result<ExecSession, String>>;
+}

@@ -1,0 +1,78 @@
+//! Errors at the top, and what the process returns for each.
+
+use crate::{cluster, migrate, sample, scenario};
+
+/// The documented exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// Done, and the gate met if one was asked for.
+    Done = 0,
+    /// A fault of migbench.
+    Internal = 1,
+    /// Wrong usage, or an error in the scenario.
+    Usage = 2,
+    /// A requirement is not met.
+    Preflight = 3,
+    /// The cluster could not be reached, or refused.
+    Cluster = 4,
+    /// A migration failed.
+    Migration = 5,
+    /// The measurement is invalid.
+    Measurement = 6,
+    /// Gate: the verdict is `NOT MET`.
+    NotMet = 10,
+    /// Gate: the verdict is `INCONCLUSIVE` or `NOT DEMONSTRATED`.
+    Inconclusive = 11,
+    /// Interrupted, after cleaning up.
+    Interrupted = 130,
+}
+
+/// What ended the program early.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Wrong usage.
+    #[error("{0}")]
+    Usage(String),
+    /// The scenario cannot be used.
+    #[error(transparent)]
+    Scenario(#[from] scenario::Error),
+    /// Something the run needs is missing.
+    #[error("{missing}\n  to do: {remedy}")]
+    Preflight {
+        /// What is missing.
+        missing: String,
+        /// What to do about it.
+        remedy: String,
+    },
+    /// The cluster.
+    #[error(transparent)]
+    Cluster(#[from] cluster::Error),
+    /// A migration failed.
+    #[error(transparent)]
+    Migration(#[from] migrate::Error),
+    /// The measurement is invalid.
+    #[error(transparent)]
+    Measurement(#[from] sample::Error),
+    /// Stopped by a signal; everything was cleaned up.
+    #[error("interrupted; what this run had made was removed")]
+    Interrupted,
+    /// A fault of migbench.
+    #[error(transparent)]
+    Internal(#[from] anyhow::Error),
+}
+
+impl Error {
+    /// The exit code that the error stands for.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Usage(_) | Self::Scenario(_) => ExitCode::Usage,
+            Self::Preflight { .. } => ExitCode::Preflight,
+            Self::Cluster(_) => ExitCode::Cluster,
+            Self::Migration(_) => ExitCode::Migration,
+            Self::Measurement(_) => ExitCode::Measurement,
+            Self::Interrupted => ExitCode::Interrupted,
+            Self::Internal(_) => ExitCode::Internal,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The run record `results/<run-id>/run.json`: settings, environment, every raw reading and every event. Nothing in it
+//! is derived; [`crate::stats`] recomputes everything from it. Its JSON Schema is `docs/run.schema.json`.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    harness::event::Event,
+    migrate::Outcome,
+    sample::{Description, Epoch, Sweep, clock::Stamp},
+};
+
+/// Version of the record's shape; raised when a reader of the old one would misread the new one.
+pub const SCHEMA: &str = "migbench.io/run/v1";
+
+/// All of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// Version of the program that wrote it.
+    pub migbench: String,
+    /// UUIDv7.
+    pub id: String,
+    /// When the run began.
+    pub started: Timestamp,
+    /// When it ended; null while it lasts or after a crash.
+    pub ended: Option<Timestamp>,
+    /// How it was asked for.
+    pub settings: RunSettings,
+    /// Where it ran.
+    pub environment: Environment,
+    /// The legs in the order in which they were run.
+    pub legs: Vec<LegRecord>,
+}
+
+/// What the run was asked to do: everything a reader needs to recompute the result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunSettings {
+    /// Name of the scenario.
+    pub scenario: String,
+    /// `tensorflow`, `builtin`, …
+    pub workload: String,
+    /// Rounds asked for.
+    pub rounds: u32,
+    /// Strategies compared; the first is the baseline.
+    pub strategies: Vec<String>,
+    /// Samples a phase.
+    pub samples: u32,
+    /// Time between samples, milliseconds.
+    pub interval_ms: u64,
+    /// Age of the migrated containers at which `after` starts, milliseconds.
+    pub settle_ms: u64,
+    /// Length of the horizon from the migration request, milliseconds.
+    pub horizon_ms: u64,
+    /// Samples trimmed from each end.
+    pub trim: u32,
+    /// Reduction that the verdict asks for, 0–1.
+    pub target_reduction: f64,
+    /// Factor by which all CPU limits and requests were multiplied.
+    pub cpu_scale: f64,
+    /// CPU limits as applied, millicores by container.
+    pub cpu_limits_millicores: BTreeMap<String, u64>,
+    /// Role of each container: `trainer`, `processor`, `monitor`.
+    pub roles: BTreeMap<String, String>,
+    /// Seed that the order of the legs was drawn from.
+    pub order_seed: u64,
+}
+
+/// Where the run took place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    /// `embedded`, or `kube` with the context's name.
+    pub cluster: String,
+    /// Kubernetes version that the API server told.
+    pub kubernetes: String,
+    /// Whether everything ran as processes of one host.
+    pub embedded: bool,
+    /// The nodes involved.
+    pub nodes: Vec<NodeInfo>,
+    /// The meter.
+    pub meter: Description,
+    /// Kernel of the harness's host.
+    pub kernel: String,
+    /// CPU model of the harness's host.
+    pub cpu_model: Option<String>,
+    /// CPUs of the harness's host.
+    pub cpus: u32,
+    /// Load averages of the harness's host at the start.
+    pub load: Option<[f64; 3]>,
+    /// Source of the monotonic clock (`clocksource`).
+    pub clock_source: Option<String>,
+    /// Image digests by image name, where the node told.
+    pub images: BTreeMap<String, Option<String>>,
+}
+
+/// A node as its object describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeInfo {
+    /// Name.
+    pub name: String,
+    /// Kernel.
+    pub kernel: String,
+    /// Container runtime and version.
+    pub runtime: String,
+    /// Operating system.
+    pub os: String,
+    /// Allocatable CPU, millicores.
+    pub allocatable_millicores: Option<u64>,
+    /// Allocatable memory, bytes.
+    pub allocatable_bytes: Option<u64>,
+}
+
+/// One strategy in one round.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LegRecord {
+    /// Round, from 1.
+    pub round: u32,
+    /// Place in the order of the run, from 1.
+    pub position: u32,
+    /// The strategy.
+    pub strategy: String,
+    /// Node the pod was deployed on.
+    pub source: String,
+    /// Node it was migrated to.
+    pub target: String,
+    /// Name of the pod that was deployed.
+    pub pod: String,
+    /// When the leg began.
+    pub started: Stamp,
+    /// When it ended.
+    pub ended: Option<Stamp>,
+    /// How the migration went; null when it did not get there or failed.
+    pub migration: Option<Outcome>,
+    /// Why the leg failed.
+    pub error: Option<String>,
+    /// Which cgroups were read.
+    pub epochs: Vec<Epoch>,
+    /// Every reading.
+    pub sweeps: Vec<Sweep>,
+    /// Every event.
+    pub events: Vec<Event>,
+    /// What migrating itself cost: CPU time of helper processes during the horizon.
+    pub overhead: Vec<Overhead>,
+}
+
+/// CPU time of a process that belongs to the strategy or to the measurement, not to the workload.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Overhead {
+    /// `orchestrator` or `harness`.
+    pub process: String,
+    /// CPU time when the migration was requested, microseconds; null with `reason`.
+    pub start_usec: Option<u64>,
+    /// CPU time at the end of the horizon, microseconds; null with `reason`.
+    pub end_usec: Option<u64>,
+    /// Why there is no reading.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}

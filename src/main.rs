@@ -1,0 +1,10 @@
+//! The `migbench` command.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use migbench::{cli::Cli, commands};
+
+fn main() -> ExitCode {
+    commands::run(Cli::parse())
+}

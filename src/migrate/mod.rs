@@ -1,0 +1,91 @@
+//! Migration: a [`Strategy`] moves the armed pod from its source to its target node. Each strategy is one file; to add
+//! one, implement the trait and list it in [`by_name`].
+
+use std::fmt;
+
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use crate::{cluster::Cluster, sample::clock::Stamp};
+
+/// What a strategy is given: the armed pod and where it shall go.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// The cluster.
+    pub cluster: &'a Cluster,
+    /// Namespace of the pod.
+    pub namespace: &'a str,
+    /// The armed pod as the API server last answered it.
+    pub pod: &'a k8s_openapi::api::core::v1::Pod,
+    /// The manifest that the pod was made from, as it would be applied on the target node.
+    pub manifest_on_target: &'a k8s_openapi::api::core::v1::Pod,
+    /// Where the pod is.
+    pub source: &'a str,
+    /// Where it shall go.
+    pub target: &'a str,
+    /// Until when it must have succeeded.
+    pub timeout: std::time::Duration,
+}
+
+/// How a migration went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Name of the pod on the target node.
+    pub pod: String,
+    /// Its uid.
+    pub pod_uid: String,
+    /// When the strategy was set going: before its first request.
+    pub requested: Stamp,
+    /// When the strategy called the migration done: everything runs on the target and the source is gone.
+    pub completed: Stamp,
+    /// What the strategy has to say of its own course (the orchestrator's migration object), kept in the record as is.
+    pub report: Option<serde_json::Value>,
+}
+
+/// A way to migrate.
+pub trait Strategy: Send + Sync + fmt::Debug {
+    /// Its name on the command line, in the record and in every report.
+    fn name(&self) -> &'static str;
+
+    /// Move the pod. Returns once the pod runs on the target and the source is gone.
+    fn migrate<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Outcome, Error>>;
+}
+
+/// Why a migration failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server refused or could not be reached.
+    #[error("{doing}: {source}")]
+    Api {
+        /// What was being done.
+        doing: String,
+        /// The error.
+        source: Box<kube::Error>,
+    },
+    /// The orchestrator refused or could not be reached.
+    #[error("orchestrator at {url}: {reason}")]
+    Orchestrator {
+        /// Its address.
+        url: String,
+        /// What it answered.
+        reason: String,
+    },
+    /// The migration ended without success.
+    #[error("migration of {pod} failed: {reason}")]
+    Failed {
+        /// The pod.
+        pod: String,
+        /// Why, as far as known.
+        reason: String,
+    },
+    /// It did not end in time.
+    #[error("migration of {pod} did not end within {seconds} s: {state}")]
+    Timeout {
+        /// The pod.
+        pod: String,
+        /// The limit.
+        seconds: u64,
+        /// What was seen last.
+        state: String,
+    },
+}

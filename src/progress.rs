@@ -1,0 +1,1 @@
+//! The terminal as a listener to a run's events.

@@ -1,0 +1,1 @@
+//! Reports: a [`Format`] turns a run record into bytes. One file a format.

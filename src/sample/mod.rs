@@ -1,0 +1,203 @@
+//! Sampling: time-stamped raw counters of the containers' cgroups. Nothing here divides; rates are computed later, in
+//! [`crate::stats`], from two readings.
+//!
+//! A [`Meter`] is a door to the counters: local cgroup files ([`local`]), or an agent on a node. To add one, implement
+//! the trait in a file of its own.
+
+pub mod clock;
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// A container as the meter is asked to follow it: one life of one container of one pod.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ContainerRef {
+    /// Pod name.
+    pub pod: String,
+    /// Pod uid: a pod created again under the same name is another pod.
+    pub pod_uid: String,
+    /// Container name.
+    pub container: String,
+    /// Container id without its `runtime://` scheme.
+    pub container_id: String,
+    /// Node name.
+    pub node: String,
+}
+
+/// Index of an [`Epoch`] within one leg.
+pub type EpochId = u32;
+
+/// The life of one container in one cgroup. Counters are comparable within an epoch only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Number of the epoch within its leg; readings refer to it.
+    pub id: EpochId,
+    /// Whose life it is.
+    #[serde(flatten)]
+    pub container: ContainerRef,
+    /// Path of the cgroup below its mount, null when the readings do not come from a cgroup.
+    pub cgroup: Option<String>,
+    /// Inode of the cgroup's directory: what tells it from a later one of the same name.
+    pub inode: Option<u64>,
+    /// Counters that this epoch cannot deliver, each with the reason.
+    pub missing: BTreeMap<String, String>,
+}
+
+/// Raw counters of one cgroup at one moment. `None` is "could not be read" (the reason is in [`Epoch::missing`] or
+/// [`Reading::error`]), never zero.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// CPU time, microseconds (`cpu.stat usage_usec`).
+    pub usage_usec: Option<u64>,
+    /// CPU time in user mode, microseconds.
+    pub user_usec: Option<u64>,
+    /// CPU time in the kernel, microseconds.
+    pub system_usec: Option<u64>,
+    /// Enforcement periods in which the quota ran out.
+    pub nr_throttled: Option<u64>,
+    /// Time spent throttled, microseconds.
+    pub throttled_usec: Option<u64>,
+    /// `memory.current`, bytes.
+    pub memory_current: Option<u64>,
+    /// Anonymous memory, bytes (`memory.stat anon`).
+    pub memory_anon: Option<u64>,
+    /// Page cache, bytes (`memory.stat file`).
+    pub memory_file: Option<u64>,
+    /// Inactive page cache, bytes: `memory.current` less this is the kubelet's working set.
+    pub memory_inactive_file: Option<u64>,
+    /// Highest `memory.current` since the cgroup was made, bytes.
+    pub memory_peak: Option<u64>,
+    /// Processes the kernel killed for want of memory.
+    pub oom_kill: Option<u64>,
+    /// Time in which some task waited for a CPU, microseconds (`cpu.pressure some total`).
+    pub pressure_cpu_usec: Option<u64>,
+    /// Number of tasks.
+    pub pids_current: Option<u64>,
+}
+
+/// One time-stamped read of the raw counters of one epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// Whose counters.
+    pub epoch: EpochId,
+    /// `CLOCK_MONOTONIC` before the read, nanoseconds. The reading's time is the mid-point, its error half the width.
+    pub before_ns: u64,
+    /// `CLOCK_MONOTONIC` after the read, nanoseconds.
+    pub after_ns: u64,
+    /// The counters.
+    #[serde(flatten)]
+    pub counters: Counters,
+    /// Why this read failed although earlier ones did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// The part of a leg in which readings were taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Segment {
+    /// The phase before the migration request: exactly N samples of the source pod.
+    Before,
+    /// From the migration request until the phase after it; both pods; closer in time and as long as it takes.
+    Migration,
+    /// The phase after the migration: exactly N samples of the migrated pod.
+    After,
+    /// From the end of `after` until the horizon ends.
+    Tail,
+}
+
+/// All readings of one tick.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sweep {
+    /// The part of the leg.
+    pub segment: Segment,
+    /// Number of the tick within its segment, from 0. N samples need N + 1 ticks.
+    pub tick: u32,
+    /// When the tick was due (`first + tick × interval`), `CLOCK_MONOTONIC` nanoseconds.
+    pub due_ns: u64,
+    /// One reading for each epoch that was alive. Sweeps of several nodes share segment and tick; views join them.
+    pub readings: Vec<Reading>,
+    /// Epochs found to have ended (their cgroup was removed) at this tick.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended: Vec<EpochId>,
+}
+
+/// When to take the readings of one segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schedule {
+    /// The part of the leg.
+    pub segment: Segment,
+    /// Moment of tick 0, `CLOCK_MONOTONIC` nanoseconds; a moment that has passed means now.
+    pub first_ns: u64,
+    /// Time between ticks.
+    pub interval: Duration,
+    /// Number of ticks; `None`: until cancelled.
+    pub ticks: Option<u32>,
+}
+
+/// What a meter is, for the first line of a run and for its record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Description {
+    /// `local cgroup files`, `node agent`, …
+    pub kind: String,
+    /// How cgroups are mounted there: `v2`, `hybrid (v2 cpu, v1 memory)`, `not cgroup`.
+    pub cgroup: String,
+    /// Whether the readings come from cgroups; without, a verdict can never be `MET`.
+    pub from_cgroup: bool,
+}
+
+/// A door to the counters of containers.
+pub trait Meter: Send + Sync + fmt::Debug {
+    /// What it is.
+    fn describe(&self) -> Description;
+
+    /// Find the container's cgroup and keep its files open; from the next tick on every sweep reads it, until it ends
+    /// or [`Meter::forget`] is called.
+    fn follow<'a>(&'a self, id: EpochId, container: ContainerRef) -> BoxFuture<'a, Result<Epoch, Error>>;
+
+    /// Close all epochs (a leg has ended).
+    fn forget(&self);
+
+    /// Take readings on schedule. Sweeps arrive as they are taken; the channel closes after the last tick or when
+    /// `stop` is cancelled. One schedule runs at a time.
+    fn sweeps(
+        &self,
+        schedule: Schedule,
+        stop: CancellationToken,
+    ) -> mpsc::UnboundedReceiver<Result<Sweep, Error>>;
+}
+
+/// Why counters could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The container has no cgroup that the meter can see.
+    #[error("no cgroup of container {container} ({id}) below {below}: {reason}")]
+    NotFound {
+        /// Container name.
+        container: String,
+        /// Container id.
+        id: String,
+        /// Where it was looked for.
+        below: String,
+        /// What is known about the cause.
+        reason: String,
+    },
+    /// A counter file could not be read.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The meter has gone (agent lost, thread died).
+    #[error("the meter stopped: {0}")]
+    Stopped(String),
+    /// The phase cannot be used.
+    #[error("{0}")]
+    Invalid(String),
+}

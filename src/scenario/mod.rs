@@ -1,0 +1,89 @@
+//! Scenarios: a directory with `scenario.yaml`, ordinary Kubernetes manifests and the workload's files. `tensorflow`
+//! and `smoke` are embedded in the binary; any directory given as a path works just as well.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
+
+/// What a container is to the benchmark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Trains for ever; its steps are counted.
+    Trainer,
+    /// Completes with exit 0 before the pod is armed.
+    Processor,
+    /// Runs for ever beside the trainer.
+    Monitor,
+}
+
+/// A scenario, checked and ready.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scenario {
+    /// Its name.
+    pub name: String,
+    /// One sentence.
+    pub description: String,
+    /// Name of the workload that was chosen (`tensorflow`, `builtin`).
+    pub workload: String,
+    /// The pod of that workload, without `nodeName`, node selector or namespace.
+    pub pod: Pod,
+    /// Claims that the pod uses.
+    pub claims: Vec<PersistentVolumeClaim>,
+    /// The workload's files as config maps that the pod mounts.
+    pub config_maps: Vec<ConfigMap>,
+    /// Volume of the pod (its name there) that holds checkpoints; each leg gets a directory of its own on it.
+    pub checkpoint_volume: String,
+    /// Node that the first round deploys on.
+    pub source: String,
+    /// Node that the first round migrates to.
+    pub target: String,
+    /// Role of each container, by name.
+    pub roles: BTreeMap<String, Role>,
+    /// Windows of a leg.
+    pub phases: Phases,
+    /// How long things may take.
+    pub deadlines: Deadlines,
+    /// Reduction that the verdict asks for, 0–1.
+    pub target_reduction: f64,
+}
+
+/// Windows of a leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Phases {
+    /// Samples a phase.
+    pub samples: u32,
+    /// Time between samples.
+    pub interval: Duration,
+    /// Age of the migrated pod's containers at which `after` starts.
+    pub settle: Duration,
+    /// Length of the horizon, from the migration request.
+    pub horizon: Duration,
+    /// Samples trimmed from each end.
+    pub trim: u32,
+}
+
+/// How long things may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    /// From deploying to armed.
+    pub armed: Duration,
+    /// From the migration request to its end.
+    pub migration: Duration,
+}
+
+/// Why a scenario cannot be used. One error, with the place and what to change.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No scenario of that name, and no directory either.
+    #[error("no scenario {name:?}: {reason}")]
+    NotFound {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        reason: String,
+    },
+    /// A file is wrong; the message carries file, line, column and the snippet.
+    #[error("{0}")]
+    Invalid(String),
+}

@@ -1,0 +1,1 @@
+//! Settings as resolved from the command line, the environment and the scenario.

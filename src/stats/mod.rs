@@ -1,0 +1,1 @@
+//! Statistics: pure functions over the run record. No file is read here and nothing is printed.
