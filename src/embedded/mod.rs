@@ -3,6 +3,7 @@
 //! program sees its kubeconfig and nothing else.
 
 pub mod api;
+pub mod images;
 pub mod node;
 
 use std::fmt;
@@ -84,4 +85,17 @@ pub trait Kubelet: Send + Sync + fmt::Debug {
 
     /// Run a command in a container: in its cgroup and namespaces.
     fn exec(&self, request: ExecRequest) -> BoxFuture<'static, Result<ExecSession, String>>;
+}
+
+/// The one line of JSON that `migbench cluster up --private` prints on stdout once everything is up. The process removes
+/// all it made and ends when its stdin closes, or on SIGTERM.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Handshake {
+    /// Kubeconfig that reaches the cluster (mode 0600).
+    pub kubeconfig: std::path::PathBuf,
+    /// How containers are kept apart here, in words: cgroup mode, namespaces.
+    pub isolation: String,
+    /// In mode D (no cgroup can be written): the directory with one file `<container id>` for each container, holding
+    /// the pid of its first process in decimal.
+    pub pid_directory: Option<std::path::PathBuf>,
 }
