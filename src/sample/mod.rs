@@ -5,6 +5,7 @@
 //! the trait in a file of its own.
 
 pub mod clock;
+pub mod mounts;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -157,7 +158,7 @@ pub trait Meter: Send + Sync + fmt::Debug {
 
     /// Find the container's cgroup and keep its files open; from the next tick on every sweep reads it, until it ends
     /// or [`Meter::forget`] is called.
-    fn follow<'a>(&'a self, id: EpochId, container: ContainerRef) -> BoxFuture<'a, Result<Epoch, Error>>;
+    fn follow(&self, id: EpochId, container: ContainerRef) -> BoxFuture<'_, Result<Epoch, Error>>;
 
     /// Close all epochs (a leg has ended).
     fn forget(&self);
