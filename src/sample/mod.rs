@@ -5,7 +5,14 @@
 //! the trait in a file of its own.
 
 pub mod clock;
+pub mod controller;
+pub mod counter_file;
+pub mod local;
+pub mod locate;
 pub mod mounts;
+pub mod probe;
+pub mod processes;
+pub mod sampler;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -78,6 +85,41 @@ pub struct Counters {
     pub pressure_cpu_usec: Option<u64>,
     /// Number of tasks.
     pub pids_current: Option<u64>,
+}
+
+/// The counters by name, once: everything that walks over them is made from this list.
+macro_rules! walk {
+    ($($field:ident),* $(,)?) => {
+        impl Counters {
+            /// Every counter with its name in the record.
+            pub fn fields(&self) -> impl Iterator<Item = (&'static str, Option<u64>)> {
+                [$((stringify!($field), self.$field)),*].into_iter()
+            }
+
+            /// Take from `other` what is not yet known.
+            pub fn complete_from(&mut self, other: &Self) {
+                $(self.$field = self.$field.or(other.$field);)*
+            }
+        }
+    };
+}
+
+walk! {
+    usage_usec, user_usec, system_usec, nr_throttled, throttled_usec, memory_current, memory_anon, memory_file,
+    memory_inactive_file, memory_peak, oom_kill, pressure_cpu_usec, pids_current,
+}
+
+impl Counters {
+    /// How many counters are known.
+    pub fn delivered(&self) -> usize {
+        self.fields().filter(|(_, value)| value.is_some()).count()
+    }
+
+    /// Whether the counter of this name is not known.
+    pub fn lacks(&self, name: &str) -> bool {
+        self.fields()
+            .any(|(field, value)| field == name && value.is_none())
+    }
 }
 
 /// One time-stamped read of the raw counters of one epoch.
