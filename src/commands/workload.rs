@@ -1,12 +1,165 @@
-//! `migbench workload`.
+//! `migbench workload`: what containers of the image `migbench` run.
 
-use crate::error::Error;
+use std::{io::Write, path::PathBuf, time::Duration};
+
+use clap::Subcommand;
+
+use crate::{
+    error::Error,
+    scenario::quantity,
+    workload::{self, Ending, TERMINATED, hook, monitor, processor, trainer},
+};
 
 /// The built-in workload, as containers run it.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// Train for ever: steps, checkpoints, restores.
+    Trainer {
+        /// Directory of the processor's data; training starts once it is there.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// Directory of the checkpoints.
+        #[arg(long, value_name = "DIR")]
+        checkpoints: PathBuf,
+        #[command(flatten)]
+        load: Load,
+        /// Time between periodic checkpoints.
+        #[arg(long, value_parser = humantime::parse_duration, default_value = "2s")]
+        every: Duration,
+        /// How long to hold still after a checkpoint on request, unless released.
+        #[arg(long, value_parser = humantime::parse_duration, default_value = "2m")]
+        hold: Duration,
+    },
+    /// Produce data, then complete.
+    Processor {
+        /// Directory for the data.
+        #[arg(long, value_name = "DIR")]
+        output: PathBuf,
+        /// How long to work.
+        #[arg(long, value_parser = humantime::parse_duration)]
+        duration: Duration,
+        #[command(flatten)]
+        load: Load,
+    },
+    /// Read the newest checkpoint again and again.
+    Monitor {
+        /// Directory of the checkpoints.
+        #[arg(long, value_name = "DIR")]
+        checkpoints: PathBuf,
+        #[command(flatten)]
+        load: Load,
+    },
+    /// The checkpoint hook: have the trainer beside write one, print its manifest.
+    Checkpoint {
+        /// Directory of the trainer's checkpoints.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// Mount of the checkpoint volume: what the manifest's paths are relative to.
+        #[arg(long, value_name = "DIR", required_unless_present = "release")]
+        mount: Option<PathBuf>,
+        /// How long to wait for the trainer.
+        #[arg(long, value_parser = humantime::parse_duration, default_value = "20s")]
+        timeout: Duration,
+        /// Let the trainer, which holds still after a checkpoint, go on.
+        #[arg(long, conflicts_with = "mount")]
+        release: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Load {
+    /// CPU demand, as in 1600m.
+    #[arg(long, value_parser = quantity::millicores)]
+    cpu: u64,
+    /// Memory to touch, as in 200Mi.
+    #[arg(long, value_parser = memory)]
+    memory: usize,
+}
+
+fn memory(quantity: &str) -> Result<usize, String> {
+    usize::try_from(quantity::bytes(quantity)?).map_err(|error| error.to_string())
+}
 
 /// Run the command.
-pub async fn execute(_args: Args) -> Result<(), Error> {
-    Err(Error::Usage("not built yet".into()))
+pub async fn execute(args: Args) -> Result<(), Error> {
+    let ending = run(args.role).await.map_err(anyhow::Error::from)?;
+    if ending == Ending::Terminated {
+        terminate();
+    }
+    Ok(())
+}
+
+/// Leave with the code that a shell gives a process ended by SIGTERM. The threads of the burner are not waited for.
+#[expect(
+    clippy::exit,
+    reason = "raising SIGTERM again would do nothing for PID 1 of a container"
+)]
+fn terminate() -> ! {
+    std::process::exit(i32::from(TERMINATED))
+}
+
+async fn run(role: Role) -> Result<Ending, workload::Error> {
+    match role {
+        Role::Trainer {
+            data,
+            checkpoints,
+            load,
+            every,
+            hold,
+        } => {
+            trainer::run(trainer::Options {
+                data,
+                checkpoints,
+                millicores: load.cpu,
+                memory_bytes: load.memory,
+                every,
+                hold,
+            })
+            .await
+        }
+        Role::Processor {
+            output,
+            duration,
+            load,
+        } => {
+            processor::run(processor::Options {
+                output,
+                duration,
+                millicores: load.cpu,
+                memory_bytes: load.memory,
+            })
+            .await
+        }
+        Role::Monitor { checkpoints, load } => {
+            monitor::run(monitor::Options {
+                checkpoints,
+                millicores: load.cpu,
+                memory_bytes: load.memory,
+            })
+            .await
+        }
+        Role::Checkpoint {
+            dir, mount, timeout, ..
+        } => {
+            match mount {
+                Some(mount) => print_manifest(&hook::ask(&dir, &mount, timeout).await?)?,
+                None => {
+                    hook::release(&dir)?;
+                }
+            }
+            Ok(Ending::Finished)
+        }
+    }
+}
+
+fn print_manifest(manifest: &workload::protocol::Manifest) -> Result<(), workload::Error> {
+    let refused = |error: std::io::Error| workload::Error::Refused(error.to_string());
+    let text = serde_json::to_string(manifest).map_err(|error| refused(error.into()))?;
+    writeln!(std::io::stdout(), "{text}").map_err(refused)
 }

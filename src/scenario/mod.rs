@@ -1,6 +1,14 @@
 //! Scenarios: a directory with `scenario.yaml`, ordinary Kubernetes manifests and the workload's files. `tensorflow`
 //! and `smoke` are embedded in the binary; any directory given as a path works just as well.
 
+pub mod quantity;
+pub mod source;
+
+mod document;
+mod file;
+mod load;
+mod manifest;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
@@ -42,6 +50,8 @@ pub struct Scenario {
     pub roles: BTreeMap<String, Role>,
     /// Windows of a leg.
     pub phases: Phases,
+    /// How long the processor works, where the scenario knows.
+    pub processor_duration: Option<Duration>,
     /// How long things may take.
     pub deadlines: Deadlines,
     /// Reduction that the verdict asks for, 0–1.

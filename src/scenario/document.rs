@@ -1,0 +1,187 @@
+//! A YAML file that knows its name and its text, so that every error shows file, line, column and the place itself.
+
+use std::fmt;
+
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::{Location, Options, Spanned};
+
+use super::Error;
+
+/// A text file of a scenario.
+#[derive(Debug, Clone)]
+pub(super) struct Document {
+    name: String,
+    text: String,
+}
+
+impl Document {
+    pub(super) fn new(name: String, text: String) -> Self {
+        Self { name, text }
+    }
+
+    pub(super) fn into_text(self) -> String {
+        self.text
+    }
+
+    /// Read the document as a `T`.
+    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        serde_saphyr::from_str_with_options(&self.text, limits()).map_err(|error| {
+            let message = error
+                .without_snippet()
+                .render_with_formatter(&serde_saphyr::UserMessageFormatter);
+            self.error(error.location(), &message)
+        })
+    }
+
+    /// The error `message` about the value at `path`; about the mapping that lacks it when it is not there.
+    pub(super) fn error_at(&self, path: &[&str], message: &str) -> Error {
+        let outline: Option<Spanned<Outline>> = self.parse().ok();
+        self.error(outline.map(|outline| locate(&outline, path)), message)
+    }
+
+    /// The error `message` about the key at `path`.
+    pub(super) fn error_at_key(&self, path: &[&str], message: &str) -> Error {
+        let outline: Option<Spanned<Outline>> = self.parse().ok();
+        self.error(outline.and_then(|outline| locate_key(&outline, path)), message)
+    }
+
+    fn error(&self, location: Option<Location>, message: &str) -> Error {
+        let Some(start) = location.and_then(|location| self.offset(location)) else {
+            return Error::Invalid(format!("{}: {message}", self.name));
+        };
+        let length = self.text[start..]
+            .find(['\n', '\r', '#'])
+            .map_or(&self.text[start..], |end| &self.text[start..start + end])
+            .trim_end()
+            .len();
+        let snippet = Snippet::source(&self.text)
+            .path(&self.name)
+            .annotation(AnnotationKind::Primary.span(start..start + length));
+        let report = Level::ERROR.no_name().primary_title(message).element(snippet);
+        Error::Invalid(Renderer::plain().render(&[report]))
+    }
+
+    /// Byte offset of a location.
+    fn offset(&self, location: Location) -> Option<usize> {
+        let line = usize::try_from(location.line()).ok()?.checked_sub(1)?;
+        let column = usize::try_from(location.column()).ok()?.checked_sub(1)?;
+        let start: usize = self.text.split_inclusive('\n').take(line).map(str::len).sum();
+        let rest = self.text.get(start..)?;
+        let within = rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at);
+        Some(start + within)
+    }
+}
+
+/// A scenario is small; what is not is refused before it costs anything.
+fn limits() -> Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_events: 100_000,
+            max_nodes: 50_000,
+            max_depth: 40,
+            max_documents: 1,
+            max_aliases: 100,
+        },
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: 10_000,
+        },
+    }
+}
+
+/// Only the places of a document's keys and values.
+enum Outline {
+    Scalar,
+    Sequence(Vec<Spanned<Outline>>),
+    Mapping(Vec<(Spanned<String>, Spanned<Outline>)>),
+}
+
+impl Outline {
+    /// The part that a segment of a path means: a key of a mapping, or an index of a sequence.
+    fn child(&self, segment: &str) -> Option<(Location, &Spanned<Self>)> {
+        match self {
+            Self::Scalar => None,
+            Self::Sequence(items) => {
+                let item = items.get(segment.parse::<usize>().ok()?)?;
+                Some((item.referenced, item))
+            }
+            Self::Mapping(entries) => entries
+                .iter()
+                .find(|(key, _)| key.value == segment)
+                .map(|(key, value)| (key.referenced, value)),
+        }
+    }
+}
+
+/// Location of the value at `path`, or of the deepest key on the way to it.
+fn locate(root: &Spanned<Outline>, path: &[&str]) -> Location {
+    let (mut place, mut node) = (root.referenced, root);
+    for segment in path {
+        match node.value.child(segment) {
+            Some((key, child)) => (place, node) = (key, child),
+            None => return place,
+        }
+    }
+    node.referenced
+}
+
+fn locate_key(root: &Spanned<Outline>, path: &[&str]) -> Option<Location> {
+    let (mut place, mut node) = (None, root);
+    for segment in path {
+        let (key, child) = node.value.child(segment)?;
+        (place, node) = (Some(key), child);
+    }
+    place
+}
+
+impl<'de> Deserialize<'de> for Outline {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OutlineVisitor)
+    }
+}
+
+struct OutlineVisitor;
+
+macro_rules! scalars {
+    ($($visit:ident: $type:ty),*) => {
+        $(fn $visit<E>(self, _: $type) -> Result<Outline, E> { Ok(Outline::Scalar) })*
+    };
+}
+
+impl<'de> Visitor<'de> for OutlineVisitor {
+    type Value = Outline;
+
+    scalars!(visit_bool: bool, visit_i64: i64, visit_i128: i128, visit_u64: u64, visit_u128: u128, visit_f64: f64, visit_str: &str);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any YAML")
+    }
+
+    fn visit_unit<E>(self) -> Result<Outline, E> {
+        Ok(Outline::Scalar)
+    }
+
+    fn visit_none<E>(self) -> Result<Outline, E> {
+        Ok(Outline::Scalar)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Outline, D::Error> {
+        Outline::deserialize(deserializer)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Outline, A::Error> {
+        let mut sequence = Vec::new();
+        while let Some(item) = items.next_element()? {
+            sequence.push(item);
+        }
+        Ok(Outline::Sequence(sequence))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Outline, A::Error> {
+        let mut mapping = Vec::new();
+        while let Some(entry) = entries.next_entry()? {
+            mapping.push(entry);
+        }
+        Ok(Outline::Mapping(mapping))
+    }
+}
