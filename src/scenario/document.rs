@@ -1,10 +1,10 @@
 //! A YAML file that knows its name and its text, so that every error shows file, line, column and the place itself.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{Location, Options, Spanned};
+use serde_saphyr::{Localizer, Location, MessageFormatter, Options, Spanned, UserMessageFormatter};
 
 use super::Error;
 
@@ -27,34 +27,29 @@ impl Document {
     /// Read the document as a `T`.
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, Error> {
         serde_saphyr::from_str_with_options(&self.text, limits()).map_err(|error| {
-            let message = error
-                .without_snippet()
-                .render_with_formatter(&serde_saphyr::UserMessageFormatter);
+            let message = error.without_snippet().render_with_formatter(&Wording);
             self.error(error.location(), &message)
         })
     }
 
-    /// The error `message` about the value at `path`; about the mapping that lacks it when it is not there.
-    pub(super) fn error_at(&self, path: &[&str], message: &str) -> Error {
+    /// The error `message` about the value at a JSON pointer; about the mapping that lacks it when it is not there.
+    pub(super) fn error_at(&self, at: &str, message: &str) -> Error {
         let outline: Option<Spanned<Outline>> = self.parse().ok();
-        self.error(outline.map(|outline| locate(&outline, path)), message)
+        self.error(outline.map(|outline| locate(&outline, at)), message)
     }
 
-    /// The error `message` about the key at `path`.
-    pub(super) fn error_at_key(&self, path: &[&str], message: &str) -> Error {
+    /// The error `message` about the key at a JSON pointer.
+    pub(super) fn error_at_key(&self, at: &str, message: &str) -> Error {
         let outline: Option<Spanned<Outline>> = self.parse().ok();
-        self.error(outline.and_then(|outline| locate_key(&outline, path)), message)
+        self.error(outline.and_then(|outline| locate_key(&outline, at)), message)
     }
 
     fn error(&self, location: Option<Location>, message: &str) -> Error {
-        let Some(start) = location.and_then(|location| self.offset(location)) else {
+        let place = location.and_then(|location| Some((location, self.offset(location)?)));
+        let Some((location, start)) = place else {
             return Error::Invalid(format!("{}: {message}", self.name));
         };
-        let length = self.text[start..]
-            .find(['\n', '\r', '#'])
-            .map_or(&self.text[start..], |end| &self.text[start..start + end])
-            .trim_end()
-            .len();
+        let length = extent(&self.text[start..], location);
         let snippet = Snippet::source(&self.text)
             .path(&self.name)
             .annotation(AnnotationKind::Primary.span(start..start + length));
@@ -70,6 +65,45 @@ impl Document {
         let rest = self.text.get(start..)?;
         let within = rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at);
         Some(start + within)
+    }
+}
+
+/// Bytes of `text`, which begins at `location`, that belong to what stands there: as far as the parser says, but not
+/// beyond the line.
+fn extent(text: &str, location: Location) -> usize {
+    let line = text.split(['\n', '\r']).next().unwrap_or_default().trim_end();
+    let told = usize::try_from(location.span().len()).unwrap_or(0);
+    line.char_indices()
+        .nth(told)
+        .map_or(line.len(), |(end, _)| end)
+        .max(1)
+        .min(line.len())
+}
+
+/// The parser's messages without their place, which the snippet shows.
+struct Wording;
+
+impl MessageFormatter for Wording {
+    fn localizer(&self) -> &dyn Localizer {
+        self
+    }
+
+    fn format_message<'a>(&self, error: &'a serde_saphyr::Error) -> Cow<'a, str> {
+        match error {
+            serde_saphyr::Error::InvalidScalar { ty, .. } if ty.starts_with(['i', 'u']) => {
+                "expected a whole number".into()
+            }
+            serde_saphyr::Error::InvalidScalar { ty, .. } if ty.starts_with('f') => {
+                "expected a number".into()
+            }
+            error => UserMessageFormatter.format_message(error),
+        }
+    }
+}
+
+impl Localizer for Wording {
+    fn attach_location<'a>(&self, base: Cow<'a, str>, _: Location) -> Cow<'a, str> {
+        base
     }
 }
 
@@ -113,11 +147,24 @@ impl Outline {
     }
 }
 
-/// Location of the value at `path`, or of the deepest key on the way to it.
-fn locate(root: &Spanned<Outline>, path: &[&str]) -> Location {
+/// Segments of a JSON pointer (RFC 6901).
+fn segments(pointer: &str) -> impl Iterator<Item = String> {
+    pointer
+        .split('/')
+        .skip(1)
+        .map(|segment| segment.replace("~1", "/").replace("~0", "~"))
+}
+
+/// A key as a segment of a JSON pointer.
+pub(super) fn escape(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+/// Location of the value at a pointer, or of the deepest key on the way to it.
+fn locate(root: &Spanned<Outline>, pointer: &str) -> Location {
     let (mut place, mut node) = (root.referenced, root);
-    for segment in path {
-        match node.value.child(segment) {
+    for segment in segments(pointer) {
+        match node.value.child(&segment) {
             Some((key, child)) => (place, node) = (key, child),
             None => return place,
         }
@@ -125,10 +172,10 @@ fn locate(root: &Spanned<Outline>, path: &[&str]) -> Location {
     node.referenced
 }
 
-fn locate_key(root: &Spanned<Outline>, path: &[&str]) -> Option<Location> {
+fn locate_key(root: &Spanned<Outline>, pointer: &str) -> Option<Location> {
     let (mut place, mut node) = (None, root);
-    for segment in path {
-        let (key, child) = node.value.child(segment)?;
+    for segment in segments(pointer) {
+        let (key, child) = node.value.child(&segment)?;
         (place, node) = (Some(key), child);
     }
     place

@@ -1,17 +1,18 @@
 //! Loading: files, overrides, checks.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::{
-    api::core::v1::{ConfigMap, Pod},
+    api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
 use super::{
     Error, Scenario,
-    document::Document,
+    check_pod::Manifest,
+    check_settings::Settings,
+    document::{Document, escape},
     file::ScenarioFile,
     manifest,
+    overrides::Overrides,
     source::{SCENARIO_FILE, Source},
 };
 
@@ -20,21 +21,54 @@ impl Scenario {
     /// workloads (its own choice when `None`), `overrides` are `key=value` with dotted keys of `scenario.yaml`.
     pub fn load(reference: &str, workload: Option<&str>, overrides: &[String]) -> Result<Self, Error> {
         let source = Source::find(reference)?;
-        let document = source.read(SCENARIO_FILE)?;
-        let file: ScenarioFile = document.parse()?;
-        let _ = overrides;
-        let workload = workload.unwrap_or(&file.workload).to_owned();
-        let pod: Pod = manifest::parse(&pod_document(&source, &document, &file, &workload)?)?;
-        let claims = file
-            .claims
-            .iter()
-            .map(|name| manifest::parse(&source.read(name)?))
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
-            workload,
-            pod,
-            claims,
-            config_maps: config_maps(&source, &file.config_maps)?,
+        let document = source.read(SCENARIO_FILE).map_err(Error::Invalid)?;
+        let overrides = Overrides::parse(overrides)?;
+        let file = overrides.apply(document.parse()?)?;
+        let settings = Settings {
+            document: &document,
+            overrides: &overrides,
+            file: &file,
+        };
+        settings.check()?;
+        let objects = Objects::read(&source, &settings, workload.unwrap_or(&file.workload))?;
+        Ok(objects.into_scenario(file))
+    }
+}
+
+/// The Kubernetes objects of a scenario, checked.
+struct Objects {
+    workload: String,
+    pod: Pod,
+    claims: Vec<PersistentVolumeClaim>,
+    config_maps: Vec<ConfigMap>,
+}
+
+impl Objects {
+    fn read(source: &Source, settings: &Settings<'_>, workload: &str) -> Result<Self, Error> {
+        let document = pod_document(source, settings, workload)?;
+        let objects = Self {
+            workload: workload.to_owned(),
+            pod: manifest::parse(&document)?,
+            claims: claims(source, settings)?,
+            config_maps: config_maps(source, settings)?,
+        };
+        let manifest = Manifest {
+            settings,
+            document: &document,
+            pod: &objects.pod,
+            claims: &objects.claims,
+            config_maps: &objects.config_maps,
+        };
+        manifest.check().map(|()| objects)
+    }
+
+    fn into_scenario(self, file: ScenarioFile) -> Scenario {
+        Scenario {
+            workload: self.workload,
+            workloads: file.workloads.into_keys().collect(),
+            pod: self.pod,
+            claims: self.claims,
+            config_maps: self.config_maps,
             source: file.nodes.source,
             target: file.nodes.target,
             phases: (&file.phases).into(),
@@ -45,38 +79,50 @@ impl Scenario {
             checkpoint_volume: file.checkpoint_volume,
             roles: file.roles,
             target_reduction: file.target_reduction,
-        })
+        }
     }
 }
 
-fn pod_document(
-    source: &Source,
-    document: &Document,
-    file: &ScenarioFile,
-    workload: &str,
-) -> Result<Document, Error> {
-    let name = file.workloads.get(workload).ok_or_else(|| {
-        let known: Vec<_> = file.workloads.keys().map(String::as_str).collect();
-        document.error_at(
-            &["workloads"],
-            &format!("no workload {workload:?}: there is {}", known.join(", ")),
-        )
-    })?;
-    source.read(name)
+fn pod_document(source: &Source, settings: &Settings<'_>, workload: &str) -> Result<Document, Error> {
+    let workloads = &settings.file.workloads;
+    let Some(name) = workloads.get(workload) else {
+        let known: Vec<_> = workloads.keys().map(String::as_str).collect();
+        let message = format!("no workload {workload:?}: there is {}", known.join(", "));
+        return Err(settings.error("/workloads", &message));
+    };
+    let pointer = format!("/workloads/{}", escape(workload));
+    source
+        .read(name)
+        .map_err(|reason| settings.error(&pointer, &reason))
 }
 
-fn config_maps(source: &Source, wanted: &BTreeMap<String, String>) -> Result<Vec<ConfigMap>, Error> {
+fn claims(source: &Source, settings: &Settings<'_>) -> Result<Vec<PersistentVolumeClaim>, Error> {
+    let claim = |(index, name): (usize, &String)| {
+        let pointer = format!("/claims/{index}");
+        let document = source
+            .read(name)
+            .map_err(|reason| settings.error(&pointer, &reason))?;
+        manifest::parse(&document)
+    };
+    settings.file.claims.iter().enumerate().map(claim).collect()
+}
+
+fn config_maps(source: &Source, settings: &Settings<'_>) -> Result<Vec<ConfigMap>, Error> {
     let config_map = |(name, directory): (&String, &String)| {
+        let pointer = format!("/configMaps/{}", escape(name));
+        let files = source
+            .read_all(directory)
+            .map_err(|reason| settings.error(&pointer, &reason))?;
         Ok(ConfigMap {
             metadata: ObjectMeta {
                 name: Some(name.clone()),
                 ..ObjectMeta::default()
             },
-            data: Some(source.read_all(directory)?),
+            data: Some(files),
             ..ConfigMap::default()
         })
     };
-    wanted.iter().map(config_map).collect()
+    settings.file.config_maps.iter().map(config_map).collect()
 }
 
 #[cfg(test)]

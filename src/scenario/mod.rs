@@ -1,13 +1,20 @@
 //! Scenarios: a directory with `scenario.yaml`, ordinary Kubernetes manifests and the workload's files. `tensorflow`
 //! and `smoke` are embedded in the binary; any directory given as a path works just as well.
 
+pub mod placement;
+pub mod plan;
 pub mod quantity;
+pub mod scale;
 pub mod source;
 
+mod check_hooks;
+mod check_pod;
+mod check_settings;
 mod document;
 mod file;
 mod load;
 mod manifest;
+mod overrides;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -25,6 +32,17 @@ pub enum Role {
     Monitor,
 }
 
+impl Role {
+    /// As written in `scenario.yaml` and in the record.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trainer => "trainer",
+            Self::Processor => "processor",
+            Self::Monitor => "monitor",
+        }
+    }
+}
+
 /// A scenario, checked and ready.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scenario {
@@ -34,6 +52,8 @@ pub struct Scenario {
     pub description: String,
     /// Name of the workload that was chosen (`tensorflow`, `builtin`).
     pub workload: String,
+    /// Names of all its workloads.
+    pub workloads: Vec<String>,
     /// The pod of that workload, without `nodeName`, node selector or namespace.
     pub pod: Pod,
     /// Claims that the pod uses.
@@ -71,6 +91,13 @@ pub struct Phases {
     pub horizon: Duration,
     /// Samples trimmed from each end.
     pub trim: u32,
+}
+
+impl Phases {
+    /// Length of a phase.
+    pub fn window(&self) -> Duration {
+        self.interval.saturating_mul(self.samples)
+    }
 }
 
 /// How long things may take.

@@ -69,20 +69,20 @@ impl Source {
         }
     }
 
-    /// A text file, by its path relative to the scenario.
-    pub(super) fn read(&self, file: &str) -> Result<Document, Error> {
+    /// A text file, by its path relative to the scenario. An error is the reason, with the file's name.
+    pub(super) fn read(&self, file: &str) -> Result<Document, String> {
         let label = self.label(file);
         let text = self.bytes(file).and_then(|bytes| {
             String::from_utf8(bytes).map_err(|error| format!("is not UTF-8 text ({error})"))
         });
         match text {
             Ok(text) => Ok(Document::new(label, text)),
-            Err(reason) => Err(Error::Invalid(format!("{label}: {reason}"))),
+            Err(reason) => Err(format!("{label}: {reason}")),
         }
     }
 
     /// Every file of a directory of the scenario, by name.
-    pub(super) fn read_all(&self, directory: &str) -> Result<BTreeMap<String, String>, Error> {
+    pub(super) fn read_all(&self, directory: &str) -> Result<BTreeMap<String, String>, String> {
         let mut files = BTreeMap::new();
         for name in self.list(directory)? {
             let document = self.read(&format!("{directory}/{name}"))?;
@@ -104,8 +104,8 @@ impl Source {
         }
     }
 
-    fn list(&self, directory: &str) -> Result<Vec<String>, Error> {
-        let missing = || Error::Invalid(format!("{}: no such directory", self.label(directory)));
+    fn list(&self, directory: &str) -> Result<Vec<String>, String> {
+        let missing = || format!("{}: no such directory", self.label(directory));
         if !stays_inside(directory) {
             return Err(missing());
         }

@@ -1,0 +1,126 @@
+//! What can be known wrong about `scenario.yaml` before anything is deployed.
+
+use std::time::Duration;
+
+use super::{Error, Phases, Role, document::Document, file::ScenarioFile, overrides::Overrides};
+
+/// Sampling faster than this measures the kernel's tick, which advances counters in steps of up to 4 ms.
+const MIN_INTERVAL: Duration = Duration::from_millis(50);
+/// More samples than this is a slip of the keyboard.
+const MAX_SAMPLES: u32 = 100_000;
+
+/// The file with where its values came from.
+pub(super) struct Settings<'a> {
+    pub(super) document: &'a Document,
+    pub(super) overrides: &'a Overrides,
+    pub(super) file: &'a ScenarioFile,
+}
+
+impl Settings<'_> {
+    /// An error about the value at this pointer, wherever the value came from.
+    pub(super) fn error(&self, at: &str, message: &str) -> Error {
+        match self.overrides.option_for(at) {
+            Some(option) => Error::Invalid(format!("{option}: {message}")),
+            None => self.document.error_at(at, message),
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.check_names()?;
+        self.check_roles()?;
+        self.check_samples()?;
+        self.check_windows()?;
+        self.require(
+            (0.0..=1.0).contains(&self.file.target_reduction),
+            "/targetReduction",
+            || "must lie between 0 and 1: 0.20 stands for 20 %".to_owned(),
+        )
+    }
+
+    fn require(&self, holds: bool, at: &str, message: impl FnOnce() -> String) -> Result<(), Error> {
+        if holds {
+            Ok(())
+        } else {
+            Err(self.error(at, &message()))
+        }
+    }
+
+    fn check_names(&self) -> Result<(), Error> {
+        let file = self.file;
+        self.require(is_label(&file.name), "/name", || {
+            "must be a name of lower-case letters, digits and -, up to 63".to_owned()
+        })?;
+        self.require(file.workloads.contains_key(&file.workload), "/workload", || {
+            let known: Vec<_> = file.workloads.keys().map(String::as_str).collect();
+            format!("is none of the workloads: {}", known.join(", "))
+        })?;
+        self.require(file.nodes.source != file.nodes.target, "/nodes/target", || {
+            "must be another node than the source".to_owned()
+        })
+    }
+
+    fn check_roles(&self) -> Result<(), Error> {
+        let count = |role| self.file.roles.values().filter(|found| **found == role).count();
+        self.require(count(Role::Trainer) == 1, "/roles", || {
+            format!("must name exactly one trainer, not {}", count(Role::Trainer))
+        })?;
+        self.require(count(Role::Processor) >= 1, "/roles", || {
+            "must name a processor: the container that has completed when the pod is migrated".to_owned()
+        })
+    }
+
+    fn check_samples(&self) -> Result<(), Error> {
+        let Phases {
+            samples,
+            trim,
+            interval,
+            ..
+        } = self.phases();
+        self.require(samples <= MAX_SAMPLES, "/phases/samples", || {
+            format!("must be at most {MAX_SAMPLES}")
+        })?;
+        let least = trim.saturating_mul(2).saturating_add(1);
+        self.require(samples >= least, "/phases/samples", || {
+            format!("must be at least {least}: {trim} are trimmed from each end")
+        })?;
+        self.require(interval >= MIN_INTERVAL, "/phases/interval", || {
+            format!("must be at least {}", humantime::format_duration(MIN_INTERVAL))
+        })
+    }
+
+    /// `after` lies within the processor's second life, and within the horizon.
+    fn check_windows(&self) -> Result<(), Error> {
+        let phases = self.phases();
+        let ends = phases.settle.saturating_add(phases.window());
+        let sum = || {
+            format!(
+                "settle {} + {} samples × {} = {}",
+                humantime::format_duration(phases.settle),
+                phases.samples,
+                humantime::format_duration(phases.interval),
+                humantime::format_duration(ends)
+            )
+        };
+        if let Some(life) = self.file.processor_duration.map(|span| span.0) {
+            self.require(ends <= life, "/processorDuration", || {
+                format!("the phase after the migration must lie within it, but {}", sum())
+            })?;
+        }
+        self.require(ends <= phases.horizon, "/phases/horizon", || {
+            format!("the phase after the migration must lie within it, but {}", sum())
+        })
+    }
+
+    fn phases(&self) -> Phases {
+        (&self.file.phases).into()
+    }
+}
+
+/// Whether a name can be used as one in Kubernetes (RFC 1123 label).
+pub(super) fn is_label(name: &str) -> bool {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=63).contains(&name.len())
+        && name.chars().all(inner)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}

@@ -1,0 +1,68 @@
+//! The pod as it is applied for one leg: on one node, with a directory of its own on the checkpoint volume.
+
+use k8s_openapi::api::core::v1::{Container, Pod};
+
+use super::Scenario;
+
+/// Label of the node that a pod is sent to by its node selector. `nodeName` would bypass the scheduler, and leave a
+/// claim that waits for its first consumer pending for ever.
+pub const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
+
+impl Scenario {
+    /// The pod of a leg on `node`. `leg` names the directory on the checkpoint volume: legs start from equal states
+    /// because none sees what another one left there.
+    pub fn pod_on(&self, node: &str, leg: &str) -> Pod {
+        let mut pod = self.pod.clone();
+        if let Some(spec) = &mut pod.spec {
+            let selector = spec.node_selector.get_or_insert_default();
+            selector.insert(HOSTNAME_LABEL.to_owned(), node.to_owned());
+            let init = spec.init_containers.iter_mut().flatten();
+            for container in init.chain(&mut spec.containers) {
+                self.isolate(container, leg);
+            }
+        }
+        pod
+    }
+
+    fn isolate(&self, container: &mut Container, leg: &str) {
+        for mount in container.volume_mounts.iter_mut().flatten() {
+            if mount.name == self.checkpoint_volume {
+                mount.sub_path = Some(match mount.sub_path.take() {
+                    Some(own) => format!("{leg}/{own}"),
+                    None => leg.to_owned(),
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_is_sent_to_its_node_and_kept_to_its_directory() {
+        let mut scenario = Scenario::load("smoke", None, &[]).unwrap();
+        let spec = scenario.pod.spec.as_mut().unwrap();
+        let first = spec.containers[0].volume_mounts.as_mut().unwrap();
+        first[0].sub_path = Some("own".to_owned());
+        let pod = scenario.pod_on("ai-storage-worker-01", "r1-native");
+        let spec = pod.spec.unwrap();
+        assert_eq!(
+            spec.node_selector.unwrap()[HOSTNAME_LABEL],
+            "ai-storage-worker-01"
+        );
+        assert_eq!(spec.node_name, None);
+        let sub_paths: Vec<_> = spec
+            .containers
+            .iter()
+            .map(|container| {
+                container.volume_mounts.as_ref().unwrap()[0]
+                    .sub_path
+                    .as_deref()
+                    .unwrap()
+            })
+            .collect();
+        assert_eq!(sub_paths, ["r1-native/own", "r1-native", "r1-native"]);
+    }
+}
