@@ -1,1 +1,27 @@
 //! Statistics: pure functions over the run record. No file is read here and nothing is printed.
+//!
+//! The first group are the statistics themselves, one a file with its reference.
+
+pub mod autocorrelation;
+pub mod hodges_lehmann;
+pub mod kendall;
+pub mod mean;
+pub mod median;
+pub mod modified_z;
+pub mod paired_t;
+pub mod power;
+pub mod reduction;
+pub mod sign_flip;
+pub mod trimmed_mean;
+pub mod verdict;
+pub mod winsorised;
+
+#[cfg(test)]
+mod vectors;
+
+/// The values in ascending order. `None` for no values or one that is not finite.
+fn sorted(values: &[f64]) -> Option<Vec<f64>> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    (!sorted.is_empty() && sorted.iter().all(|value| value.is_finite())).then_some(sorted)
+}
