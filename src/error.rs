@@ -1,6 +1,6 @@
 //! Errors at the top, and what the process returns for each.
 
-use crate::{cluster, migrate, sample, scenario};
+use crate::{cluster, deploy, migrate, sample, scenario};
 
 /// The documented exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +48,9 @@ pub enum Error {
     /// The cluster.
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
+    /// The scenario could not be deployed.
+    #[error(transparent)]
+    Deploy(#[from] deploy::Error),
     /// A migration failed.
     #[error(transparent)]
     Migration(#[from] migrate::Error),
@@ -68,7 +71,7 @@ impl Error {
         match self {
             Self::Usage(_) | Self::Scenario(_) => ExitCode::Usage,
             Self::Preflight { .. } => ExitCode::Preflight,
-            Self::Cluster(_) => ExitCode::Cluster,
+            Self::Cluster(_) | Self::Deploy(_) => ExitCode::Cluster,
             Self::Migration(_) => ExitCode::Migration,
             Self::Measurement(_) => ExitCode::Measurement,
             Self::Interrupted => ExitCode::Interrupted,

@@ -6,5 +6,5 @@ use clap::Parser;
 use migbench::{cli::Cli, commands};
 
 fn main() -> ExitCode {
-    commands::run(Cli::parse())
+    commands::start(Cli::parse())
 }

@@ -1,1 +1,169 @@
-//! Settings as resolved from the command line, the environment and the scenario.
+//! Settings as resolved from the command line, the environment and the scenario: checked, complete, and without a trace
+//! of clap.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::{
+    cluster::Choice,
+    commands::run::Args,
+    error::Error,
+    harness::{
+        order::{self, PlannedLeg},
+        record::{Environment, RunRecord, RunSettings, SCHEMA},
+    },
+    migrate,
+    scenario::{
+        Scenario,
+        plan::{self, Plan},
+    },
+};
+
+/// A run as it was asked for.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// UUIDv7 of the run.
+    pub id: String,
+    /// The scenario, its CPU limits not yet scaled.
+    pub scenario: Scenario,
+    /// Which cluster.
+    pub choice: Choice,
+    /// Names of the strategies, the baseline first.
+    pub strategies: Vec<String>,
+    /// Rounds.
+    pub rounds: u32,
+    /// Seed of the order of the legs.
+    pub seed: u64,
+    /// Where results are kept.
+    pub results: PathBuf,
+    /// Address of somebody else's orchestrator.
+    pub orchestrator_url: Option<String>,
+    /// Whether the verdict decides the exit code.
+    pub gate: bool,
+    /// Whether only the plan is wanted.
+    pub dry_run: bool,
+}
+
+impl Settings {
+    /// Check what was asked for.
+    pub fn resolve(args: Args) -> Result<Self, Error> {
+        let Args {
+            scenario,
+            workload,
+            overrides,
+            rounds,
+            strategies,
+            seed,
+            results,
+            orchestrator_url,
+            gate,
+            dry_run,
+        } = args;
+        check_strategies(&strategies)?;
+        Ok(Self {
+            id: Uuid::now_v7().to_string(),
+            scenario: Scenario::load(&scenario, workload.as_deref(), &overrides)?,
+            choice: Choice::Embedded,
+            strategies,
+            rounds,
+            seed: seed.unwrap_or_else(rand::random),
+            results,
+            orchestrator_url,
+            gate,
+            dry_run,
+        })
+    }
+
+    /// The legs in order.
+    pub fn legs(&self) -> Vec<PlannedLeg> {
+        order::legs(self.rounds, self.strategies.len(), self.seed)
+    }
+
+    /// The scenario with its CPU scaled to nodes that have `capacity` millicores, and the factor.
+    pub fn scaled(&self, capacity: u64) -> (Scenario, f64) {
+        let mut scenario = self.scenario.clone();
+        let factor = scenario.scale_cpu(capacity);
+        (scenario, factor)
+    }
+
+    /// The run as planned, for a scaled scenario.
+    pub fn plan<'a>(&self, scaled: &'a Scenario, cpu_scale: f64) -> Plan<'a> {
+        let legs = self.legs().into_iter().map(|leg| {
+            let (source, target) = scaled.direction(leg.reversed);
+            let strategy = self.strategies[leg.strategy].clone();
+            plan::PlannedLeg {
+                round: leg.round,
+                strategy,
+                source: source.into(),
+                target: target.into(),
+            }
+        });
+        Plan {
+            scenario: scaled,
+            cluster: self.choice.to_string(),
+            cpu_scale,
+            legs: legs.collect(),
+        }
+    }
+
+    /// The head of the run's record.
+    pub fn record(&self, scaled: &Scenario, cpu_scale: f64, environment: Environment) -> RunRecord {
+        RunRecord {
+            schema: SCHEMA.into(),
+            migbench: env!("CARGO_PKG_VERSION").into(),
+            id: self.id.clone(),
+            started: Timestamp::now(),
+            ended: None,
+            settings: self.recorded(scaled, cpu_scale),
+            environment,
+            legs: Vec::new(),
+        }
+    }
+
+    fn recorded(&self, scaled: &Scenario, cpu_scale: f64) -> RunSettings {
+        let phases = &scaled.phases;
+        let roles = scaled
+            .roles
+            .iter()
+            .map(|(name, role)| (name.clone(), role.as_str().to_owned()));
+        RunSettings {
+            scenario: scaled.name.clone(),
+            workload: scaled.workload.clone(),
+            rounds: self.rounds,
+            strategies: self.strategies.clone(),
+            samples: phases.samples,
+            interval_ms: milliseconds(phases.interval),
+            settle_ms: milliseconds(phases.settle),
+            horizon_ms: milliseconds(phases.horizon),
+            trim: phases.trim,
+            target_reduction: scaled.target_reduction,
+            cpu_scale,
+            cpu_limits_millicores: scaled.cpu_limits(),
+            roles: roles.collect::<BTreeMap<_, _>>(),
+            order_seed: self.seed,
+        }
+    }
+}
+
+fn check_strategies(strategies: &[String]) -> Result<(), Error> {
+    let known = migrate::NAMES;
+    if let Some(unknown) = strategies.iter().find(|name| !known.contains(&name.as_str())) {
+        return Err(Error::Usage(format!(
+            "no strategy {unknown:?}; there are: {}",
+            known.join(", ")
+        )));
+    }
+    let mut names: Vec<_> = strategies.iter().collect();
+    names.sort();
+    names.dedup();
+    if names.len() != strategies.len() || strategies.is_empty() {
+        return Err(Error::Usage("--strategies: name each strategy once".into()));
+    }
+    Ok(())
+}
+
+fn milliseconds(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,7 +1,12 @@
 //! The cluster a run takes place on: a kubeconfig context, or the embedded cluster when none is named. This is the one
 //! place that knows which.
 
-use std::{path::PathBuf, sync::Arc};
+pub mod embedded;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::sample::Meter;
 
@@ -29,6 +34,52 @@ impl std::fmt::Debug for Cluster {
     }
 }
 
+/// Which cluster to use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    /// A private embedded one, for this run alone.
+    Embedded,
+}
+
+impl std::fmt::Display for Choice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Embedded => f.write_str("embedded"),
+        }
+    }
+}
+
+/// A cluster, and what has to be ended with it.
+#[derive(Debug)]
+pub struct Connection {
+    /// The cluster.
+    pub cluster: Cluster,
+    process: Option<embedded::Process>,
+}
+
+impl Connection {
+    /// Connect to the cluster of choice; what runs beside it writes its log to `log`.
+    pub async fn open(choice: &Choice, log: &Path) -> Result<Self, Error> {
+        match choice {
+            Choice::Embedded => {
+                let (process, cluster) = embedded::Process::start(log).await?;
+                Ok(Self {
+                    cluster,
+                    process: Some(process),
+                })
+            }
+        }
+    }
+
+    /// End what was started for it.
+    pub async fn close(self) -> Result<(), Error> {
+        match self.process {
+            Some(process) => process.stop().await,
+            None => Ok(()),
+        }
+    }
+}
+
 /// Why there is no cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -51,4 +102,14 @@ pub enum Error {
         /// The error.
         source: Box<kube::Error>,
     },
+}
+
+impl Error {
+    /// An API error with what was being done.
+    pub fn api(doing: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+        |source| Self::Api {
+            doing: doing.into(),
+            source: Box::new(source),
+        }
+    }
 }

@@ -2,10 +2,11 @@
 
 pub mod cluster;
 pub mod orchestrator;
+pub mod run;
 pub mod scenario;
 pub mod workload;
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use crate::{
     cli::{Cli, Command},
@@ -17,7 +18,7 @@ use crate::{
     clippy::print_stderr,
     reason = "the one place where an error leaves the program"
 )]
-pub fn run(cli: Cli) -> ExitCode {
+pub fn start(cli: Cli) -> ExitCode {
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -34,9 +35,19 @@ pub fn run(cli: Cli) -> ExitCode {
 
 async fn dispatch(command: Command) -> Result<(), Error> {
     match command {
+        Command::Run(args) => Box::pin(run::execute(args)).await,
         Command::Scenario(args) => scenario::execute(args).await,
         Command::Cluster(args) => cluster::execute(args).await,
         Command::Orchestrator(args) => orchestrator::execute(args).await,
         Command::Workload(args) => workload::execute(args).await,
+    }
+}
+
+/// Write a result to stdout. A reader that went away (`| head`) is no error.
+fn print(bytes: &[u8]) -> Result<(), Error> {
+    let mut out = anstream::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Internal(error.into())),
+        _ => Ok(()),
     }
 }

@@ -1,1 +1,67 @@
-//! Deploying the scenario's objects, and waiting until the pod is armed.
+//! Deploying a scenario's objects and telling what state a pod is in: [`state`] reads a pod, [`wait`] waits for a
+//! state, [`apply`] makes objects, [`namespace`] gives each run a place of its own.
+
+pub mod apply;
+pub mod namespace;
+pub mod state;
+pub mod wait;
+
+/// Field manager of everything migbench applies.
+pub const FIELD_MANAGER: &str = "migbench";
+/// Label that tells what is ours, with this value.
+pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "migbench");
+/// Label with the id of the run that made an object.
+pub const RUN_LABEL: &str = "migbench.io/run";
+
+/// Why something could not be deployed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server refused or could not be reached.
+    #[error("{doing}: {source}")]
+    Api {
+        /// What was being done.
+        doing: String,
+        /// The error.
+        source: Box<kube::Error>,
+    },
+    /// A watch could not be kept up.
+    #[error("watching pod {pod}: {reason}")]
+    Watch {
+        /// The pod.
+        pod: String,
+        /// Why.
+        reason: String,
+    },
+    /// The pod will not reach the wanted state any more.
+    #[error("pod {pod} cannot get {wanted}: {reason}")]
+    Impossible {
+        /// The pod.
+        pod: String,
+        /// `armed`, `running`.
+        wanted: &'static str,
+        /// What stands against it.
+        reason: String,
+    },
+    /// It took too long.
+    #[error("pod {pod} was not {wanted} within {seconds} s: {state}")]
+    Late {
+        /// The pod.
+        pod: String,
+        /// `armed`, `running`, `gone`.
+        wanted: &'static str,
+        /// The limit.
+        seconds: u64,
+        /// What was seen last.
+        state: String,
+    },
+}
+
+impl Error {
+    /// An API error with what was being done.
+    pub fn api(doing: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+        |source| Self::Api {
+            doing: doing.into(),
+            source: Box::new(source),
+        }
+    }
+}

@@ -1,4 +1,78 @@
-//! The harness: scenario × strategy × round. It speaks only in [`event`]s; terminal, progress bar and [`record`] listen.
+//! The harness: scenario × strategy × round. It speaks only in [`notice`]s; terminal, progress bar and [`record`] listen.
 
+pub mod environment;
 pub mod event;
+pub mod interrupt;
+mod leg;
+pub mod notice;
+mod observer;
+pub mod order;
+mod output;
+pub mod overhead;
 pub mod record;
+pub mod recorder;
+pub mod store;
+
+use std::sync::Arc;
+
+use self::{
+    leg::Leg,
+    notice::{LegHead, Notice, Notices},
+    order::PlannedLeg,
+    overhead::Processes,
+    record::RunRecord,
+};
+use crate::{cluster::Cluster, deploy, error::Error, migrate::Strategy, scenario::Scenario};
+
+/// A run about to start.
+#[derive(Debug)]
+pub struct Run {
+    /// UUIDv7.
+    pub id: String,
+    /// What is deployed and measured; CPU limits already scaled.
+    pub scenario: Scenario,
+    /// Where.
+    pub cluster: Cluster,
+    /// Namespace of the run; everything that is made is made in it.
+    pub namespace: String,
+    /// The strategies, the baseline first.
+    pub strategies: Vec<Arc<dyn Strategy>>,
+    /// The legs in order.
+    pub legs: Vec<PlannedLeg>,
+    /// Whose CPU time is read beside the workload's.
+    pub processes: Processes,
+    /// Whom to tell.
+    pub notices: Notices,
+}
+
+impl Run {
+    /// Run all legs. `record` is the head of the record: settings and environment, no legs.
+    pub async fn execute(&self, record: RunRecord) -> Result<(), Error> {
+        self.notices.send(Notice::RunStarted(Box::new(record)));
+        self.notices.flush().await?;
+        deploy::apply::surroundings(&self.cluster.client, &self.namespace, &self.id, &self.scenario).await?;
+        for planned in &self.legs {
+            let outcome = self.leg(planned).execute().await;
+            // Also the record of a leg that failed is kept.
+            self.notices.flush().await?;
+            outcome?;
+        }
+        self.notices.send(Notice::RunEnded);
+        Ok(self.notices.flush().await?)
+    }
+
+    fn leg(&self, planned: &PlannedLeg) -> Leg<'_> {
+        let (source, target) = self.scenario.direction(planned.reversed);
+        let strategy = &*self.strategies[planned.strategy];
+        let head = LegHead {
+            round: planned.round,
+            position: planned.position,
+            of: u32::try_from(self.legs.len()).unwrap_or(u32::MAX),
+            strategy: strategy.name().to_owned(),
+            source: source.to_owned(),
+            target: target.to_owned(),
+            pod: self.scenario.pod.metadata.name.clone().unwrap_or_default(),
+        };
+        Leg::new(self, strategy, head)
+    }
+}

@@ -1,7 +1,9 @@
 //! Migration: a [`Strategy`] moves the armed pod from its source to its target node. Each strategy is one file; to add
 //! one, implement the trait and list it in [`by_name`].
 
-use std::fmt;
+pub mod native;
+
+use std::{fmt, sync::Arc};
 
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -13,6 +15,8 @@ use crate::{cluster::Cluster, sample::clock::Stamp};
 pub struct Request<'a> {
     /// The cluster.
     pub cluster: &'a Cluster,
+    /// Id of the run, for the labels of what is made.
+    pub run: &'a str,
     /// Namespace of the pod.
     pub namespace: &'a str,
     /// The armed pod as the API server last answered it.
@@ -51,17 +55,23 @@ pub trait Strategy: Send + Sync + fmt::Debug {
     fn migrate<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Outcome, Error>>;
 }
 
+/// Names of the strategies, the baseline first.
+pub const NAMES: [&str; 1] = ["native"];
+
+/// The strategy of a name.
+pub fn by_name(name: &str) -> Option<Arc<dyn Strategy>> {
+    match name {
+        "native" => Some(Arc::new(native::Native)),
+        _ => None,
+    }
+}
+
 /// Why a migration failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The API server refused or could not be reached.
-    #[error("{doing}: {source}")]
-    Api {
-        /// What was being done.
-        doing: String,
-        /// The error.
-        source: Box<kube::Error>,
-    },
+    /// An object could not be made, deleted or waited for.
+    #[error(transparent)]
+    Deploy(#[from] crate::deploy::Error),
     /// The orchestrator refused or could not be reached.
     #[error("orchestrator at {url}: {reason}")]
     Orchestrator {

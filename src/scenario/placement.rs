@@ -9,6 +9,15 @@ use super::Scenario;
 pub const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
 
 impl Scenario {
+    /// Source and target node, swapped when the pod moves the other way.
+    pub fn direction(&self, reversed: bool) -> (&str, &str) {
+        if reversed {
+            (&self.target, &self.source)
+        } else {
+            (&self.source, &self.target)
+        }
+    }
+
     /// The pod of a leg on `node`. `leg` names the directory on the checkpoint volume: legs start from equal states
     /// because none sees what another one left there.
     pub fn pod_on(&self, node: &str, leg: &str) -> Pod {

@@ -1,0 +1,105 @@
+//! The private embedded cluster of one run: a child process that removes all it made when its stdin closes, so that it
+//! survives neither the end nor the death of this process.
+
+use std::{path::Path, process::Stdio, sync::Arc, time::Duration};
+
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+
+use super::{Cluster, Error};
+use crate::{
+    embedded::Handshake,
+    sample::{Meter, local::LocalMeter, mounts::Mounts},
+};
+
+/// How long it may take to come up; on a busy machine making keys and reaping dead clusters takes a while.
+const UP_WITHIN: Duration = Duration::from_secs(60);
+/// How long it may take to remove everything.
+const DOWN_WITHIN: Duration = Duration::from_secs(60);
+
+/// The running child.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+}
+
+impl Process {
+    /// Start it; its log goes to `log`.
+    pub async fn start(log: &Path) -> Result<(Self, Cluster), Error> {
+        let failed = |reason: String| Error::Embedded(format!("{reason} (its log: {})", log.display()));
+        let mut child = spawn(log).map_err(|error| failed(error.to_string()))?;
+        let line = match timeout(UP_WITHIN, first_line(&mut child)).await {
+            Ok(line) => line.map_err(|error| failed(error.to_string()))?,
+            Err(_) => return Err(failed(format!("it was not up within {} s", UP_WITHIN.as_secs()))),
+        };
+        let handshake: Handshake = serde_json::from_str(&line)
+            .map_err(|_| failed("it ended without saying that it is up".into()))?;
+        let cluster = connect(&handshake).await.map_err(failed)?;
+        Ok((Self { child }, cluster))
+    }
+
+    /// Have it remove everything, and wait for its end.
+    pub async fn stop(mut self) -> Result<(), Error> {
+        drop(self.child.stdin.take());
+        match timeout(DOWN_WITHIN, self.child.wait()).await {
+            Ok(Ok(status)) if status.success() => Ok(()),
+            Ok(Ok(status)) => Err(Error::Embedded(format!(
+                "it ended with {status} while removing what it had made"
+            ))),
+            Ok(Err(error)) => Err(Error::Embedded(error.to_string())),
+            Err(_) => Err(Error::Embedded(format!(
+                "it did not end within {} s",
+                DOWN_WITHIN.as_secs()
+            ))),
+        }
+    }
+}
+
+fn spawn(log: &Path) -> std::io::Result<Child> {
+    Command::new(std::env::current_exe()?)
+        .args(["cluster", "up", "--private"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(std::fs::File::create(log)?)
+        // A Ctrl-C is for the harness alone: it ends the pods first and the cluster last.
+        .process_group(0)
+        .spawn()
+}
+
+async fn first_line(child: &mut Child) -> std::io::Result<String> {
+    let mut line = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        BufReader::new(stdout).read_line(&mut line).await?;
+    }
+    Ok(line)
+}
+
+async fn connect(handshake: &Handshake) -> Result<Cluster, String> {
+    let kubeconfig = Kubeconfig::read_from(&handshake.kubeconfig).map_err(|error| error.to_string())?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .map_err(|error| error.to_string())?;
+    let client = Client::try_from(config).map_err(|error| error.to_string())?;
+    Ok(Cluster {
+        client,
+        meter: meter(handshake)?,
+        name: format!("embedded ({})", handshake.isolation),
+        embedded: true,
+        kubeconfig: handshake.kubeconfig.clone(),
+    })
+}
+
+fn meter(handshake: &Handshake) -> Result<Arc<dyn Meter>, String> {
+    if let Some(pids) = &handshake.pid_directory {
+        return Ok(Arc::new(LocalMeter::processes(pids.clone())));
+    }
+    let mounts = Mounts::detect().map_err(|error| error.to_string())?;
+    Ok(Arc::new(LocalMeter::cgroups(mounts)))
+}

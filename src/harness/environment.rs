@@ -1,0 +1,114 @@
+//! Where a run takes place, as far as host and API server tell.
+
+use std::{collections::BTreeMap, fs};
+
+use k8s_openapi::{api::core::v1::Node, apimachinery::pkg::api::resource::Quantity};
+use kube::Api;
+use nix::sys::utsname::uname;
+
+use super::record::{Environment, NodeInfo};
+use crate::{
+    cluster::{self, Cluster},
+    scenario::{Scenario, quantity},
+};
+
+/// Read it.
+pub async fn read(cluster: &Cluster, scenario: &Scenario) -> Result<Environment, cluster::Error> {
+    let version = cluster
+        .client
+        .apiserver_version()
+        .await
+        .map_err(cluster::Error::api("ask the API server's version"))?;
+    let nodes: Api<Node> = Api::all(cluster.client.clone());
+    let mut infos = Vec::new();
+    let mut images = image_names(scenario);
+    for name in [&scenario.source, &scenario.target] {
+        let node = nodes
+            .get(name)
+            .await
+            .map_err(cluster::Error::api(format!("get node {name}")))?;
+        note_digests(&node, &mut images);
+        infos.push(node_info(&node));
+    }
+    Ok(Environment {
+        cluster: cluster.name.clone(),
+        kubernetes: version.git_version,
+        embedded: cluster.embedded,
+        nodes: infos,
+        meter: cluster.meter.describe(),
+        kernel: uname()
+            .map(|names| names.release().to_string_lossy().into_owned())
+            .unwrap_or_default(),
+        cpu_model: cpu_model(),
+        cpus: host_cpus(),
+        load: load(),
+        clock_source: read_line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+        images,
+    })
+}
+
+/// CPUs that this process may use.
+pub fn host_cpus() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX))
+}
+
+fn node_info(node: &Node) -> NodeInfo {
+    let status = node.status.clone().unwrap_or_default();
+    let info = status.node_info.unwrap_or_default();
+    let allocatable = status.allocatable.unwrap_or_default();
+    let amount = |resource: &str| allocatable.get(resource).map(|Quantity(text)| text.as_str());
+    NodeInfo {
+        name: node.metadata.name.clone().unwrap_or_default(),
+        kernel: info.kernel_version,
+        runtime: info.container_runtime_version,
+        os: info.os_image,
+        allocatable_millicores: amount("cpu").and_then(|text| quantity::millicores(text).ok()),
+        allocatable_bytes: amount("memory").and_then(|text| quantity::bytes(text).ok()),
+    }
+}
+
+fn image_names(scenario: &Scenario) -> BTreeMap<String, Option<String>> {
+    let containers = scenario.pod.spec.iter().flat_map(|spec| &spec.containers);
+    containers
+        .filter_map(|container| Some((container.image.clone()?, None)))
+        .collect()
+}
+
+/// A node lists each image under its names and under `name@sha256:…`.
+fn note_digests(node: &Node, images: &mut BTreeMap<String, Option<String>>) {
+    for image in node
+        .status
+        .iter()
+        .flat_map(|status| status.images.iter().flatten())
+    {
+        let names = image.names.clone().unwrap_or_default();
+        let digest = names
+            .iter()
+            .find_map(|name| name.split_once('@'))
+            .map(|(_, digest)| digest.to_owned());
+        for (wanted, known) in images.iter_mut() {
+            if names
+                .iter()
+                .any(|name| name == wanted || name.ends_with(&format!("/{wanted}")))
+            {
+                known.clone_from(&digest);
+            }
+        }
+    }
+}
+
+fn cpu_model() -> Option<String> {
+    let text = fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+fn load() -> Option<[f64; 3]> {
+    let text = fs::read_to_string("/proc/loadavg").ok()?;
+    let mut fields = text.split_whitespace().map_while(|field| field.parse().ok());
+    Some([fields.next()?, fields.next()?, fields.next()?])
+}
+
+fn read_line(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+}

@@ -1,0 +1,405 @@
+//! One leg: deploy → armed → before → migrate → after → horizon.
+
+use std::{fmt, time::Duration};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api,
+    api::{DeleteParams, ListParams},
+};
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Run,
+    event::Kind,
+    notice::{LegHead, Notice},
+    observer::{Observed, Observer},
+};
+use crate::{
+    deploy::{
+        self, apply,
+        state::{self, State},
+    },
+    error::Error,
+    migrate::{Outcome, Request, Strategy},
+    sample::{
+        self, Schedule, Segment, Sweep,
+        clock::{Stamp, monotonic_ns},
+    },
+    scenario::Role,
+};
+
+/// During the migration readings are taken this much closer together: what a dying container used since its last
+/// reading is lost.
+const MIGRATION_DENSITY: u32 = 4;
+/// How long the containers of a migrated pod may take to be seen by the observer after the strategy was done.
+const SEEN_WITHIN: Duration = Duration::from_secs(30);
+/// How long the pods of a leg may take to go away, beyond their grace.
+const GONE_WITHIN: Duration = Duration::from_secs(120);
+
+/// A leg about to run.
+pub(super) struct Leg<'a> {
+    pub(super) run: &'a Run,
+    pub(super) strategy: &'a dyn Strategy,
+    pub(super) head: LegHead,
+    observer: Observer,
+}
+
+impl fmt::Debug for Leg<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Leg")
+            .field("head", &self.head)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Leg<'a> {
+    pub(super) fn new(run: &'a Run, strategy: &'a dyn Strategy, head: LegHead) -> Self {
+        let cluster = &run.cluster;
+        let observer = Observer::start(
+            &cluster.client,
+            &run.namespace,
+            cluster.meter.clone(),
+            run.notices.clone(),
+        );
+        Self {
+            run,
+            strategy,
+            head,
+            observer,
+        }
+    }
+
+    /// Run the leg and remove its pods, also when it fails.
+    pub(super) async fn execute(self) -> Result<(), Error> {
+        self.run
+            .notices
+            .send(Notice::LegStarted(self.head.clone(), Stamp::now()));
+        let measured = self.measure().await;
+        if let Err(error) = &measured {
+            self.run.notices.event(Kind::Failed {
+                error: error.to_string(),
+            });
+        }
+        let removed = self.remove().await;
+        self.run.cluster.meter.forget();
+        let outcome = measured.and(removed);
+        let error = outcome.as_ref().err().map(ToString::to_string);
+        self.run.notices.event(Kind::LegEnded);
+        self.run.notices.send(Notice::LegEnded(Stamp::now(), error));
+        outcome
+    }
+
+    async fn measure(&self) -> Result<(), Error> {
+        let pod = self.deploy().await?;
+        let pod = self.armed(&pod).await?;
+        self.phase(Segment::Before, monotonic_ns()).await?;
+
+        let overhead = self.run.processes.read();
+        let (outcome, readings) = self.migrate(&pod).await?;
+        let horizon_ns = outcome.requested.mono_ns + nanoseconds(self.run.scenario.phases.horizon);
+        let notices = self.run.notices.clone();
+        let overhead = tokio::spawn(async move {
+            sleep_until(horizon_ns).await;
+            overhead.finish(&notices);
+        });
+
+        let started_ns = self.all_run_since(&outcome).await?;
+        let settled_ns = started_ns + nanoseconds(self.run.scenario.phases.settle);
+        sleep_until(settled_ns.saturating_sub(nanoseconds(self.run.scenario.phases.interval) / 2)).await;
+        readings.stop().await?;
+        self.phase(Segment::After, settled_ns).await?;
+        self.tail(&outcome, horizon_ns).await?;
+        overhead.await.map_err(|error| Error::Internal(error.into()))
+    }
+
+    async fn deploy(&self) -> Result<Pod, Error> {
+        let run = self.run;
+        let manifest = run.scenario.pod_on(&self.head.source, &self.directory());
+        let pod = apply::pod(&run.cluster.client, &run.namespace, &run.id, &manifest).await?;
+        run.notices.event(Kind::Deployed {
+            pod: pod.metadata.name.clone().unwrap_or_default(),
+            uid: uid(&pod).to_owned(),
+            node: self.head.source.clone(),
+        });
+        Ok(pod)
+    }
+
+    /// The directory on the checkpoint volume that this leg has for itself.
+    fn directory(&self) -> String {
+        format!(
+            "{}-round{}-{}",
+            self.run.namespace,
+            self.head.round,
+            self.strategy.name()
+        )
+    }
+
+    /// Wait until trainer and monitor run, the trainer has made a step, and the processor has done its work.
+    async fn armed(&self, deployed: &Pod) -> Result<Pod, Error> {
+        let limit = self.run.scenario.deadlines.armed;
+        let name = &self.head.pod;
+        let armed = self.observer.wait_for(|pods| {
+            let observed = pods.get(uid(deployed))?;
+            if let Some(reason) = state::hopeless(&observed.pod) {
+                return Some(Err(deploy::Error::Impossible {
+                    pod: name.clone(),
+                    wanted: "armed",
+                    reason,
+                }));
+            }
+            self.is_armed(observed).then(|| Ok(observed.pod.clone()))
+        });
+        let pod = match timeout(limit, armed).await {
+            Ok(answer) => answer??,
+            Err(_) => return Err(self.late("armed", limit, deployed).into()),
+        };
+        self.check_metered(&pod)?;
+        self.run.notices.event(Kind::Armed);
+        Ok(pod)
+    }
+
+    fn is_armed(&self, observed: &Observed) -> bool {
+        let containers = state::containers(&observed.pod);
+        let is = |name: &str, wanted: &State| containers.iter().any(|c| c.name == name && c.state == *wanted);
+        state::all_run(&observed.pod)
+            && self.run.scenario.roles.iter().all(|(name, role)| match role {
+                Role::Trainer => is(name, &State::Running) && observed.steps.contains_key(name),
+                Role::Processor => is(name, &State::Completed) && observed.done.contains(name),
+                Role::Monitor => is(name, &State::Running),
+            })
+    }
+
+    fn late(&self, wanted: &'static str, limit: Duration, pod: &Pod) -> deploy::Error {
+        let pods = self.observer.pods();
+        let state = pods.get(uid(pod)).map_or_else(
+            || "never seen".into(),
+            |observed| {
+                let steps: Vec<_> = observed
+                    .steps
+                    .iter()
+                    .map(|(name, step)| format!("{name} at step {step}"))
+                    .collect();
+                let done: Vec<_> = observed
+                    .done
+                    .iter()
+                    .map(|name| format!("{name} reported to be done"))
+                    .collect();
+                let reports = [steps, done].concat().join(", ");
+                let reports = if reports.is_empty() {
+                    "no progress reported".into()
+                } else {
+                    reports
+                };
+                format!("{}; {reports}", state::describe(&observed.pod))
+            },
+        );
+        deploy::Error::Late {
+            pod: self.head.pod.clone(),
+            wanted,
+            seconds: limit.as_secs(),
+            state,
+        }
+    }
+
+    /// A phase without the counters of a running container would be refused later; say so before time is spent.
+    fn check_metered(&self, pod: &Pod) -> Result<(), Error> {
+        let pods = self.observer.pods();
+        let Some(observed) = pods.get(uid(pod)) else {
+            return Ok(());
+        };
+        for container in state::containers(pod)
+            .iter()
+            .filter(|container| container.state == State::Running)
+        {
+            if let Some(Err(reason)) = observed.metered.get(&container.name) {
+                return Err(sample::Error::Invalid(reason.clone()).into());
+            }
+        }
+        Ok(())
+    }
+
+    async fn migrate(&self, pod: &Pod) -> Result<(Outcome, Readings), Error> {
+        let run = self.run;
+        let manifest_on_target = run.scenario.pod_on(&self.head.target, &self.directory());
+        let readings = self.start_readings(Schedule {
+            segment: Segment::Migration,
+            first_ns: monotonic_ns(),
+            interval: run.scenario.phases.interval / MIGRATION_DENSITY,
+            ticks: None,
+        });
+        run.notices.event(Kind::MigrationRequested);
+        let request = Request {
+            cluster: &run.cluster,
+            run: &run.id,
+            namespace: &run.namespace,
+            pod,
+            manifest_on_target: &manifest_on_target,
+            source: &self.head.source,
+            target: &self.head.target,
+            timeout: run.scenario.deadlines.migration,
+        };
+        let outcome = self.strategy.migrate(request).await?;
+        run.notices.event(Kind::MigrationCompleted);
+        run.notices.send(Notice::Migrated(outcome.clone()));
+        Ok((outcome, readings))
+    }
+
+    /// Since when all containers of the migrated pod run: when the youngest of them was first seen running.
+    async fn all_run_since(&self, outcome: &Outcome) -> Result<u64, Error> {
+        let since = self.observer.wait_for(|pods| {
+            let observed = pods.get(&outcome.pod_uid)?;
+            let names = observed
+                .pod
+                .spec
+                .as_ref()?
+                .containers
+                .iter()
+                .map(|container| &container.name);
+            let since: Option<Vec<u64>> = names
+                .map(|name| {
+                    observed
+                        .metered
+                        .get(name)
+                        .and_then(|_| observed.running_since.get(name).copied())
+                })
+                .collect();
+            since?.into_iter().max()
+        });
+        match timeout(SEEN_WITHIN, since).await {
+            Ok(since) => Ok(since?),
+            Err(_) => Err(deploy::Error::Late {
+                pod: outcome.pod.clone(),
+                wanted: "running",
+                seconds: SEEN_WITHIN.as_secs(),
+                state: "the strategy called it migrated, but not all of its containers were seen running"
+                    .into(),
+            }
+            .into()),
+        }
+    }
+
+    /// Exactly N samples: N + 1 ticks.
+    async fn phase(&self, segment: Segment, first_ns: u64) -> Result<(), Error> {
+        let phases = &self.run.scenario.phases;
+        let ticks = Some(phases.samples + 1);
+        self.start_readings(Schedule {
+            segment,
+            first_ns,
+            interval: phases.interval,
+            ticks,
+        })
+        .finish()
+        .await
+    }
+
+    /// Readings until the horizon ends, and beyond it until a processor that runs again has ended and enough samples
+    /// were taken after it: the steady difference is read there.
+    async fn tail(&self, outcome: &Outcome, horizon_ns: u64) -> Result<(), Error> {
+        let phases = &self.run.scenario.phases;
+        let interval = phases.interval;
+        let readings = self.start_readings(Schedule {
+            segment: Segment::Tail,
+            first_ns: monotonic_ns(),
+            interval,
+            ticks: None,
+        });
+        let again = self.observer.wait_for(|pods| {
+            let observed = pods.get(&outcome.pod_uid)?;
+            let running = state::containers(&observed.pod).into_iter().any(|container| {
+                self.run.scenario.roles.get(&container.name) == Some(&Role::Processor)
+                    && matches!(container.state, State::Running)
+            });
+            (!running).then_some(())
+        });
+        // A processor that never ends is the phase's problem, not a reason to wait for ever.
+        let _ = timeout(self.run.scenario.deadlines.armed, again).await;
+        let steady_ns = monotonic_ns() + nanoseconds(interval * (phases.samples / 2 + 1));
+        sleep_until(horizon_ns.max(steady_ns)).await;
+        readings.stop().await
+    }
+
+    fn start_readings(&self, schedule: Schedule) -> Readings {
+        let stop = CancellationToken::new();
+        let sweeps = self.run.cluster.meter.sweeps(schedule, stop.clone());
+        let (segment, notices) = (schedule.segment, self.run.notices.clone());
+        notices.event(Kind::SegmentStarted { segment });
+        let task = tokio::spawn(async move {
+            let outcome = collect(sweeps, |sweep| notices.send(Notice::Sweep(sweep))).await;
+            notices.event(Kind::SegmentEnded { segment });
+            outcome
+        });
+        Readings { stop, task }
+    }
+
+    async fn remove(&self) -> Result<(), Error> {
+        let api: Api<Pod> = Api::namespaced(self.run.cluster.client.clone(), &self.run.namespace);
+        let ours = ListParams::default();
+        api.delete_collection(&DeleteParams::default(), &ours)
+            .await
+            .map_err(deploy::Error::api("delete the leg's pods"))?;
+        let all_gone = self
+            .observer
+            .wait_for(|pods| pods.values().all(|observed| observed.gone).then_some(()));
+        match timeout(GONE_WITHIN, all_gone).await {
+            Ok(gone) => Ok(gone?),
+            Err(_) => Err(deploy::Error::Late {
+                pod: self.head.pod.clone(),
+                wanted: "gone",
+                seconds: GONE_WITHIN.as_secs(),
+                state: "its delete was accepted, but it is still there".into(),
+            }
+            .into()),
+        }
+    }
+}
+
+/// Readings being taken beside other work.
+struct Readings {
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), sample::Error>>,
+}
+
+impl Readings {
+    /// Wait for the last tick of the schedule.
+    async fn finish(mut self) -> Result<(), Error> {
+        let outcome = (&mut self.task)
+            .await
+            .map_err(|error| Error::Internal(error.into()))?;
+        Ok(outcome?)
+    }
+
+    async fn stop(self) -> Result<(), Error> {
+        self.stop.cancel();
+        self.finish().await
+    }
+}
+
+impl Drop for Readings {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn collect(
+    mut sweeps: mpsc::UnboundedReceiver<Result<Sweep, sample::Error>>,
+    keep: impl Fn(Sweep),
+) -> Result<(), sample::Error> {
+    while let Some(sweep) = sweeps.recv().await {
+        keep(sweep?);
+    }
+    Ok(())
+}
+
+fn uid(pod: &Pod) -> &str {
+    pod.metadata.uid.as_deref().unwrap_or_default()
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+async fn sleep_until(moment_ns: u64) {
+    tokio::time::sleep(Duration::from_nanos(moment_ns.saturating_sub(monotonic_ns()))).await;
+}

@@ -1,0 +1,149 @@
+//! How the harness speaks: it sends [`Notice`]s and never prints or writes. Listeners run on a thread of their own, so
+//! that neither a slow terminal nor a slow disk can disturb a measurement.
+
+use std::sync::mpsc;
+
+use tokio::sync::oneshot;
+
+use super::{
+    event::{Event, Kind},
+    record::{Overhead, RunRecord},
+};
+use crate::{
+    migrate::Outcome,
+    sample::{Epoch, Sweep, clock::Stamp},
+};
+
+/// The head of a leg, as listeners see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LegHead {
+    /// Round, from 1.
+    pub round: u32,
+    /// Place in the order of the run, from 1.
+    pub position: u32,
+    /// Legs of the run.
+    pub of: u32,
+    /// Name of the strategy.
+    pub strategy: String,
+    /// Node the pod is deployed on.
+    pub source: String,
+    /// Node it is migrated to.
+    pub target: String,
+    /// Name of the pod that is deployed.
+    pub pod: String,
+}
+
+/// Something listeners may want to know.
+#[derive(Debug, Clone)]
+pub enum Notice {
+    /// A run begins; the record has no legs yet.
+    RunStarted(Box<RunRecord>),
+    /// A leg begins.
+    LegStarted(LegHead, Stamp),
+    /// Something happened in the leg.
+    Event(Event),
+    /// A cgroup is read from now on.
+    Epoch(Epoch),
+    /// Readings were taken.
+    Sweep(Sweep),
+    /// The strategy came to its end.
+    Migrated(Outcome),
+    /// What helpers cost during the horizon.
+    Overhead(Overhead),
+    /// The leg ended, with this error if it failed.
+    LegEnded(Stamp, Option<String>),
+    /// The run ended.
+    RunEnded,
+}
+
+/// Somebody who hears the notices of a run, in order.
+pub trait Listener: Send {
+    /// Hear one notice. An error ends the run: a result that cannot be kept is not worth going on for.
+    fn hear(&mut self, notice: &Notice) -> anyhow::Result<()>;
+}
+
+enum Message {
+    Notice(Box<Notice>),
+    Flush(oneshot::Sender<anyhow::Result<()>>),
+}
+
+/// The sending end: cheap to clone, never blocks.
+#[derive(Debug, Clone)]
+pub struct Notices(mpsc::Sender<Message>);
+
+impl Notices {
+    /// Start a thread that hands every notice to all listeners. It ends with the last sender.
+    pub fn to(mut listeners: Vec<Box<dyn Listener>>) -> Self {
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut failed = None;
+            for message in receiver {
+                match message {
+                    Message::Notice(notice) => {
+                        for listener in &mut listeners {
+                            if let Err(error) = listener.hear(&notice) {
+                                failed.get_or_insert(error);
+                            }
+                        }
+                    }
+                    Message::Flush(answer) => {
+                        let _ = answer.send(failed.take().map_or(Ok(()), Err));
+                    }
+                }
+            }
+        });
+        Self(sender)
+    }
+
+    /// Tell the listeners.
+    pub fn send(&self, notice: Notice) {
+        // The thread ends only after the last sender, so there is always a receiver.
+        let _ = self.0.send(Message::Notice(Box::new(notice)));
+    }
+
+    /// Tell the listeners of an event that happens now.
+    pub fn event(&self, kind: Kind) {
+        self.send(Notice::Event(Event {
+            at: Stamp::now(),
+            kind,
+        }));
+    }
+
+    /// Wait until everything sent so far has been heard; the first error of a listener comes back here.
+    pub async fn flush(&self) -> anyhow::Result<()> {
+        let (answer, heard) = oneshot::channel();
+        let _ = self.0.send(Message::Flush(answer));
+        heard
+            .await
+            .unwrap_or_else(|_| Err(anyhow::anyhow!("the listeners' thread ended early")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    struct Ear(Arc<Mutex<Vec<String>>>);
+
+    impl Listener for Ear {
+        fn hear(&mut self, notice: &Notice) -> anyhow::Result<()> {
+            self.0.lock().unwrap().push(format!("{notice:?}"));
+            anyhow::ensure!(!matches!(notice, Notice::RunEnded), "disk full");
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn flush_comes_after_everything_sent_and_brings_the_first_error() {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let notices = Notices::to(vec![Box::new(Ear(heard.clone())), Box::new(Ear(heard.clone()))]);
+        notices.event(Kind::Armed);
+        notices.flush().await.unwrap();
+        assert_eq!(heard.lock().unwrap().len(), 2);
+        notices.send(Notice::RunEnded);
+        assert_eq!(notices.flush().await.unwrap_err().to_string(), "disk full");
+        notices.flush().await.unwrap();
+    }
+}

@@ -1,0 +1,315 @@
+//! Watches the pods of a run's namespace and turns what changes into events; follows the output of their containers for
+//! progress, and has the meter follow every container as soon as it runs.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, Client,
+    runtime::{WatchStreamExt, watcher},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+use super::{
+    event::Kind,
+    notice::{Notice, Notices},
+    output,
+};
+use crate::{
+    deploy::{
+        self,
+        state::{self, Container, State},
+        wait,
+    },
+    sample::{ContainerRef, Epoch, EpochId, Meter, clock::monotonic_ns},
+    workload::protocol::Progress,
+};
+
+/// A pod as last seen.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Observed {
+    /// Its object.
+    pub(super) pod: Pod,
+    /// Whether it has been deleted for good.
+    pub(super) gone: bool,
+    /// When each container was first seen running in its present life, `CLOCK_MONOTONIC` nanoseconds.
+    pub(super) running_since: BTreeMap<String, u64>,
+    /// Last step that each container reported.
+    pub(super) steps: BTreeMap<String, u64>,
+    /// Containers that reported to be done.
+    pub(super) done: BTreeSet<String>,
+    /// Whether the meter follows each container, or why it cannot.
+    pub(super) metered: BTreeMap<String, Result<(), String>>,
+}
+
+/// The pods of a leg, by uid.
+pub(super) type Pods = BTreeMap<String, Observed>;
+
+/// A running observation; it ends when dropped.
+#[derive(Debug)]
+pub(super) struct Observer {
+    pods: watch::Receiver<Pods>,
+    _tasks: JoinSet<()>,
+}
+
+impl Observer {
+    /// Observe a namespace.
+    pub(super) fn start(client: &Client, namespace: &str, meter: Arc<dyn Meter>, notices: Notices) -> Self {
+        let (pods, receiver) = watch::channel(Pods::new());
+        let (news, incoming) = mpsc::unbounded_channel();
+        let watcher = Watcher {
+            api: Api::namespaced(client.clone(), namespace),
+            meter,
+            notices,
+            pods,
+            news,
+            next_epoch: 0,
+            followers: JoinSet::new(),
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(watcher.watch(incoming));
+        Self {
+            pods: receiver,
+            _tasks: tasks,
+        }
+    }
+
+    /// Wait until `decide` has an answer; it is asked again after every change.
+    pub(super) async fn wait_for<T>(
+        &self,
+        mut decide: impl FnMut(&Pods) -> Option<T>,
+    ) -> Result<T, deploy::Error> {
+        let mut pods = self.pods.clone();
+        loop {
+            if let Some(answer) = decide(&pods.borrow_and_update()) {
+                return Ok(answer);
+            }
+            if pods.changed().await.is_err() {
+                let reason = "the API server refused to let the namespace's pods be watched".into();
+                return Err(deploy::Error::Watch {
+                    pod: "(all)".into(),
+                    reason,
+                });
+            }
+        }
+    }
+
+    /// The pods as they were last seen.
+    pub(super) fn pods(&self) -> Pods {
+        self.pods.borrow().clone()
+    }
+}
+
+/// What the tasks beside the watch bring.
+enum News {
+    Progress {
+        uid: String,
+        container: String,
+        progress: Progress,
+    },
+    Metered {
+        uid: String,
+        container: String,
+        outcome: Box<Result<Epoch, String>>,
+    },
+}
+
+struct Watcher {
+    api: Api<Pod>,
+    meter: Arc<dyn Meter>,
+    notices: Notices,
+    pods: watch::Sender<Pods>,
+    news: mpsc::UnboundedSender<News>,
+    next_epoch: EpochId,
+    followers: JoinSet<()>,
+}
+
+impl Watcher {
+    async fn watch(mut self, mut incoming: mpsc::UnboundedReceiver<News>) {
+        let mut changes =
+            std::pin::pin!(watcher(self.api.clone(), watcher::Config::default()).default_backoff());
+        loop {
+            tokio::select! {
+                change = changes.next() => match change {
+                    Some(Ok(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod))) => self.see(&pod),
+                    Some(Ok(watcher::Event::Delete(pod))) => self.gone(&pod),
+                    Some(Ok(watcher::Event::Init | watcher::Event::InitDone)) => {}
+                    Some(Err(error)) if wait::refused(&error) => return,
+                    Some(Err(error)) => tracing::warn!(%error, "watch broken, taking it up again"),
+                    None => return,
+                },
+                Some(news) = incoming.recv() => self.hear(news),
+            }
+        }
+    }
+
+    fn see(&mut self, pod: &Pod) {
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let before = self.pods.borrow().get(&uid).cloned();
+        let mut now = before.clone().unwrap_or_default();
+        let old = before.map(|observed| observed.pod);
+        self.tell_phase(old.as_ref(), pod);
+        let known = old.as_ref().map(state::containers).unwrap_or_default();
+        for container in state::containers(pod) {
+            if !known.contains(&container) {
+                self.tell_container(pod, &container);
+            }
+            let started = !container.id.is_empty() && known.iter().all(|old| old.id != container.id);
+            if started {
+                self.follow(pod, &container);
+            }
+            if container.state == State::Running
+                && (started || !now.running_since.contains_key(&container.name))
+            {
+                now.running_since.insert(container.name, monotonic_ns());
+            }
+        }
+        now.pod = pod.clone();
+        self.pods.send_modify(|pods| {
+            pods.insert(uid, now);
+        });
+    }
+
+    fn gone(&mut self, pod: &Pod) {
+        self.see(pod);
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        self.notices.event(phase_event(pod, "Gone".into()));
+        self.pods.send_modify(|pods| {
+            if let Some(observed) = pods.get_mut(&uid) {
+                observed.gone = true;
+            }
+        });
+    }
+
+    fn tell_phase(&self, old: Option<&Pod>, new: &Pod) {
+        let phase = state::phase(new);
+        if old.map(state::phase).as_ref() != Some(&phase) {
+            self.notices.event(phase_event(new, phase));
+        }
+    }
+
+    fn tell_container(&self, pod: &Pod, container: &Container) {
+        self.notices.event(Kind::Container {
+            pod: pod.metadata.name.clone().unwrap_or_default(),
+            uid: pod.metadata.uid.clone().unwrap_or_default(),
+            container: container.name.clone(),
+            state: container.state.word().into(),
+            detail: container.state.detail(),
+            restarts: container.restarts,
+        });
+    }
+
+    /// A container got a new life: read its output and its counters.
+    fn follow(&mut self, pod: &Pod, container: &Container) {
+        let (name, uid) = (
+            pod.metadata.name.clone().unwrap_or_default(),
+            pod.metadata.uid.clone().unwrap_or_default(),
+        );
+        if !container.init {
+            let (news, uid, name_of) = (self.news.clone(), uid.clone(), container.name.clone());
+            let hear = move |progress| {
+                let _ = news.send(News::Progress {
+                    uid: uid.clone(),
+                    container: name_of.clone(),
+                    progress,
+                });
+            };
+            self.followers.spawn(output::follow(
+                self.api.clone(),
+                name.clone(),
+                container.name.clone(),
+                hear,
+            ));
+        }
+        let node = pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.node_name.clone())
+            .unwrap_or_default();
+        let subject = ContainerRef {
+            pod: name,
+            pod_uid: uid.clone(),
+            container: container.name.clone(),
+            container_id: container.id.clone(),
+            node,
+        };
+        let id = self.next_epoch;
+        self.next_epoch += 1;
+        let (meter, news) = (self.meter.clone(), self.news.clone());
+        self.followers.spawn(async move {
+            let container = subject.container.clone();
+            let outcome = Box::new(meter.follow(id, subject).await.map_err(|error| error.to_string()));
+            let _ = news.send(News::Metered {
+                uid,
+                container,
+                outcome,
+            });
+        });
+    }
+
+    fn hear(&mut self, news: News) {
+        match news {
+            News::Progress {
+                uid,
+                container,
+                progress,
+            } => {
+                self.pods.send_modify(|pods| {
+                    let Some(observed) = pods.get_mut(&uid) else {
+                        return;
+                    };
+                    match &progress {
+                        Progress::Step { step, .. } => {
+                            observed.steps.insert(container.clone(), *step);
+                        }
+                        Progress::Done { .. } => {
+                            observed.done.insert(container.clone());
+                        }
+                        Progress::Restored { .. } => {}
+                    }
+                });
+                self.notices.event(Kind::Progress {
+                    uid,
+                    container,
+                    progress,
+                });
+            }
+            News::Metered {
+                uid,
+                container,
+                outcome,
+            } => {
+                let metered = match *outcome {
+                    Ok(epoch) => {
+                        self.notices.send(Notice::Epoch(epoch));
+                        Ok(())
+                    }
+                    Err(reason) => {
+                        tracing::warn!(container, reason, "not metered");
+                        Err(reason)
+                    }
+                };
+                self.pods.send_modify(|pods| {
+                    if let Some(observed) = pods.get_mut(&uid) {
+                        observed.metered.insert(container, metered);
+                    }
+                });
+            }
+        }
+    }
+}
+
+fn phase_event(pod: &Pod, phase: String) -> Kind {
+    Kind::PodPhase {
+        pod: pod.metadata.name.clone().unwrap_or_default(),
+        uid: pod.metadata.uid.clone().unwrap_or_default(),
+        phase,
+    }
+}

@@ -1,0 +1,91 @@
+//! What measuring and migrating cost themselves: CPU time of processes that are not part of the workload.
+
+use std::fs;
+
+use nix::unistd::{SysconfVar, sysconf};
+
+use super::{
+    notice::{Notice, Notices},
+    record::Overhead,
+};
+
+/// Processes of this host whose CPU time is charged to the strategy or to the measurement.
+#[derive(Debug, Clone, Default)]
+pub struct Processes(Vec<(String, u32)>);
+
+impl Processes {
+    /// The harness itself and the processes it was told of, by name and pid.
+    pub fn with_harness(mut others: Vec<(String, u32)>) -> Self {
+        others.push(("harness".into(), std::process::id()));
+        Self(others)
+    }
+
+    /// Read them now.
+    pub fn read(&self) -> Started {
+        Started(
+            self.0
+                .iter()
+                .map(|(name, pid)| (name.clone(), *pid, cpu_usec(*pid)))
+                .collect(),
+        )
+    }
+}
+
+/// The readings at the start of a horizon.
+#[derive(Debug)]
+pub struct Started(Vec<(String, u32, Result<u64, String>)>);
+
+impl Started {
+    /// Read again and tell the listeners both readings.
+    pub fn finish(self, notices: &Notices) {
+        for (process, pid, start) in self.0 {
+            let end = cpu_usec(pid);
+            let reason = start.as_ref().err().or(end.as_ref().err()).cloned();
+            let overhead = Overhead {
+                process,
+                start_usec: start.ok(),
+                end_usec: end.ok(),
+                reason,
+            };
+            notices.send(Notice::Overhead(overhead));
+        }
+    }
+}
+
+/// CPU time of a process including its ended threads, microseconds; `/proc/<pid>/stat` counts in clock ticks (10 ms).
+fn cpu_usec(pid: u32) -> Result<u64, String> {
+    let path = format!("/proc/{pid}/stat");
+    let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+    let ticks_a_second = sysconf(SysconfVar::CLK_TCK)
+        .ok()
+        .flatten()
+        .unwrap_or(100)
+        .unsigned_abs();
+    ticks(&text)
+        .map(|ticks| ticks * 1_000_000 / ticks_a_second)
+        .ok_or(format!("{path}: not in the expected form"))
+}
+
+/// utime + stime: fields 14 and 15, counted behind the name, which may contain spaces and brackets.
+fn ticks(stat: &str) -> Option<u64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_found_behind_an_odd_name() {
+        let stat = "42 (a ) b) S 1 42 42 0 -1 4194560 1 2 3 4 700 55 9 9 20 0 4 0 100 1 1";
+        assert_eq!(ticks(stat), Some(755));
+        assert_eq!(ticks("42 (cut"), None);
+    }
+
+    #[test]
+    fn a_process_that_is_gone_has_a_reason_and_no_number() {
+        assert!(cpu_usec(std::process::id()).is_ok());
+        assert!(cpu_usec(u32::MAX).unwrap_err().contains("/proc/4294967295/stat"));
+    }
+}

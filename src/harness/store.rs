@@ -1,0 +1,179 @@
+//! Where records are kept: one directory a run, `<results>/<run-id>/`, with `run.json` and the logs of what ran beside
+//! it.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use tempfile::NamedTempFile;
+
+use super::record::{RunRecord, SCHEMA};
+
+/// Name of the record in its directory.
+pub const RECORD: &str = "run.json";
+
+/// The directory of one run.
+#[derive(Debug, Clone)]
+pub struct RunDirectory(PathBuf);
+
+impl RunDirectory {
+    /// Make the directory of a new run.
+    pub fn create(results: &Path, id: &str) -> anyhow::Result<Self> {
+        let path = results.join(id);
+        fs::create_dir_all(&path)
+            .with_context(|| format!("cannot make {}; choose another --results", path.display()))?;
+        Ok(Self(path))
+    }
+
+    /// A file beside the record.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Write the record so that after a crash either the old or the new one is there, whole.
+    pub fn write(&self, record: &RunRecord) -> anyhow::Result<()> {
+        let path = self.file(RECORD);
+        let doing = || format!("cannot write {}", path.display());
+        let mut file = NamedTempFile::new_in(&self.0).with_context(doing)?;
+        serde_json::to_writer(&mut file, record).with_context(doing)?;
+        file.flush().with_context(doing)?;
+        file.as_file().sync_all().with_context(doing)?;
+        file.persist(&path).with_context(doing)?;
+        fs::File::open(&self.0)
+            .and_then(|directory| directory.sync_all())
+            .with_context(doing)
+    }
+}
+
+/// Why a record cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// There is no such run.
+    #[error("no run {wanted:?} in {results}: {reason}")]
+    NotFound {
+        /// What was asked for.
+        wanted: String,
+        /// Where it was looked for.
+        results: String,
+        /// What there is.
+        reason: String,
+    },
+    /// The file is damaged, or not a record of ours.
+    #[error("{path}: {reason}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Read a record.
+pub fn read(path: &Path) -> Result<RunRecord, ReadError> {
+    let unreadable = |reason: String| ReadError::Unreadable {
+        path: path.display().to_string(),
+        reason,
+    };
+    let text = fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+    let value: serde_json::Value = serde_json::from_slice(&text)
+        .map_err(|error| unreadable(format!("not JSON, or cut off: {error}")))?;
+    match value["schema"].as_str() {
+        Some(SCHEMA) => {}
+        Some(other) => {
+            return Err(unreadable(format!(
+                "its schema is {other:?}; this migbench reads {SCHEMA:?}"
+            )));
+        }
+        None => return Err(unreadable("no \"schema\": not a run record of migbench".into())),
+    }
+    serde_json::from_value(value).map_err(|error| unreadable(error.to_string()))
+}
+
+/// The runs below a results directory, oldest first: UUIDv7 names sort by time.
+pub fn runs(results: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(results).into_iter().flatten().flatten();
+    let mut runs: Vec<_> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.join(RECORD).is_file())
+        .collect();
+    runs.sort();
+    runs
+}
+
+/// The record's path of a run given by id, unique prefix of an id, or path; the newest without one.
+pub fn find(results: &Path, wanted: Option<&str>) -> Result<PathBuf, ReadError> {
+    let runs = runs(results);
+    let not_found = |reason: String| ReadError::NotFound {
+        wanted: wanted.unwrap_or("(newest)").to_owned(),
+        results: results.display().to_string(),
+        reason,
+    };
+    let Some(wanted) = wanted else {
+        let newest = runs
+            .last()
+            .ok_or_else(|| not_found("there are none yet; `migbench run` makes one".into()))?;
+        return Ok(newest.join(RECORD));
+    };
+    let path = Path::new(wanted);
+    if path.is_file() {
+        return Ok(path.to_owned());
+    }
+    if path.join(RECORD).is_file() {
+        return Ok(path.join(RECORD));
+    }
+    let name = |run: &PathBuf| run.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let matching: Vec<_> = runs.iter().filter(|run| name(run).starts_with(wanted)).collect();
+    match matching[..] {
+        [one] => Ok(one.join(RECORD)),
+        [] => Err(not_found("`migbench list` shows the runs".into())),
+        _ => Err(not_found(format!(
+            "{} runs begin so; give more of the id",
+            matching.len()
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn results(runs: &[&str]) -> tempfile::TempDir {
+        let results = tempfile::tempdir().unwrap();
+        for run in runs {
+            fs::create_dir(results.path().join(run)).unwrap();
+            fs::write(results.path().join(run).join(RECORD), "{}").unwrap();
+        }
+        results
+    }
+
+    #[test]
+    fn a_run_is_found_by_nothing_by_id_by_prefix_and_by_path() {
+        let results = results(&["0199-aa", "0199-bb", "0200-cc"]);
+        let record = |run: &str| results.path().join(run).join(RECORD);
+        let find = |wanted| find(results.path(), wanted).map_err(|error| error.to_string());
+        assert_eq!(find(None), Ok(record("0200-cc")));
+        assert_eq!(find(Some("0199-aa")), Ok(record("0199-aa")));
+        assert_eq!(find(Some("02")), Ok(record("0200-cc")));
+        let path = results.path().join("0199-bb");
+        assert_eq!(find(path.to_str()), Ok(record("0199-bb")));
+        assert!(find(Some("0199")).unwrap_err().contains("2 runs begin so"));
+        assert!(find(Some("3")).unwrap_err().contains("migbench list"));
+    }
+
+    #[test]
+    fn what_is_not_a_record_is_refused_with_the_reason() {
+        let directory = tempfile::tempdir().unwrap();
+        let reason = |text: &str| {
+            let path = directory.path().join(RECORD);
+            fs::write(&path, text).unwrap();
+            read(&path).unwrap_err().to_string()
+        };
+        assert!(reason("{\"schema\": \"migbe").contains("cut off"));
+        assert!(reason("{}").contains("not a run record"));
+        assert!(reason("{\"schema\": \"migbench.io/run/v9\"}").contains("migbench.io/run/v9"));
+        assert!(reason("{\"schema\": \"migbench.io/run/v1\"}").contains("missing field"));
+    }
+}

@@ -1,0 +1,69 @@
+//! `kubectl delete` and `kubectl apply`: every container starts again on the target node, also the one that had
+//! finished, and from nothing.
+
+use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api,
+    api::{DeleteParams, Preconditions},
+};
+
+use super::{Error, Outcome, Request, Strategy};
+use crate::{
+    deploy::{self, wait},
+    sample::clock::Stamp,
+};
+
+/// Delete, wait for the real end, apply with the target node, wait until everything runs.
+#[derive(Debug)]
+pub struct Native;
+
+impl Strategy for Native {
+    fn name(&self) -> &'static str {
+        "native"
+    }
+
+    fn migrate<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Outcome, Error>> {
+        Box::pin(migrate(request))
+    }
+}
+
+async fn migrate(request: Request<'_>) -> Result<Outcome, Error> {
+    let api: Api<Pod> = Api::namespaced(request.cluster.client.clone(), request.namespace);
+    let name = request.pod.metadata.name.as_deref().unwrap_or_default();
+    let uid = request.pod.metadata.uid.clone().unwrap_or_default();
+    let requested = Stamp::now();
+    let deadline = tokio::time::Instant::now() + request.timeout;
+    let left = || deadline.saturating_duration_since(tokio::time::Instant::now());
+
+    // The grace is the manifest's own. The precondition keeps a pod that somebody else put under this name.
+    let precondition = Preconditions {
+        uid: Some(uid.clone()),
+        resource_version: None,
+    };
+    let parameters = DeleteParams {
+        preconditions: Some(precondition),
+        ..DeleteParams::default()
+    };
+    api.delete(name, &parameters)
+        .await
+        .map_err(deploy::Error::api(format!("delete pod {name}")))?;
+    wait::until_gone(&api, name, &uid, left()).await?;
+
+    let applied = deploy::apply::pod(
+        &request.cluster.client,
+        request.namespace,
+        request.run,
+        request.manifest_on_target,
+    )
+    .await?;
+    let pod_uid = applied.metadata.uid.unwrap_or_default();
+    wait::until_running(&api, name, &pod_uid, left()).await?;
+    Ok(Outcome {
+        pod: name.to_owned(),
+        pod_uid,
+        requested,
+        completed: Stamp::now(),
+        report: None,
+    })
+}
