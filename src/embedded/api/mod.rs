@@ -1,1 +1,154 @@
-//! The API server of the embedded cluster.
+//! The API server of the embedded cluster: as much of the Kubernetes API as the harness, the orchestrator and everyday
+//! kubectl need, over a store in memory.
+//!
+//! ```text
+//! request ─► handlers ─► verbs ─► store ─► watch
+//!               │          └ kinds: defaults, validation, grace of each kind
+//!               └ body, patch: reading · represent, table: answering
+//! controllers: namespaces, claims, binding of pods; they use the verbs like the handlers do
+//! ```
+//!
+//! One identity, no RBAC, no admission; pods go to the node they ask for. What is recorded from a real API server is what
+//! the tests expect.
+
+mod body;
+mod clock;
+mod controllers;
+mod handlers;
+mod kinds;
+mod names;
+mod patch;
+mod quantity;
+mod query;
+mod represent;
+mod resource;
+mod selector;
+mod status;
+mod store;
+mod table;
+mod target;
+mod tls;
+mod verbs;
+mod watch;
+
+pub use tls::{Credentials, kubeconfig, serve};
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
+
+use axum::{
+    Router,
+    response::{IntoResponse, Response},
+    routing::{any, get},
+};
+use k8s_openapi::api::core::v1::Namespace;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use self::{status::ApiError, store::Store, target::Target, verbs::WriteOptions};
+use super::Kubelet;
+
+/// Namespaces that are there from the start.
+const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
+
+/// What can be set.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the directories of provisioned volumes lie: one directory per persistent volume, named after it. The node
+    /// that first mounts it makes it; it is removed with the volume.
+    pub volumes: PathBuf,
+    /// How many changes a watch can go back.
+    pub window: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            volumes: std::env::temp_dir().join("migbench-volumes"),
+            window: 4096,
+        }
+    }
+}
+
+/// The API: shared by everything that is attached to it.
+#[derive(Debug, Clone)]
+pub struct Api {
+    server: Server,
+}
+
+/// What the handlers work on.
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
+    store: Arc<Store>,
+    kubelet: Arc<OnceLock<Arc<dyn Kubelet>>>,
+    /// Kept so that the controllers end with the last user of the API.
+    _controllers: Arc<JoinSet<()>>,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Api {
+    /// An empty cluster with the default settings. Must be called within a tokio runtime.
+    pub fn new() -> Self {
+        Self::with(Config::default())
+    }
+
+    /// An empty cluster: no nodes, the usual namespaces. Must be called within a tokio runtime.
+    pub fn with(config: Config) -> Self {
+        let store = Arc::new(Store::new(config.window));
+        create_namespaces(&store);
+        let controllers = Arc::new(controllers::start(&store, &config.volumes));
+        Self {
+            server: Server {
+                store,
+                kubelet: Arc::default(),
+                _controllers: controllers,
+            },
+        }
+    }
+
+    /// The API as a service, without authentication.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/healthz", get("ok"))
+            .route("/livez", get("ok"))
+            .route("/readyz", get("ok"))
+            .route("/api/{version}/{*path}", any(handlers::core))
+            .route("/apis/{group}/{version}/{*path}", any(handlers::group))
+            .fallback(unknown)
+            .with_state(self.server.clone())
+    }
+
+    /// A client within this process.
+    pub fn client(&self) -> kube::Client {
+        kube::Client::new(self.router(), "default")
+    }
+
+    /// Where logs and exec go. Only the first kubelet counts.
+    pub fn attach_kubelet(&self, kubelet: Arc<dyn Kubelet>) {
+        if self.server.kubelet.set(kubelet).is_err() {
+            tracing::warn!("a kubelet is attached already");
+        }
+    }
+}
+
+fn create_namespaces(store: &Store) {
+    let options = WriteOptions::by("migbench");
+    for name in NAMESPACES {
+        let target = Target::cluster(resource::of::<Namespace>());
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        if let Err(error) = store.write(|state| verbs::create(state, &target, namespace, &options)) {
+            tracing::error!(name, message = error.message, "cannot create the namespace");
+        }
+    }
+}
+
+async fn unknown() -> Response {
+    ApiError::unknown_resource().into_response()
+}

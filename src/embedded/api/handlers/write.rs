@@ -1,0 +1,100 @@
+//! create, replace, patch.
+
+use axum::response::Response;
+use http::{HeaderName, HeaderValue, StatusCode, header::USER_AGENT};
+use serde_json::Value;
+
+use super::Call;
+use crate::embedded::api::{
+    body::{self, Decoded, FieldValidation},
+    patch::Patch,
+    status::{ApiError, Cause},
+    verbs::{self, WriteOptions},
+};
+
+const WARNING: HeaderName = HeaderName::from_static("warning");
+
+pub(super) fn create(call: &Call, bytes: &[u8]) -> Result<Response, ApiError> {
+    let decoded = decode(call, body::parse(&call.target.resource, &call.headers, bytes)?)?;
+    let options = options(call)?;
+    let created = call
+        .server
+        .store
+        .write(|state| verbs::create(state, &call.target, decoded.object, &options))?;
+    Ok(warn(
+        call.answer(StatusCode::CREATED, &created),
+        &decoded.warnings,
+    ))
+}
+
+pub(super) fn replace(call: &Call, bytes: &[u8]) -> Result<Response, ApiError> {
+    let decoded = decode(call, body::parse(&call.target.resource, &call.headers, bytes)?)?;
+    let options = options(call)?;
+    let replaced = call
+        .server
+        .store
+        .write(|state| verbs::update(state, &call.target, &options, |_| Ok(decoded.object)))?;
+    Ok(warn(call.answer(StatusCode::OK, &replaced), &decoded.warnings))
+}
+
+pub(super) fn patch(call: &Call, bytes: &[u8]) -> Result<Response, ApiError> {
+    let patch = Patch::parse(&call.target.resource, body::media_type(&call.headers), bytes)?;
+    let options = options(call)?;
+    let mut warnings = Vec::new();
+    let patched = call.server.store.write(|state| {
+        verbs::update(state, &call.target, &options, |old| {
+            let decoded = decode(call, patch.apply(old)?)?;
+            warnings = decoded.warnings;
+            Ok(decoded.object)
+        })
+    })?;
+    Ok(warn(call.answer(StatusCode::OK, &patched), &warnings))
+}
+
+fn decode(call: &Call, object: Value) -> Result<Decoded, ApiError> {
+    let validation = FieldValidation::parse(call.query.text("fieldValidation"))?;
+    body::decode(&call.target.resource, object, validation)
+}
+
+fn options(call: &Call) -> Result<WriteOptions, ApiError> {
+    Ok(WriteOptions {
+        dry_run: dry_run(call)?,
+        manager: manager(call),
+    })
+}
+
+/// Whether the query asks for `dryRun=All`, the only kind there is.
+pub(super) fn dry_run(call: &Call) -> Result<bool, ApiError> {
+    match call.query.text("dryRun") {
+        "" => Ok(false),
+        "All" => Ok(true),
+        other => {
+            let cause = Cause::not_supported("dryRun", &other.into(), &["All"]);
+            Err(ApiError::invalid_options("PatchOptions", &[cause]))
+        }
+    }
+}
+
+/// Who writes: the `fieldManager`, else the first word of the user agent.
+fn manager(call: &Call) -> String {
+    let stated = call.query.text("fieldManager");
+    if !stated.is_empty() {
+        return stated.into();
+    }
+    let agent = call.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
+    agent
+        .and_then(|agent| agent.split('/').next())
+        .filter(|word| !word.is_empty())
+        .unwrap_or("unknown")
+        .into()
+}
+
+fn warn(mut response: Response, warnings: &[String]) -> Response {
+    for warning in warnings {
+        let text = format!("299 - \"{}\"", warning.replace('"', "\\\""));
+        if let Ok(value) = HeaderValue::try_from(text) {
+            response.headers_mut().append(WARNING, value);
+        }
+    }
+    response
+}

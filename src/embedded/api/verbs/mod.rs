@@ -1,0 +1,112 @@
+//! What can be done with objects, under the store's lock and without any HTTP: the handlers and the controllers both
+//! work through these functions.
+
+mod create;
+mod delete;
+mod list;
+mod update;
+
+pub(crate) use create::create;
+pub(crate) use delete::{DeleteOptions, delete};
+pub(crate) use list::{Page, PageRequest, list};
+pub(crate) use update::update;
+
+use serde_json::Value;
+
+use super::{
+    names::{self, SUBDOMAIN_RULE},
+    status::{ApiError, Cause},
+    target::Target,
+};
+
+/// How to write.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct WriteOptions {
+    /// Do everything but store it.
+    pub(crate) dry_run: bool,
+    /// Who owns the fields written.
+    pub(crate) manager: String,
+}
+
+impl WriteOptions {
+    /// A write of the cluster's own.
+    pub(crate) fn by(manager: &str) -> Self {
+        Self {
+            dry_run: false,
+            manager: manager.into(),
+        }
+    }
+}
+
+/// The text at a pointer, empty when there is none.
+pub(crate) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+/// Whether finalizers hold an object back.
+fn has_finalizers(object: &Value) -> bool {
+    object
+        .pointer("/metadata/finalizers")
+        .and_then(Value::as_array)
+        .is_some_and(|list| !list.is_empty())
+}
+
+/// Refuse an object whose name, or anything else, breaks its kind's rules.
+fn validate(target: &Target, object: &Value) -> Result<(), ApiError> {
+    let name = text(object, "/metadata/name");
+    let mut causes = Vec::new();
+    if name.is_empty() {
+        causes.push(Cause::required(
+            "metadata.name",
+            "name or generateName is required",
+        ));
+    } else if !names::is_subdomain(name) {
+        causes.push(Cause::invalid(
+            "metadata.name",
+            &object["metadata"]["name"],
+            SUBDOMAIN_RULE,
+        ));
+    }
+    causes.extend(target.resource.rules.validate(object));
+    refuse(target, name, &causes)
+}
+
+fn refuse(target: &Target, name: &str, causes: &[Cause]) -> Result<(), ApiError> {
+    if causes.is_empty() {
+        Ok(())
+    } else {
+        Err(ApiError::invalid(&target.resource, name, causes))
+    }
+}
+
+/// The namespace in the body must be the one in the path, or missing.
+fn settle_namespace(target: &Target, object: &mut Value) -> Result<(), ApiError> {
+    let stated = text(object, "/metadata/namespace");
+    let namespace = target.namespace.as_deref().unwrap_or_default();
+    if !stated.is_empty() && target.resource.namespaced && stated != namespace {
+        let message = "the namespace of the provided object does not match the namespace sent on the request";
+        return Err(ApiError::bad_request(message));
+    }
+    let metadata = metadata(object)?;
+    if namespace.is_empty() {
+        metadata.remove("namespace");
+    } else {
+        metadata.insert("namespace".into(), namespace.into());
+    }
+    Ok(())
+}
+
+fn metadata(object: &mut Value) -> Result<&mut serde_json::Map<String, Value>, ApiError> {
+    let fields = object
+        .as_object_mut()
+        .ok_or_else(|| ApiError::bad_request("the body is not an object"))?;
+    let metadata = fields
+        .entry("metadata")
+        .or_insert_with(|| Value::Object(serde_json::Map::new()));
+    metadata
+        .as_object_mut()
+        .ok_or_else(|| ApiError::bad_request("metadata is not an object"))
+}
