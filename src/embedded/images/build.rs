@@ -153,7 +153,7 @@ impl<P: Fn(PullProgress)> Builder<'_, P> {
         loop {
             tokio::select! {
                 line = lines.next_line() => match line {
-                    Ok(Some(line)) => phase = Some(line.trim().to_owned()),
+                    Ok(Some(line)) => phase = phase_of(&line).or(phase),
                     _ => return,
                 },
                 _ = looks.tick() => if let Some(phase) = &phase {
@@ -184,6 +184,22 @@ impl<P: Fn(PullProgress)> Builder<'_, P> {
             remedy: format!("{remedy}; or use --workload builtin, which needs no Python"),
         }
     }
+}
+
+/// What a line of pip's output says is being done, if it says so.
+fn phase_of(line: &str) -> Option<String> {
+    let line = line.trim();
+    if let Some(file) = line.strip_prefix("Downloading ") {
+        let (wheel, size) = file.split_once(' ').unwrap_or((file, ""));
+        let package: Vec<_> = wheel.split('-').take(2).collect();
+        return Some(
+            format!("downloading {} {size}", package.join(" "))
+                .trim_end()
+                .to_owned(),
+        );
+    }
+    line.starts_with("Installing collected packages")
+        .then(|| "installing".to_owned())
 }
 
 async fn collect(stderr: Option<impl tokio::io::AsyncRead + Unpin>) -> String {
@@ -296,6 +312,15 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_phase_is_told_in_a_few_words() {
+        let phase = phase_of("  Downloading numpy-1.24.3-cp311-cp311-manylinux.whl (17.3 MB)");
+        assert_eq!(phase.as_deref(), Some("downloading numpy 1.24.3 (17.3 MB)"));
+        let phase = phase_of("Installing collected packages: libclang, flatbuffers");
+        assert_eq!(phase.as_deref(), Some("installing"));
+        assert_eq!(phase_of("INFO: pip is looking at multiple versions"), None);
     }
 
     #[test]

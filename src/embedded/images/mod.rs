@@ -67,7 +67,7 @@ pub enum Error {
 pub struct PullProgress {
     /// What is being done, in a few words.
     pub phase: String,
-    /// Bytes fetched so far of the file being fetched, where that can be seen.
+    /// Bytes of downloads that lie on the disk at the moment, where that can be seen; what is fetched for nothing counts too.
     pub bytes: Option<u64>,
 }
 
