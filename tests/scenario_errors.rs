@@ -92,7 +92,7 @@ fn a_yaml_bomb_is_refused_before_it_explodes() {
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..9 {
         let aliases = vec![format!("*a{}", level - 1); 9].join(", ");
-        bomb.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
+        bomb = format!("{bomb}a{level}: &a{level} [{aliases}]\n");
     }
     let message = message("scenario.yaml", "name: smoke\n", &format!("{bomb}name: smoke\n"));
     assert!(message.len() < 2_000, "{message}");
@@ -103,7 +103,7 @@ fn a_bomb_in_a_manifest_is_refused_too() {
     let mut bomb = "  labels: &a0 {x: x}\n  x0: &b0 [*a0, *a0, *a0, *a0, *a0, *a0, *a0]\n".to_owned();
     for level in 1..9 {
         let aliases = vec![format!("*b{}", level - 1); 9].join(", ");
-        bomb.push_str(&format!("  x{level}: &b{level} [{aliases}]\n"));
+        bomb = format!("{bomb}  x{level}: &b{level} [{aliases}]\n");
     }
     let message = message(
         "pod.yaml",
