@@ -1,6 +1,7 @@
 //! Statistics: pure functions over the run record. No file is read here and nothing is printed.
 //!
-//! The first group are the statistics themselves, one a file with its reference.
+//! The first group are the statistics themselves, one a file with its reference. [`view`] takes a leg of the record apart,
+//! [`comparison`] sets the strategies side by side, and [`summary`] is all of it.
 
 pub mod autocorrelation;
 pub mod hodges_lehmann;
@@ -15,6 +16,10 @@ pub mod sign_flip;
 pub mod trimmed_mean;
 pub mod verdict;
 pub mod winsorised;
+
+pub mod comparison;
+pub mod summary;
+pub mod view;
 
 #[cfg(test)]
 mod vectors;

@@ -1,0 +1,175 @@
+//! All that a run comes to, computed from its record alone.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{
+    comparison::Comparison,
+    view::{Cause, Doubt, LegSummary, Place},
+};
+use crate::harness::record::{Environment, RunRecord, RunSettings};
+
+/// Version of the summary's shape.
+pub const SCHEMA: &str = "migbench.io/summary/v1";
+
+/// Share by which the `before` phases of a round may differ.
+const BEFORE: f64 = 0.10;
+/// Load above which something else kept a CPU busy before the run.
+const LOAD: f64 = 1.0;
+
+/// All that a run comes to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// [`SCHEMA`].
+    pub schema: &'static str,
+    /// Id of the run.
+    pub run: String,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended; null while it lasts or after a crash.
+    pub ended: Option<Timestamp>,
+    /// How it was asked for.
+    pub settings: RunSettings,
+    /// Where it ran.
+    pub environment: Environment,
+    /// Rounds in which every strategy has run.
+    pub rounds: usize,
+    /// Every candidate beside the baseline.
+    pub comparisons: Vec<Comparison>,
+    /// Every leg.
+    pub legs: Vec<LegSummary>,
+    /// Everything that speaks against the numbers; what invalidates comes first.
+    pub doubts: Vec<Doubt>,
+}
+
+impl Summary {
+    /// Compute it.
+    pub fn new(run: &RunRecord) -> Self {
+        let mut legs: Vec<LegSummary> = (0..run.legs.len())
+            .map(|index| LegSummary::new(run, index))
+            .collect();
+        let mut doubts = of_run(run, &legs);
+        doubts.extend(legs.iter_mut().flat_map(|leg| std::mem::take(&mut leg.doubts)));
+        doubts.sort_by_key(|doubt| !doubt.invalidates);
+        let blocked = blocked(&doubts);
+        let mut strategies = run.settings.strategies.iter();
+        let baseline = strategies.next().map_or("", String::as_str);
+        let target = run.settings.target_reduction;
+        Self {
+            schema: SCHEMA,
+            run: run.id.clone(),
+            started: run.started,
+            ended: run.ended,
+            settings: run.settings.clone(),
+            environment: run.environment.clone(),
+            rounds: complete_rounds(run).len(),
+            comparisons: strategies
+                .map(|candidate| Comparison::new(&legs, (baseline, candidate), target, blocked.as_deref()))
+                .collect(),
+            legs,
+            doubts,
+        }
+    }
+}
+
+fn blocked(doubts: &[Doubt]) -> Option<String> {
+    match doubts.iter().filter(|doubt| doubt.invalidates).count() {
+        0 => None,
+        1 => Some("a validity check failed (see the doubts)".into()),
+        count => Some(format!("{count} validity checks failed (see the doubts)")),
+    }
+}
+
+fn complete_rounds(run: &RunRecord) -> BTreeSet<u32> {
+    let ran = |round, strategy: &String| {
+        run.legs
+            .iter()
+            .any(|leg| leg.round == round && &leg.strategy == strategy)
+    };
+    let rounds = run.legs.iter().map(|leg| leg.round);
+    rounds
+        .filter(|round| {
+            run.settings
+                .strategies
+                .iter()
+                .all(|strategy| ran(*round, strategy))
+        })
+        .collect()
+}
+
+/// Doubts that no leg has alone.
+fn of_run(run: &RunRecord, legs: &[LegSummary]) -> Vec<Doubt> {
+    let everywhere = |cause| Doubt::new(Place::default(), cause);
+    let not_cgroup = (!run.environment.meter.from_cgroup).then_some(Cause::NotCgroup);
+    let load = run
+        .environment
+        .load
+        .map(|load| load[0])
+        .filter(|load| *load > LOAD)
+        .map(|load| Cause::Load { load });
+    let order = one_order(run).map(|first| Cause::OneOrder { first });
+    let of_rounds = complete_rounds(run)
+        .into_iter()
+        .flat_map(|round| of_round(round, legs));
+    [not_cgroup, load, order]
+        .into_iter()
+        .flatten()
+        .map(everywhere)
+        .chain(of_rounds)
+        .collect()
+}
+
+fn one_order(run: &RunRecord) -> Option<String> {
+    let rounds = complete_rounds(run);
+    let first = |round: &u32| {
+        let legs = run.legs.iter().filter(|leg| leg.round == *round);
+        legs.min_by_key(|leg| leg.position)
+            .map(|leg| leg.strategy.clone())
+    };
+    let firsts: BTreeSet<String> = rounds.iter().filter_map(first).collect();
+    let always = firsts.into_iter().collect::<Vec<_>>();
+    match always.as_slice() {
+        [only] if rounds.len() > 1 => Some(only.clone()),
+        _ => None,
+    }
+}
+
+fn of_round(round: u32, legs: &[LegSummary]) -> Vec<Doubt> {
+    let legs: Vec<_> = legs.iter().filter(|leg| leg.round == round).collect();
+    let place = Place {
+        round: Some(round),
+        ..Place::default()
+    };
+    let doubts = [before_differs(&legs), throttled_in_one_arm(&legs)];
+    doubts
+        .into_iter()
+        .flatten()
+        .map(|cause| Doubt::new(place.clone(), cause))
+        .collect()
+}
+
+fn before_differs(legs: &[&LegSummary]) -> Option<Cause> {
+    let before = |leg: &&LegSummary| leg.before.value.as_ref()?.total.cpu.trimmed_mean;
+    let used: Vec<f64> = legs.iter().filter_map(before).collect();
+    let least = used.iter().copied().min_by(f64::total_cmp)?;
+    let most = used.iter().copied().max_by(f64::total_cmp)?;
+    let share = (most - least) / most;
+    (share > BEFORE).then_some(Cause::BeforeDiffers { share })
+}
+
+fn throttled_in_one_arm(legs: &[&LegSummary]) -> Option<Cause> {
+    let periods = |leg: &&&LegSummary| leg.after.value.as_ref()?.total.throttled_periods.value;
+    let known: Vec<_> = legs
+        .iter()
+        .filter_map(|leg| Some((leg, periods(&leg)?)))
+        .collect();
+    let (throttled, free): (Vec<_>, Vec<_>) = known.into_iter().partition(|(_, periods)| *periods > 0);
+    match (throttled.as_slice(), free.is_empty()) {
+        ([(leg, _)], false) => Some(Cause::ThrottledInOneArm {
+            strategy: leg.strategy.clone(),
+        }),
+        _ => None,
+    }
+}

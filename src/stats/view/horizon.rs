@@ -1,0 +1,177 @@
+//! CPU-seconds over the horizon: what each arm spent from the migration request until a fixed time after it, all pods of
+//! the leg together. Unlike a rate over a window it cannot be moved by choosing the window.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{
+    figure::Figure,
+    timeline::{Timeline, midpoint, seconds_between},
+};
+use crate::{
+    harness::record::{Overhead, RunSettings},
+    sample::Epoch,
+};
+
+/// CPU time over the horizon, seconds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Horizon {
+    /// Length of the horizon, seconds.
+    pub seconds: f64,
+    /// The pod that was migrated, by container.
+    pub source: BTreeMap<String, Figure>,
+    /// The pod on the target node, by container.
+    pub target: BTreeMap<String, Figure>,
+    /// All containers.
+    pub workload: Figure,
+    /// Processes that belong to the strategy or to the measurement.
+    pub overhead: BTreeMap<String, Figure>,
+    /// All containers and the orchestrator; the harness is common to all strategies and left out.
+    pub total: Figure,
+}
+
+/// Compute it. The error says why there is none.
+pub fn measure(timeline: &Timeline, settings: &RunSettings) -> Result<Horizon, String> {
+    let from = timeline.requested_ns()?;
+    let bounds = Bounds {
+        from,
+        until: from + settings.horizon_ms * 1_000_000,
+        reach: settings.interval_ms * 1_000_000,
+    };
+    let source = bounds.pod_seconds(timeline, timeline.source_uid()?);
+    let target = bounds.pod_seconds(timeline, timeline.target_uid()?);
+    let workload = sum(source.values().chain(target.values()));
+    let overhead = overhead_seconds(&timeline.leg.overhead);
+    let strategy = overhead.iter().filter(|(process, _)| *process != "harness");
+    Ok(Horizon {
+        seconds: settings.horizon_ms as f64 / 1000.0,
+        total: sum(strategy.map(|(_, figure)| figure).chain([&workload])),
+        source,
+        target,
+        workload,
+        overhead,
+    })
+}
+
+/// The horizon's ends, `CLOCK_MONOTONIC` nanoseconds.
+struct Bounds {
+    from: u64,
+    until: u64,
+    /// How far the last interval may be extended to reach the end, nanoseconds.
+    reach: u64,
+}
+
+impl Bounds {
+    fn pod_seconds(&self, timeline: &Timeline, uid: &str) -> BTreeMap<String, Figure> {
+        let mut lives: BTreeMap<String, Vec<Figure>> = BTreeMap::new();
+        for epoch in timeline.epochs_of(uid) {
+            let seconds = self.epoch_seconds(timeline, epoch).into();
+            lives
+                .entry(epoch.container.container.clone())
+                .or_default()
+                .push(seconds);
+        }
+        lives
+            .into_iter()
+            .map(|(container, lives)| (container, sum(&lives)))
+            .collect()
+    }
+
+    /// A container that was born after the request counts from 0, one that was there from its value at the request.
+    fn epoch_seconds(&self, timeline: &Timeline, epoch: &Epoch) -> Result<f64, String> {
+        let name = &epoch.container.container;
+        let points: Vec<(u64, f64)> = timeline
+            .series(epoch.id)
+            .iter()
+            .filter_map(|reading| Some((midpoint(reading), reading.counters.usage_usec? as f64)))
+            .collect();
+        let (Some(first), Some(last)) = (points.first(), points.last()) else {
+            let reason = epoch
+                .missing
+                .get("usage_usec")
+                .map_or("never read", String::as_str);
+            return Err(format!("{name}: {reason}"));
+        };
+        let start = if first.0 > self.from {
+            0.0
+        } else {
+            interpolate(&points, self.from)
+        };
+        let ended = timeline.has_ended(epoch.id);
+        if !ended && last.0 + self.reach < self.until {
+            return Err(format!(
+                "readings of {name} stop {:.1} s before the horizon ends",
+                seconds_between(last.0, self.until)
+            ));
+        }
+        let end = if ended && last.0 < self.until {
+            last.1
+        } else {
+            interpolate(&points, self.until)
+        };
+        Ok((end - start).max(0.0) / 1e6)
+    }
+}
+
+/// The value at a moment, on the line through the two points next to it; beyond the ends the line is extended.
+fn interpolate(points: &[(u64, f64)], at_ns: u64) -> f64 {
+    let after = points.partition_point(|(moment, _)| *moment < at_ns);
+    let right = after.clamp(1, points.len().max(2) - 1);
+    let (Some(left), Some(right)) = (points.get(right - 1), points.get(right)) else {
+        return points.first().map_or(f64::NAN, |point| point.1);
+    };
+    let share = seconds_between(left.0, at_ns) / seconds_between(left.0, right.0);
+    left.1 + (right.1 - left.1) * share
+}
+
+fn overhead_seconds(overhead: &[Overhead]) -> BTreeMap<String, Figure> {
+    let seconds = |one: &Overhead| match (one.start_usec, one.end_usec) {
+        (Some(start), Some(end)) => Figure::known((end as f64 - start as f64) / 1e6),
+        _ => Figure::unknown(one.reason.as_deref().unwrap_or("not read")),
+    };
+    overhead
+        .iter()
+        .map(|one| (one.process.clone(), seconds(one)))
+        .collect()
+}
+
+/// Unknown as soon as one part is: a sum with a hole would look like a saving.
+fn sum<'a>(figures: impl IntoIterator<Item = &'a Figure>) -> Figure {
+    let values = figures.into_iter().map(|figure| figure.get().copied());
+    values.sum::<Result<f64, String>>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_lie_on_the_line_between_their_neighbours_and_beyond_the_ends() {
+        let points = [(0, 0.0), (10, 100.0), (20, 100.0), (30, 400.0)];
+        let at = |moment| interpolate(&points, moment);
+        for (moment, expected) in [
+            (0, 0.0),
+            (5, 50.0),
+            (10, 100.0),
+            (15, 100.0),
+            (25, 250.0),
+            (30, 400.0),
+            (32, 460.0),
+        ] {
+            assert!((at(moment) - expected).abs() < 1e-9, "{moment}: {}", at(moment));
+        }
+        assert!((interpolate(&[(3, 7.0)], 9) - 7.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_sum_with_a_hole_is_unknown() {
+        let parts = [
+            Figure::known(1.0),
+            Figure::unknown("no reading"),
+            Figure::known(2.0),
+        ];
+        assert_eq!(sum(&parts), Figure::unknown("no reading"));
+        assert_eq!(sum(&parts[..1]), Figure::known(1.0));
+    }
+}

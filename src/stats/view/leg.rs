@@ -1,0 +1,210 @@
+//! All views of one leg.
+
+use serde::Serialize;
+
+use super::{
+    doubt::{Cause, Doubt, Place},
+    figure::Figure,
+    horizon::{self, Horizon},
+    occupancy::{self, Occupancy},
+    phase::{self, Phase},
+    states,
+    steady::{self, Steady},
+    timeline::{Timeline, seconds_between},
+    training::{self, Training},
+    validity,
+};
+use crate::{
+    harness::{
+        event::Kind,
+        record::{LegRecord, RunRecord},
+    },
+    sample::Segment,
+};
+
+/// What a leg comes to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LegSummary {
+    /// Round, from 1.
+    pub round: u32,
+    /// Place in the order of the run, from 1.
+    pub position: u32,
+    /// The strategy.
+    pub strategy: String,
+    /// Node the pod came from.
+    pub source: String,
+    /// Node it went to.
+    pub target: String,
+    /// The phase before the migration.
+    pub before: Figure<Phase>,
+    /// The phase after it.
+    pub after: Figure<Phase>,
+    /// After the processor has ended again.
+    pub steady: Figure<Steady>,
+    /// CPU-seconds.
+    pub horizon: Figure<Horizon>,
+    /// Memory during the migration.
+    pub occupancy: Figure<Occupancy>,
+    /// From the migration request until the strategy called it done, seconds.
+    pub migration_s: Figure,
+    /// The training.
+    pub training: Training,
+    /// What speaks against it.
+    pub doubts: Vec<Doubt>,
+}
+
+impl LegSummary {
+    /// Compute the leg at `index` of a run.
+    pub fn new(run: &RunRecord, index: usize) -> Self {
+        let leg = &run.legs[index];
+        let timeline = Timeline::new(leg);
+        let settings = &run.settings;
+        let mut doubts = Doubts {
+            run,
+            index,
+            found: Vec::new(),
+        };
+        doubts.of_leg(&timeline);
+        let mut phase = |segment| -> Figure<Phase> {
+            let measured = phase::measure(&timeline, segment, settings);
+            doubts.of_phase(segment, &measured);
+            measured.map(|measured| measured.phase).into()
+        };
+        Self {
+            round: leg.round,
+            position: leg.position,
+            strategy: leg.strategy.clone(),
+            source: leg.source.clone(),
+            target: leg.target.clone(),
+            before: phase(Segment::Before),
+            after: phase(Segment::After),
+            steady: steady::measure(&timeline, settings).into(),
+            horizon: horizon::measure(&timeline, settings).into(),
+            occupancy: occupancy::measure(&timeline, settings).into(),
+            migration_s: migration_seconds(&timeline).into(),
+            training: training::measure(&timeline, settings),
+            doubts: doubts.found,
+        }
+    }
+}
+
+fn migration_seconds(timeline: &Timeline) -> Result<f64, String> {
+    timeline.target_uid()?;
+    let outcome = timeline
+        .leg
+        .migration
+        .as_ref()
+        .ok_or("the pod was not migrated")?;
+    Ok(seconds_between(
+        outcome.requested.mono_ns,
+        outcome.completed.mono_ns,
+    ))
+}
+
+/// Collects what speaks against a leg.
+struct Doubts<'a> {
+    run: &'a RunRecord,
+    index: usize,
+    found: Vec<Doubt>,
+}
+
+impl Doubts<'_> {
+    fn leg(&self) -> &LegRecord {
+        &self.run.legs[self.index]
+    }
+
+    fn add(&mut self, phase: Option<Segment>, cause: Cause) {
+        let leg = self.leg();
+        let place = Place {
+            round: Some(leg.round),
+            strategy: Some(leg.strategy.clone()),
+            phase,
+        };
+        self.found.push(Doubt::new(place, cause));
+    }
+
+    fn of_leg(&mut self, timeline: &Timeline) {
+        if let Some(error) = self.leg().error.clone() {
+            self.add(None, Cause::LegFailed { error });
+        }
+        for container in unread(timeline, self.run) {
+            self.add(None, Cause::Unread { container });
+        }
+    }
+
+    fn of_phase(&mut self, segment: Segment, measured: &Result<phase::Measured, String>) {
+        match measured {
+            // A failed leg has said why already.
+            Err(_) if self.leg().error.is_some() => {}
+            Err(reason) => self.add(
+                Some(segment),
+                Cause::Refused {
+                    reason: reason.clone(),
+                },
+            ),
+            Ok(measured) => {
+                let environment = &self.run.environment;
+                let cpus = environment.embedded.then_some(environment.cpus);
+                let mut causes = validity::check(measured, &self.run.settings, cpus);
+                causes.extend(alive(&self.run.legs[..self.index], *measured.span.start()));
+                for cause in causes {
+                    self.add(Some(segment), cause);
+                }
+            }
+        }
+    }
+}
+
+/// Containers of the workload that ran but have no readings.
+fn unread(timeline: &Timeline, run: &RunRecord) -> Vec<String> {
+    let uids = [timeline.source_uid(), timeline.target_uid()];
+    let requested = timeline.requested_ns().unwrap_or(u64::MAX);
+    let mut found: Vec<String> = Vec::new();
+    for uid in uids.into_iter().flatten() {
+        let read = timeline.epochs_of(uid);
+        let states = states::of_pod(&timeline.leg.events, uid);
+        let ran = states
+            .iter()
+            .filter(|state| state.state == "running" && state.since_ns >= requested);
+        let unread = ran
+            .filter(|state| run.settings.roles.contains_key(state.container))
+            .filter(|state| {
+                !read
+                    .iter()
+                    .any(|epoch| epoch.container.container == state.container)
+            });
+        found.extend(unread.map(|state| state.container.to_owned()));
+    }
+    found.dedup();
+    found
+}
+
+/// Pods of earlier legs that were not seen to be gone at a moment.
+fn alive(earlier: &[LegRecord], at_ns: u64) -> Vec<Cause> {
+    let left = |leg: &&LegRecord| {
+        let deployed = leg.events.iter().filter_map(|event| match &event.kind {
+            Kind::Deployed { uid, .. } => Some(uid),
+            _ => None,
+        });
+        let migrated = leg.migration.iter().map(|outcome| &outcome.pod_uid);
+        deployed.chain(migrated).any(|uid| !gone(leg, uid, at_ns))
+    };
+    let cause = |leg: &LegRecord| Cause::OtherPodAlive {
+        pod: leg.pod.clone(),
+        round: leg.round,
+        strategy: leg.strategy.clone(),
+    };
+    earlier.iter().filter(left).map(cause).collect()
+}
+
+/// A leg ends only after what it made was removed.
+fn gone(leg: &LegRecord, pod_uid: &str, at_ns: u64) -> bool {
+    leg.events
+        .iter()
+        .filter(|event| event.at.mono_ns <= at_ns)
+        .any(|event| match &event.kind {
+            Kind::PodPhase { uid, phase, .. } => uid == pod_uid && phase == "Gone",
+            Kind::LegEnded => true,
+            _ => false,
+        })
+}

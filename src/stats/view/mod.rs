@@ -1,0 +1,19 @@
+//! Views over one leg of the record: what was used when, how the migration went, and what is doubtful about it. A view
+//! reads the record and computes; it never fills a gap. What cannot be had is a [`Figure`] with the reason.
+
+pub mod doubt;
+pub mod figure;
+pub mod horizon;
+pub mod leg;
+pub mod occupancy;
+pub mod phase;
+pub mod states;
+pub mod steady;
+pub mod timeline;
+pub mod training;
+pub mod usage;
+pub mod validity;
+
+pub use doubt::{Cause, Doubt, Place};
+pub use figure::Figure;
+pub use leg::LegSummary;
