@@ -1,6 +1,9 @@
 //! What is known of every migration since the service started, and how a migration under way writes to it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -136,7 +139,7 @@ fn accepted(id: &str, plan: &Plan) -> Migration {
             source_pod_uid: Some(plan.uid.clone()),
             reason: None,
             steps: Vec::new(),
-            checkpoints: Default::default(),
+            checkpoints: BTreeMap::new(),
         },
     }
 }
@@ -165,7 +168,7 @@ impl Entry {
         self.write(|record| {
             record.phase = phase;
             record.migration.status = Status::Running;
-            record.migration.message = phase.name().to_owned();
+            phase.name().clone_into(&mut record.migration.message);
             record.migration.details.steps.push(StepRecord {
                 name: phase.name().to_owned(),
                 start_time: Timestamp::now(),

@@ -20,11 +20,11 @@ pub fn parse(output: &str) -> Result<Manifest, Failure> {
     let last = output.lines().next_back().unwrap_or_default();
     let manifest = serde_json::from_str::<Manifest>(output)
         .or_else(|_| serde_json::from_str(last))
-        .map_err(|error| invalid(format!("the hook printed no manifest: {error}")))?;
+        .map_err(|error| invalid(&format!("the hook printed no manifest: {error}")))?;
     check(&manifest)?;
     if serde_json::to_string(&manifest).map_or(0, |json| json.len()) > LONGEST {
         let files = manifest.files.len();
-        return Err(invalid(format!(
+        return Err(invalid(&format!(
             "{files} files are too many (more than {LONGEST} bytes of JSON)"
         )));
     }
@@ -34,18 +34,18 @@ pub fn parse(output: &str) -> Result<Manifest, Failure> {
 /// Check that every path stays below the mount and every hash is one.
 fn check(manifest: &Manifest) -> Result<(), Failure> {
     if manifest.files.is_empty() {
-        return Err(invalid("it lists no files".to_owned()));
+        return Err(invalid("it lists no files"));
     }
     let paths = manifest.files.iter().map(|file| &file.path);
     if let Some(path) = paths.chain([&manifest.directory]).find(|path| !is_below(path)) {
-        return Err(invalid(format!(
+        return Err(invalid(&format!(
             "{path:?} is not a relative path below the mount"
         )));
     }
     let lower_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
     let bad_hash = |hash: &str| hash.len() != 64 || !hash.chars().all(lower_hex);
     match manifest.files.iter().find(|file| bad_hash(&file.sha256)) {
-        Some(file) => Err(invalid(format!(
+        Some(file) => Err(invalid(&format!(
             "the hash of {} is not 64 lower-case hex digits",
             file.path
         ))),
@@ -59,7 +59,7 @@ pub fn is_below(path: &str) -> bool {
     components.peek().is_some() && components.all(|component| matches!(component, Component::Normal(_)))
 }
 
-fn invalid(why: String) -> Failure {
+fn invalid(why: &str) -> Failure {
     Failure::new(Reason::ManifestInvalid, format!("checkpoint manifest: {why}"))
 }
 

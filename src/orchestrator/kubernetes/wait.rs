@@ -81,10 +81,11 @@ fn is_other(pod: Option<&Pod>, uid: &str) -> bool {
 }
 
 fn is_refusal(error: &watcher::Error) -> bool {
-    let status = match error {
+    match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status,
-        _ => return false,
-    };
-    matches!(status.code, 401 | 403 | 404 | 405)
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {
+            matches!(status.code, 401 | 403 | 404 | 405)
+        }
+        _ => false,
+    }
 }

@@ -20,7 +20,7 @@ pub async fn take(phase: Phase, migration: &mut UnderWay) -> Result<String, Fail
         Phase::Checkpoint => checkpoint::take(migration).await,
         Phase::Create => create::take(migration).await,
         Phase::Verify => verify::take(migration).await,
-        Phase::Restore => restore::take(migration).await,
+        Phase::Restore => Box::pin(restore::take(migration)).await,
         Phase::Remove => remove::take(migration).await,
         Phase::Drain => remove::wait(migration).await,
         Phase::DeleteTarget => create::undo(migration).await,

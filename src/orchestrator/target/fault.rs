@@ -22,8 +22,8 @@ pub fn of(pod: Option<&Pod>) -> Option<Failure> {
     let status = pod.status.as_ref()?;
     rejected(status).or_else(|| {
         let init = status.init_container_statuses.iter().flatten();
-        let all = init.chain(status.container_statuses.iter().flatten());
-        all.filter_map(of_container).next()
+        let mut all = init.chain(status.container_statuses.iter().flatten());
+        all.find_map(of_container)
     })
 }
 

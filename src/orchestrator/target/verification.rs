@@ -41,16 +41,16 @@ pub fn containers(spec: &PodSpec, plan: &Plan, parts: &Parts) -> Vec<Container> 
     for checkpointed in &plan.checkpointed {
         if let Some(manifest) = parts.checkpoints.get(&checkpointed.container) {
             let mount = &checkpointed.mount;
-            at(&mut verifications, spec, &checkpointed.container, mount)
-                .into_iter()
-                .for_each(|verification| verification.manifests.push(manifest));
+            if let Some(verification) = at(&mut verifications, spec, &checkpointed.container, mount) {
+                verification.manifests.push(manifest);
+            }
         }
     }
     for (container, outputs) in &parts.outputs {
         for (mount, output) in located(spec, container, outputs) {
-            at(&mut verifications, spec, container, &mount)
-                .into_iter()
-                .for_each(|verification| verification.required.push(output));
+            if let Some(verification) = at(&mut verifications, spec, container, &mount) {
+                verification.required.push(output);
+            }
         }
     }
     let numbered = verifications.iter().enumerate();
