@@ -24,6 +24,9 @@ pub enum Command {
     Cluster(commands::cluster::Args),
     /// Run the AI Storage Orchestrator.
     Orchestrator(commands::orchestrator::Args),
+    /// Check a checkpoint from this mount, as the init container of a migrated pod does.
+    #[command(hide = true)]
+    VerifyCheckpoint(commands::verify_checkpoint::Args),
     /// The built-in workload, as containers run it.
     #[command(hide = true)]
     Workload(commands::workload::Args),

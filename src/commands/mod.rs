@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod orchestrator;
 pub mod run;
 pub mod scenario;
+pub mod verify_checkpoint;
 pub mod workload;
 
 use std::{io::Write, process::ExitCode};
@@ -39,6 +40,7 @@ async fn dispatch(command: Command) -> Result<(), Error> {
         Command::Scenario(args) => scenario::execute(args).await,
         Command::Cluster(args) => cluster::execute(args).await,
         Command::Orchestrator(args) => orchestrator::execute(args).await,
+        Command::VerifyCheckpoint(args) => verify_checkpoint::execute(args).await,
         Command::Workload(args) => workload::execute(args).await,
     }
 }

@@ -1,12 +1,169 @@
 //! `migbench orchestrator`.
 
-use crate::error::Error;
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-/// Run the AI Storage Orchestrator.
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+
+use crate::{
+    cluster,
+    error::Error,
+    orchestrator::{migration::Limits, server, service::Service},
+};
+
+/// Where Kubernetes puts the credentials of a pod's service account.
+const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+/// Time for migrations under way when the service is told to stop.
+const DRAIN: Duration = Duration::from_secs(60);
+
+/// Run the AI Storage Orchestrator: the service that migrates pods.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Address to listen on; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Kubeconfig of the cluster. Without it and --context: the service account of the pod this runs in.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig.
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+    /// Image that holds this program, for the init container that verifies checkpoints.
+    #[arg(long, value_name = "IMAGE", default_value = "migbench")]
+    verify_image: String,
+    /// End when stdin is closed: for programs that start the service for themselves.
+    #[arg(long, hide = true)]
+    private: bool,
+}
+
+/// The one line of JSON on stdout that says that requests are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handshake {
+    /// The address.
+    pub listening: SocketAddr,
+}
 
 /// Run the command.
-pub async fn execute(_args: Args) -> Result<(), Error> {
-    Err(Error::Usage("not built yet".into()))
+pub async fn execute(args: Args) -> Result<(), Error> {
+    log_to_stderr();
+    let client = connect(args.kubeconfig.as_deref(), args.context).await?;
+    let service = Service::new(client, &args.verify_image, Limits::default());
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .map_err(|error| Error::Usage(format!("--listen {}: {error}; choose another port", args.listen)))?;
+    announce(&listener).map_err(internal)?;
+    let serving = server::run(listener, service, told_to_stop(args.private), DRAIN);
+    let drained = tokio::select! {
+        drained = serving => drained.map_err(internal)?,
+        () = signals(2) => false,
+    };
+    if drained {
+        Ok(())
+    } else {
+        Err(Error::Internal(anyhow::anyhow!(
+            "stopped with migrations under way: look at their pods before starting again"
+        )))
+    }
+}
+
+fn log_to_stderr() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // Fails where a log has been set up already, and that is just as well.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .try_init();
+}
+
+/// Connect to the cluster that is named, and to no other: never to somebody's current context unasked.
+async fn connect(kubeconfig: Option<&Path>, context: Option<String>) -> Result<Client, Error> {
+    let in_pod = Path::new(SERVICE_ACCOUNT_TOKEN).exists();
+    let options = KubeConfigOptions {
+        context,
+        ..KubeConfigOptions::default()
+    };
+    let config = match (kubeconfig, &options.context) {
+        (Some(file), _) => {
+            let kubeconfig = Kubeconfig::read_from(file).map_err(|error| unreachable(file, &error))?;
+            Config::from_custom_kubeconfig(kubeconfig, &options)
+                .await
+                .map_err(|error| unreachable(file, &error))?
+        }
+        (None, Some(name)) => Config::from_kubeconfig(&options)
+            .await
+            .map_err(|error| unreachable(Path::new(name), &error))?,
+        (None, None) if in_pod => {
+            Config::incluster().map_err(|error| unreachable(Path::new("in-cluster"), &error))?
+        }
+        (None, None) => {
+            return Err(Error::Usage(
+                "name the cluster: --kubeconfig FILE, --context NAME, or run in a pod with a service account"
+                    .into(),
+            ));
+        }
+    };
+    Client::try_from(config).map_err(|error| unreachable(Path::new("cluster"), &error))
+}
+
+fn unreachable(name: &Path, reason: &dyn std::error::Error) -> Error {
+    Error::Cluster(cluster::Error::Unreachable {
+        name: name.display().to_string(),
+        reason: reason.to_string(),
+    })
+}
+
+fn announce(listener: &TcpListener) -> io::Result<()> {
+    let handshake = Handshake {
+        listening: listener.local_addr()?,
+    };
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{}", serde_json::to_string(&handshake)?)?;
+    stdout.flush()
+}
+
+/// The first signal, or the end of stdin where the service is private.
+async fn told_to_stop(private: bool) {
+    let stdin_closed = async {
+        if private {
+            // Whatever is written there: only its end means something.
+            let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await;
+        } else {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = signals(1) => {}
+        () = stdin_closed => {}
+    }
+}
+
+/// SIGTERM or SIGINT for the n-th time: the first one drains, the second one aborts.
+async fn signals(n: u32) {
+    let streams = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut terminate), Ok(mut interrupt)) = streams else {
+        return std::future::pending().await;
+    };
+    for _ in 0..n {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
+}
+
+fn internal(error: impl Into<anyhow::Error>) -> Error {
+    Error::Internal(error.into())
 }

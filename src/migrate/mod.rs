@@ -2,6 +2,8 @@
 //! one, implement the trait and list it in [`by_name`].
 
 pub mod native;
+pub mod orchestrator;
+pub mod orchestrator_process;
 
 use std::{fmt, sync::Arc};
 

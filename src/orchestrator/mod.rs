@@ -1,4 +1,29 @@
 //! The AI Storage Orchestrator: a service that migrates pods. It looks at the container states, has the application
 //! write a checkpoint, redeploys only what still runs, and removes the source once the target has made a new step.
+//!
+//! ```text
+//! wire ─► routes ─► order ─► service ─► migration ─► steps ─► kubernetes
+//!                              │            │          ├ analysis    what may be moved, and how
+//!                              │            │          ├ checkpoint  manifest, integrity, handshake
+//!                              │            │          └ target      the migrated pod, and what can be wrong with it
+//!                              │            └ phase    the pure state machine
+//!                              └ journal    what is known of every migration
+//! ```
 
+pub mod analysis;
+pub mod checkpoint;
+pub mod failure;
+pub mod journal;
+pub mod kubernetes;
+pub mod migration;
+pub mod order;
+pub mod phase;
+pub mod routes;
+pub mod server;
+pub mod service;
+pub mod steps;
+pub mod target;
 pub mod wire;
+
+#[cfg(test)]
+mod fixtures;

@@ -1,0 +1,70 @@
+//! `migbench verify-checkpoint`: what the init container of a migrated pod runs.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    time::Duration,
+};
+
+use serde::Serialize;
+
+use crate::{
+    error::Error,
+    orchestrator::{
+        checkpoint::integrity::{self, Expectation, Finding},
+        target::verification::MANIFESTS_VARIABLE,
+    },
+    workload::protocol::Manifest,
+};
+
+/// Check a checkpoint from this mount: one line of JSON on stdout, exit 0 when all is in order.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where the checkpoint volume is mounted.
+    #[arg(long)]
+    root: PathBuf,
+    /// The manifests of the checkpoints, as a JSON array.
+    #[arg(long, env = MANIFESTS_VARIABLE, default_value = "[]", value_parser = parse_manifests)]
+    manifests: Manifests,
+    /// A path that must exist as well; may be repeated.
+    #[arg(long, value_name = "PATH")]
+    require: Vec<PathBuf>,
+    /// How long to look again for what is missing.
+    #[arg(long, default_value = "35s", value_parser = humantime::parse_duration)]
+    patience: Duration,
+}
+
+#[derive(Debug, Clone)]
+struct Manifests(Vec<Manifest>);
+
+fn parse_manifests(json: &str) -> Result<Manifests, serde_json::Error> {
+    serde_json::from_str(json).map(Manifests)
+}
+
+/// Run the command.
+pub async fn execute(args: Args) -> Result<(), Error> {
+    let expectation = Expectation {
+        root: args.root,
+        manifests: args.manifests.0,
+        required: args.require,
+    };
+    match integrity::verify(expectation, args.patience).await {
+        Ok(verified) => print(&verified),
+        Err(failure) => {
+            print(&Finding {
+                reason: failure.reason,
+                message: failure.message.clone(),
+            })?;
+            Err(Error::Preflight {
+                missing: failure.to_string(),
+                remedy: "nothing here: the orchestrator rolls the migration back, and the source goes on"
+                    .into(),
+            })
+        }
+    }
+}
+
+fn print(line: &impl Serialize) -> Result<(), Error> {
+    let json = serde_json::to_string(line).map_err(|error| Error::Internal(error.into()))?;
+    writeln!(io::stdout().lock(), "{json}").map_err(|error| Error::Internal(error.into()))
+}

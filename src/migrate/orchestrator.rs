@@ -1,0 +1,281 @@
+//! Migration by an orchestrator, ours or a third party's: only the REST contract of [`wire`](crate::orchestrator::wire) is
+//! used. The Kubernetes API is asked for two things that the contract does not tell: the new pod's uid, and whether the
+//! source is gone.
+
+use std::time::Duration;
+
+use backon::{ConstantBuilder, Retryable};
+use futures::{FutureExt, StreamExt, future::BoxFuture};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api,
+    runtime::{WatchStreamExt, watcher::watch_object},
+};
+use reqwest::{Client, Response, StatusCode, Url};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::{Error, Outcome, Request, Strategy};
+use crate::{
+    orchestrator::wire::{ErrorBody, MigrationRequest, Status},
+    sample::clock::Stamp,
+};
+
+/// Time between two polls: short against a migration, since its end is measured by them.
+const POLL: Duration = Duration::from_millis(200);
+/// Longest time for one request.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Attempts of one poll while the connection fails.
+const ATTEMPTS: usize = 25;
+/// Time for the orchestrator to roll back after its own time limit, before it is given up.
+const ROLLBACK: Duration = Duration::from_secs(30);
+/// Both spellings of the API: the existing orchestrator's, and the certification document's.
+const SPELLINGS: [&str; 2] = ["api/v1/migrations", "api/migrations"];
+
+/// What is read of a migration object: no more than a third party's must have.
+#[derive(Debug, Deserialize)]
+struct Answer {
+    migration_id: String,
+    status: Status,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    details: Option<AnswerDetails>,
+}
+
+#[derive(Debug, Deserialize)]
+struct AnswerDetails {
+    new_pod_name: Option<String>,
+}
+
+/// Have an orchestrator migrate.
+#[derive(Debug, Clone)]
+pub struct Orchestrator {
+    url: Url,
+    http: Client,
+}
+
+impl Orchestrator {
+    /// An orchestrator at `url` (`http://…` or `https://…`).
+    ///
+    /// # Errors
+    /// The URL is none, or the HTTP client cannot be set up.
+    pub fn new(url: &str) -> Result<Self, Error> {
+        let refuse = |reason: String| Error::Orchestrator {
+            url: url.to_owned(),
+            reason,
+        };
+        // Fails where a provider has been installed already, and that is just as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let base = format!("{}/", url.trim_end_matches('/'));
+        let http = Client::builder().timeout(ANSWER).build();
+        Ok(Self {
+            url: Url::parse(&base)
+                .map_err(|error| refuse(format!("{error}; it should look like http://127.0.0.1:8080")))?,
+            http: http.map_err(|error| refuse(error.to_string()))?,
+        })
+    }
+
+    fn error(&self, reason: impl Into<String>) -> Error {
+        Error::Orchestrator {
+            url: self.url.to_string(),
+            reason: reason.into(),
+        }
+    }
+
+    /// Post the request; the address that the migration can be asked for at.
+    async fn post(&self, body: &MigrationRequest) -> Result<Url, Error> {
+        let mut refusal = None;
+        for spelling in SPELLINGS {
+            let url = self.address(spelling)?;
+            let sent = self.http.post(url).json(body).send().await;
+            let (status, text) = self.read(sent).await?;
+            if status.is_success() {
+                let answer: Answer = self.parse(&text)?;
+                return self.address(&format!("{spelling}/{}", answer.migration_id));
+            }
+            let reason = explain(status, &text);
+            // Not found may mean the pod or the route; the first answer is the one worth telling then.
+            if status != StatusCode::NOT_FOUND {
+                return Err(self.error(reason));
+            }
+            refusal.get_or_insert(reason);
+        }
+        Err(self.error(refusal.unwrap_or_default()))
+    }
+
+    /// Poll until the status is final; the migration object.
+    async fn poll(&self, address: &Url) -> Result<Value, Error> {
+        let pauses = ConstantBuilder::default()
+            .with_delay(POLL)
+            .with_max_times(ATTEMPTS);
+        let mut ticks = tokio::time::interval(POLL);
+        loop {
+            ticks.tick().await;
+            let get = || self.http.get(address.clone()).send();
+            let (status, text) = self.read(get.retry(pauses).await).await?;
+            if !status.is_success() {
+                return Err(self.error(explain(status, &text)));
+            }
+            let answer: Answer = self.parse(&text)?;
+            if answer.status.is_final() {
+                return self.parse(&text);
+            }
+        }
+    }
+
+    fn address(&self, path: &str) -> Result<Url, Error> {
+        self.url.join(path).map_err(|error| self.error(error.to_string()))
+    }
+
+    async fn read(&self, answer: reqwest::Result<Response>) -> Result<(StatusCode, String), Error> {
+        let answer = answer.map_err(|error| self.error(told(&error)))?;
+        let status = answer.status();
+        let text = answer.text().await.map_err(|error| self.error(told(&error)))?;
+        Ok((status, text))
+    }
+
+    fn parse<T: DeserializeOwned>(&self, text: &str) -> Result<T, Error> {
+        serde_json::from_str(text).map_err(|error| self.error(format!("its answer is no migration: {error}")))
+    }
+
+    /// Name of the migrated pod, if the migration completed.
+    fn new_pod(&self, migration: &Value, source: &str) -> Result<String, Error> {
+        let answer: Answer = self.parse(&migration.to_string())?;
+        let fail = |reason: String| Error::Failed {
+            pod: source.to_owned(),
+            reason,
+        };
+        match answer.status {
+            Status::Completed => answer
+                .details
+                .and_then(|details| details.new_pod_name)
+                .ok_or_else(|| fail("completed, but details.new_pod_name is missing".to_owned())),
+            Status::Cancelled => Err(fail(format!("cancelled: {}", answer.message))),
+            _ => Err(fail(answer.message)),
+        }
+    }
+
+    async fn run(&self, request: &Request<'_>) -> Result<Outcome, Error> {
+        let source = Source::of(request);
+        let requested = Stamp::now();
+        let address = self.post(&body(request, source.name)).await?;
+        let migration = self.poll(&address).await?;
+        let pod = self.new_pod(&migration, source.name)?;
+        let waited = source.gone().await?;
+        let completed = Stamp::now();
+        let new = source.pods.get(&pod).await.map_err(|error| Error::Api {
+            doing: format!("get pod {pod}"),
+            source: Box::new(error),
+        })?;
+        Ok(Outcome {
+            pod,
+            pod_uid: new.metadata.uid.unwrap_or_default(),
+            requested,
+            completed,
+            report: Some(report(migration, waited)),
+        })
+    }
+}
+
+impl Strategy for Orchestrator {
+    fn name(&self) -> &'static str {
+        "orchestrator"
+    }
+
+    fn migrate<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Outcome, Error>> {
+        async move {
+            let timeout = request.timeout + ROLLBACK;
+            tokio::time::timeout(timeout, self.run(&request))
+                .await
+                .unwrap_or_else(|_| {
+                    Err(Error::Timeout {
+                        pod: Source::of(&request).name.to_owned(),
+                        seconds: timeout.as_secs(),
+                        state: format!("{} had not said that it has ended", self.url),
+                    })
+                })
+        }
+        .boxed()
+    }
+}
+
+/// The pod that is to be moved, and where it can be looked for.
+struct Source<'a> {
+    name: &'a str,
+    uid: &'a str,
+    pods: Api<Pod>,
+}
+
+impl<'a> Source<'a> {
+    fn of(request: &Request<'a>) -> Self {
+        let metadata = &request.pod.metadata;
+        Self {
+            name: metadata.name.as_deref().unwrap_or_default(),
+            uid: metadata.uid.as_deref().unwrap_or_default(),
+            pods: Api::namespaced(request.cluster.client.clone(), request.namespace),
+        }
+    }
+
+    fn is(&self, pod: &Pod) -> bool {
+        pod.metadata.uid.as_deref() == Some(self.uid)
+    }
+
+    /// Wait until the pod is gone: a third party's orchestrator may call a migration completed before that. Whether it had
+    /// to be waited for.
+    async fn gone(&self) -> Result<bool, Error> {
+        let found = self.pods.get_opt(self.name).await.map_err(|error| Error::Api {
+            doing: format!("get pod {}", self.name),
+            source: Box::new(error),
+        })?;
+        if found.is_none_or(|pod| !self.is(&pod)) {
+            return Ok(false);
+        }
+        let mut changes = watch_object(self.pods.clone(), self.name)
+            .default_backoff()
+            .boxed();
+        while let Some(change) = changes.next().await {
+            // An expired or lost watch is taken up again by the stream; the caller's time limit ends the wait.
+            if let Ok(state) = change
+                && state.is_none_or(|pod| !self.is(&pod))
+            {
+                break;
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn body(request: &Request<'_>, pod: &str) -> MigrationRequest {
+    MigrationRequest {
+        pod_name: pod.to_owned(),
+        pod_namespace: Some(request.namespace.to_owned()),
+        source_node: request.source.to_owned(),
+        target_node: request.target.to_owned(),
+        preserve_pv: true,
+        force_restart: false,
+        timeout: i64::try_from(request.timeout.as_secs()).unwrap_or(i64::MAX),
+    }
+}
+
+/// The migration object as it was answered, with a word about the source if that outlived it.
+fn report(mut migration: Value, waited: bool) -> Value {
+    if waited && let Some(object) = migration.as_object_mut() {
+        let word = "the source was still there when the orchestrator called the migration completed; waited for its end";
+        object.insert("migbench_note".to_owned(), Value::from(word));
+    }
+    migration
+}
+
+fn explain(status: StatusCode, text: &str) -> String {
+    match serde_json::from_str::<ErrorBody>(text) {
+        Ok(body) => format!("{status}: {}: {}", body.error, body.details),
+        Err(_) => format!("{status}: {}", text.chars().take(200).collect::<String>()),
+    }
+}
+
+/// An error of reqwest with its causes: its own text leaves out what went wrong.
+fn told(error: &reqwest::Error) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

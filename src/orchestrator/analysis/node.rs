@@ -1,0 +1,148 @@
+//! Whether a node takes a pod at all: it is Ready, not cordoned, and its taints are tolerated.
+
+use k8s_openapi::api::core::v1::{Node, PodSpec, Taint, Toleration};
+
+use crate::orchestrator::failure::{Failure, Reason};
+
+/// The label that places a pod on a node by way of the scheduler.
+pub const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
+
+/// Check that the node takes the pod; its value of [`HOSTNAME_LABEL`] (usually, but not always, its name).
+///
+/// # Errors
+/// What keeps the pod out.
+pub fn check(node: &Node, spec: &PodSpec) -> Result<String, Failure> {
+    let name = node.metadata.name.as_deref().unwrap_or_default();
+    let unschedulable = |why: String| Failure::new(Reason::TargetUnschedulable, format!("node {name} {why}"));
+    if !is_ready(node) {
+        return Err(Failure::new(
+            Reason::TargetNotReady,
+            format!("node {name} is not Ready"),
+        ));
+    }
+    let node_spec = node.spec.clone().unwrap_or_default();
+    if node_spec.unschedulable == Some(true) {
+        return Err(unschedulable(format!("is cordoned (kubectl uncordon {name})")));
+    }
+    let tolerations = spec.tolerations.as_deref().unwrap_or_default();
+    if let Some(taint) = repelling(node_spec.taints.as_deref().unwrap_or_default(), tolerations) {
+        let (key, effect) = (&taint.key, &taint.effect);
+        return Err(unschedulable(format!(
+            "has the taint {key}:{effect}, which the pod does not tolerate"
+        )));
+    }
+    let hostname = node
+        .metadata
+        .labels
+        .as_ref()
+        .and_then(|labels| labels.get(HOSTNAME_LABEL));
+    hostname
+        .cloned()
+        .ok_or_else(|| unschedulable(format!("has no label {HOSTNAME_LABEL}")))
+}
+
+fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+fn repelling<'a>(taints: &'a [Taint], tolerations: &[Toleration]) -> Option<&'a Taint> {
+    taints
+        .iter()
+        .filter(|taint| taint.effect != "PreferNoSchedule")
+        .find(|taint| !tolerations.iter().any(|toleration| tolerates(toleration, taint)))
+}
+
+fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+    let any = |field: &Option<String>| field.as_deref().is_none_or(str::is_empty);
+    let effect = any(&toleration.effect) || toleration.effect.as_ref() == Some(&taint.effect);
+    let exists = toleration.operator.as_deref() == Some("Exists");
+    let key = toleration.key.as_ref() == Some(&taint.key) || (exists && any(&toleration.key));
+    let value = exists
+        || toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default();
+    effect && key && value
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn node(spec: &Value, ready: &str) -> Node {
+        serde_json::from_value(json!({
+            "metadata": {"name": "n", "labels": {HOSTNAME_LABEL: "host-n"}},
+            "spec": spec,
+            "status": {"conditions": [{"type": "Ready", "status": ready}]}
+        }))
+        .unwrap()
+    }
+
+    fn tolerating(tolerations: &Value) -> PodSpec {
+        serde_json::from_value(json!({"containers": [], "tolerations": tolerations})).unwrap()
+    }
+
+    fn reason(node: &Node, spec: &PodSpec) -> Option<Reason> {
+        check(node, spec).err().map(|failure| failure.reason)
+    }
+
+    #[test]
+    fn a_ready_node_takes_the_pod_by_its_label() {
+        let found = check(&node(&json!({}), "True"), &PodSpec::default());
+        assert_eq!(found, Ok("host-n".to_owned()));
+    }
+
+    #[test]
+    fn a_node_that_is_not_ready_or_unknown_is_refused() {
+        for status in ["False", "Unknown"] {
+            assert_eq!(
+                reason(&node(&json!({}), status), &PodSpec::default()),
+                Some(Reason::TargetNotReady)
+            );
+        }
+    }
+
+    #[test]
+    fn cordoned_is_unschedulable() {
+        let cordoned = node(&json!({"unschedulable": true}), "True");
+        assert_eq!(
+            reason(&cordoned, &PodSpec::default()),
+            Some(Reason::TargetUnschedulable)
+        );
+    }
+
+    #[test]
+    fn taints_repel_unless_tolerated() {
+        let taint = json!({"key": "gpu", "value": "a100", "effect": "NoSchedule"});
+        let tainted = node(&json!({"taints": [taint]}), "True");
+        assert_eq!(
+            reason(&tainted, &PodSpec::default()),
+            Some(Reason::TargetUnschedulable)
+        );
+        for toleration in [
+            json!({"operator": "Exists"}),
+            json!({"key": "gpu", "operator": "Exists"}),
+            json!({"key": "gpu", "value": "a100", "effect": "NoSchedule"}),
+        ] {
+            assert_eq!(
+                reason(&tainted, &tolerating(&json!([toleration]))),
+                None,
+                "{toleration}"
+            );
+        }
+        let other_value = tolerating(&json!([{"key": "gpu", "value": "h100"}]));
+        assert_eq!(reason(&tainted, &other_value), Some(Reason::TargetUnschedulable));
+    }
+
+    #[test]
+    fn a_preference_does_not_repel() {
+        let taint = json!({"key": "gpu", "effect": "PreferNoSchedule"});
+        assert_eq!(
+            reason(&node(&json!({"taints": [taint]}), "True"), &PodSpec::default()),
+            None
+        );
+    }
+}

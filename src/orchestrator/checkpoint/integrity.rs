@@ -1,0 +1,219 @@
+//! Checking a checkpoint from the mount of the node that shall restore it: every file, its size and its SHA-256.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use backon::{ConstantBuilder, Retryable};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::manifest::is_below;
+use crate::{
+    orchestrator::failure::{Failure, Reason},
+    workload::protocol::{Manifest, ManifestFile},
+};
+
+/// Time between two looks at a volume on which something is still missing.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What is to be checked on one mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expectation {
+    /// Where the volume is mounted.
+    pub root: PathBuf,
+    /// Checkpoints on it.
+    pub manifests: Vec<Manifest>,
+    /// Other paths that must exist, absolute.
+    pub required: Vec<PathBuf>,
+}
+
+/// What was found in order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// Files whose hashes were compared.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// The one line that the init container prints when something is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Named reason.
+    pub reason: Reason,
+    /// What is wrong, with the path.
+    pub message: String,
+}
+
+/// Check everything; what is missing is looked for again until `patience` has passed.
+///
+/// A network file system may hold on for a while to the knowledge that a file does not exist (NFS: `acdirmin`, 30 s), so
+/// missing is not final. Wrong content is: a file is looked up anew when it is opened.
+///
+/// # Errors
+/// The first file that is missing or wrong.
+pub async fn verify(expectation: Expectation, patience: Duration) -> Result<Verified, Failure> {
+    let attempts = patience.as_millis() / PAUSE.as_millis();
+    let pauses = ConstantBuilder::default()
+        .with_delay(PAUSE)
+        .with_max_times(usize::try_from(attempts).unwrap_or(usize::MAX));
+    let look = || {
+        let expectation = expectation.clone();
+        async move {
+            tokio::task::spawn_blocking(move || check(&expectation))
+                .await
+                .unwrap_or_else(|error| Err(Failure::new(Reason::VerificationFailed, error.to_string())))
+        }
+    };
+    look.retry(pauses)
+        .when(|failure| failure.reason != Reason::CheckpointCorrupt)
+        .await
+}
+
+fn check(expectation: &Expectation) -> Result<Verified, Failure> {
+    let mut verified = Verified::default();
+    for file in expectation.manifests.iter().flat_map(|manifest| &manifest.files) {
+        check_file(&expectation.root, file)?;
+        verified.files += 1;
+        verified.bytes += file.size;
+    }
+    for path in &expectation.required {
+        path.metadata().map_err(|error| {
+            let path = path.display();
+            Failure::new(Reason::OutputsMissing, format!("output {path}: {error}"))
+        })?;
+    }
+    Ok(verified)
+}
+
+fn check_file(root: &Path, file: &ManifestFile) -> Result<(), Failure> {
+    let path = root.join(&file.path);
+    let finding = |reason, what: String| Failure::new(reason, format!("{}: {what}", path.display()));
+    if !is_below(&file.path) {
+        return Err(finding(
+            Reason::CheckpointCorrupt,
+            "is not below the mount".into(),
+        ));
+    }
+    let missing = |error: io::Error| finding(Reason::CheckpointMissing, error.to_string());
+    let mut opened = File::open(&path).map_err(missing)?;
+    let size = opened.metadata().map_err(missing)?.len();
+    if size != file.size {
+        let what = format!("has {size} bytes, the manifest says {}", file.size);
+        return Err(finding(Reason::CheckpointCorrupt, what));
+    }
+    let hash = sha256(&mut opened).map_err(missing)?;
+    if hash != file.sha256 {
+        let what = format!("has SHA-256 {hash}, the manifest says {}", file.sha256);
+        return Err(finding(Reason::CheckpointCorrupt, what));
+    }
+    Ok(())
+}
+
+fn sha256(source: &mut impl Read) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    io::copy(source, &mut hasher)?;
+    Ok(format!("{:x}", hasher.finalize()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SHA-256 of `abc`: FIPS 180-2, appendix B.1.
+    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    fn expecting(root: &Path, path: &str) -> Expectation {
+        let file = ManifestFile {
+            path: path.into(),
+            size: 3,
+            sha256: ABC.into(),
+        };
+        let manifest = Manifest {
+            step: 1,
+            directory: "gen".into(),
+            files: vec![file],
+        };
+        Expectation {
+            root: root.into(),
+            manifests: vec![manifest],
+            required: Vec::new(),
+        }
+    }
+
+    fn volume(content: &str) -> tempfile::TempDir {
+        let volume = tempfile::tempdir().unwrap();
+        std::fs::create_dir(volume.path().join("gen")).unwrap();
+        std::fs::write(volume.path().join("gen/state"), content).unwrap();
+        volume
+    }
+
+    fn reason(expectation: &Expectation) -> Reason {
+        check(expectation).unwrap_err().reason
+    }
+
+    #[test]
+    fn an_intact_checkpoint_is_counted() {
+        let volume = volume("abc");
+        let verified = check(&expecting(volume.path(), "gen/state")).unwrap();
+        assert_eq!(verified, Verified { files: 1, bytes: 3 });
+    }
+
+    #[test]
+    fn a_flipped_byte_and_a_truncated_file_are_corrupt() {
+        for content in ["abd", "ab", "abcd"] {
+            let volume = volume(content);
+            assert_eq!(
+                reason(&expecting(volume.path(), "gen/state")),
+                Reason::CheckpointCorrupt,
+                "{content}"
+            );
+        }
+    }
+
+    #[test]
+    fn absent_files_and_outputs_are_missing() {
+        let volume = volume("abc");
+        assert_eq!(
+            reason(&expecting(volume.path(), "gen/other")),
+            Reason::CheckpointMissing
+        );
+        let mut outputs = expecting(volume.path(), "gen/state");
+        outputs.required.push(volume.path().join("data.bin"));
+        assert_eq!(reason(&outputs), Reason::OutputsMissing);
+    }
+
+    #[test]
+    fn nothing_outside_of_the_mount_is_opened() {
+        let volume = volume("abc");
+        let below = volume.path().join("gen");
+        assert_eq!(
+            reason(&expecting(&below, "../gen/state")),
+            Reason::CheckpointCorrupt
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_appears_late_is_found() {
+        let volume = volume("abc");
+        let (state, hidden) = (volume.path().join("gen/state"), volume.path().join("gen/hidden"));
+        std::fs::rename(&state, &hidden).unwrap();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            std::fs::rename(&hidden, &state).unwrap();
+        });
+        let found = verify(expecting(volume.path(), "gen/state"), Duration::from_secs(30)).await;
+        assert_eq!(found, Ok(Verified { files: 1, bytes: 3 }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_ends() {
+        let volume = volume("abc");
+        let found = verify(expecting(volume.path(), "gen/other"), Duration::from_secs(30)).await;
+        assert_eq!(found.unwrap_err().reason, Reason::CheckpointMissing);
+    }
+}

@@ -1,0 +1,182 @@
+//! What the orchestrator asks of the API server. Every call outlasts an API server that is away for a while; every wait
+//! is a watch.
+
+pub mod exec;
+pub mod logs;
+pub mod wait;
+
+use std::{fmt, future::Future, time::Duration};
+
+use backon::{ExponentialBuilder, Retryable};
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, ListParams, PostParams, Preconditions},
+};
+
+use super::{
+    failure::{Failure, Reason},
+    target::MIGRATION_ANNOTATION,
+};
+
+/// Longest pause between two attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The API server, as seen by one migration: one namespace.
+#[derive(Clone)]
+pub struct Kubernetes {
+    client: Client,
+    namespace: String,
+    patience: Duration,
+}
+
+impl fmt::Debug for Kubernetes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kubernetes")
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What became of a request to delete a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// It was accepted; the pod's end has to be waited for.
+    Accepted,
+    /// There is no pod of that name and uid.
+    AlreadyGone,
+}
+
+impl Kubernetes {
+    /// Work in `namespace`; calls are repeated for `patience` while the API server is away.
+    pub fn new(client: Client, namespace: &str, patience: Duration) -> Self {
+        Self {
+            client,
+            namespace: namespace.to_owned(),
+            patience,
+        }
+    }
+
+    fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// A pod, `None` if there is none of that name.
+    pub async fn pod(&self, name: &str) -> Result<Option<Pod>, Failure> {
+        let pods = self.pods();
+        self.retrying(&format!("get pod {name}"), || pods.get_opt(name))
+            .await
+    }
+
+    /// A node, `None` if there is none of that name.
+    pub async fn node(&self, name: &str) -> Result<Option<Node>, Failure> {
+        let nodes = Api::<Node>::all(self.client.clone());
+        self.retrying(&format!("get node {name}"), || nodes.get_opt(name))
+            .await
+    }
+
+    /// The pods of all namespaces on a node.
+    pub async fn pods_on(&self, node: &str) -> Result<Vec<Pod>, Failure> {
+        let pods = Api::<Pod>::all(self.client.clone());
+        let query = ListParams::default().fields(&format!("spec.nodeName={node}"));
+        let list = self
+            .retrying(&format!("list pods on {node}"), || pods.list(&query))
+            .await?;
+        Ok(list.items)
+    }
+
+    /// A claim, `None` if there is none of that name.
+    pub async fn claim(&self, name: &str) -> Result<Option<PersistentVolumeClaim>, Failure> {
+        let claims = Api::<PersistentVolumeClaim>::namespaced(self.client.clone(), &self.namespace);
+        self.retrying(&format!("get persistent volume claim {name}"), || {
+            claims.get_opt(name)
+        })
+        .await
+    }
+
+    /// Create a migrated pod. `None` if the name is taken by a pod of another making.
+    ///
+    /// A repeated create may find the pod that the first one made before its answer was lost; it is known by its
+    /// migration id.
+    pub async fn create(&self, pod: &Pod) -> Result<Option<Pod>, Failure> {
+        let pods = self.pods();
+        let name = pod.metadata.name.clone().unwrap_or_default();
+        let doing = format!("create pod {name}");
+        let parameters = PostParams::default();
+        let created = self.attempt(|| pods.create(&parameters, pod)).await;
+        match created {
+            Ok(created) => Ok(Some(created)),
+            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
+                let existing = self.pod(&name).await?;
+                Ok(existing.filter(|existing| made_by(existing) == made_by(pod)))
+            }
+            Err(error) => Err(Failure::api(&doing, &error)),
+        }
+    }
+
+    /// Delete the pod of that name and uid and no other, with its own grace period or the one given in seconds.
+    pub async fn delete(&self, name: &str, uid: &str, grace: Option<u32>) -> Result<Deletion, Failure> {
+        let pods = self.pods();
+        let parameters = DeleteParams {
+            grace_period_seconds: grace,
+            preconditions: Some(Preconditions {
+                uid: Some(uid.to_owned()),
+                resource_version: None,
+            }),
+            ..DeleteParams::default()
+        };
+        match self.attempt(|| pods.delete(name, &parameters)).await {
+            Ok(_) => Ok(Deletion::Accepted),
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(Deletion::AlreadyGone),
+            Err(error) => Err(Failure::api(&format!("delete pod {name}"), &error)),
+        }
+    }
+
+    async fn retrying<T, F, Fut>(&self, doing: &str, call: F) -> Result<T, Failure>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = kube::Result<T>>,
+    {
+        self.attempt(call)
+            .await
+            .map_err(|error| Failure::api(doing, &error))
+    }
+
+    /// Repeat a call while the API server is away.
+    async fn attempt<T, F, Fut>(&self, call: F) -> kube::Result<T>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = kube::Result<T>>,
+    {
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(100))
+            .with_max_delay(LONGEST_PAUSE)
+            .with_jitter()
+            .without_max_times()
+            .with_total_delay(Some(self.patience));
+        call.retry(pauses)
+            .when(is_transient)
+            .notify(
+                |error, pause| tracing::warn!(%error, ?pause, "the API server does not answer; trying again"),
+            )
+            .await
+    }
+}
+
+fn made_by(pod: &Pod) -> Option<&String> {
+    pod.metadata.annotations.as_ref()?.get(MIGRATION_ANNOTATION)
+}
+
+/// Whether an error says that the API server is away or overloaded, and not what it thinks of the request.
+fn is_transient(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => matches!(status.code, 429 | 500 | 502 | 503 | 504),
+        kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_) => true,
+        _ => false,
+    }
+}
+
+/// A pod that has to exist.
+pub fn found(pod: Option<Pod>, name: &str) -> Result<Pod, Failure> {
+    pod.ok_or_else(|| Failure::new(Reason::PodNotFound, format!("there is no pod {name}")))
+}

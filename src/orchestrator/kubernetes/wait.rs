@@ -1,0 +1,91 @@
+//! Waiting for a pod, by watching it.
+
+use std::pin::pin;
+
+use backon::ExponentialBuilder;
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
+use kube::runtime::{
+    WatchStreamExt,
+    watcher::{self, ExponentialBackoff, watch_object},
+};
+
+use super::{Kubernetes, LONGEST_PAUSE};
+use crate::orchestrator::failure::{Failure, Reason};
+
+impl Kubernetes {
+    /// Watch a pod until `judge` has something to say about it; `None` is a pod that does not exist.
+    ///
+    /// Expired watches and lost connections are watched anew (which `await_condition` of kube does not do). There is no time
+    /// limit: whoever waits has one.
+    ///
+    /// # Errors
+    /// The API server refuses the watch.
+    pub async fn watch<T>(
+        &self,
+        name: &str,
+        mut judge: impl FnMut(Option<&Pod>) -> Option<T>,
+    ) -> Result<T, Failure> {
+        let pauses = ExponentialBuilder::default()
+            .with_max_delay(LONGEST_PAUSE)
+            .with_jitter()
+            .without_max_times();
+        let stream = watch_object(self.pods(), name).backoff(ExponentialBackoff::from(pauses));
+        let mut stream = pin!(stream);
+        while let Some(event) = stream.next().await {
+            match event {
+                Ok(pod) => {
+                    if let Some(verdict) = judge(pod.as_ref()) {
+                        return Ok(verdict);
+                    }
+                }
+                Err(error) if is_refusal(&error) => {
+                    return Err(Failure::new(
+                        Reason::ApiRefused,
+                        format!("watch pod {name}: {error}"),
+                    ));
+                }
+                Err(error) => tracing::debug!(%error, pod = name, "watching anew"),
+            }
+        }
+        Err(Failure::new(
+            Reason::ApiUnavailable,
+            format!("the watch on pod {name} ended"),
+        ))
+    }
+
+    /// Wait until there is no pod of that name with that uid.
+    pub async fn gone(&self, name: &str, uid: &str) -> Result<(), Failure> {
+        self.watch(name, |pod| is_other(pod, uid).then_some(())).await
+    }
+
+    /// Wait until the pod of that uid is deleted, being deleted or at its end; what happened to it.
+    pub async fn lost(&self, name: &str, uid: &str) -> Result<String, Failure> {
+        self.watch(name, |pod| {
+            if is_other(pod, uid) {
+                return Some(format!("pod {name} was deleted by somebody else"));
+            }
+            let pod = pod?;
+            if pod.metadata.deletion_timestamp.is_some() {
+                return Some(format!("pod {name} is being deleted by somebody else"));
+            }
+            let phase = pod.status.as_ref()?.phase.as_deref()?;
+            matches!(phase, "Succeeded" | "Failed").then(|| format!("pod {name} has ended ({phase})"))
+        })
+        .await
+    }
+}
+
+fn is_other(pod: Option<&Pod>, uid: &str) -> bool {
+    pod.is_none_or(|pod| pod.metadata.uid.as_deref() != Some(uid))
+}
+
+fn is_refusal(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {
+            matches!(status.code, 401 | 403 | 404 | 405)
+        }
+        _ => false,
+    }
+}

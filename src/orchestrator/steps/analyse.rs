@@ -1,0 +1,120 @@
+//! Step 1: look, and touch nothing. There is nothing to undo.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::time::timeout;
+
+use crate::{
+    orchestrator::{
+        analysis::{self, Plan, Snapshot, volumes},
+        failure::{Failure, Reason},
+        kubernetes::{Kubernetes, found},
+        migration::UnderWay,
+        order::Order,
+    },
+    workload::protocol::Progress,
+};
+
+/// Lines at the end of a completed container's log in which its `done` event is looked for.
+const LAST_LINES: i64 = 1000;
+
+/// Look at everything that the migration depends on.
+pub async fn inspect(kubernetes: &Kubernetes, order: &Order) -> Result<Plan, Failure> {
+    let pod = found(kubernetes.pod(&order.pod).await?, &order.pod)?;
+    let spec = pod.spec.clone().unwrap_or_default();
+    let mut claims = BTreeMap::new();
+    for name in volumes::claims(&spec) {
+        if let Some(claim) = kubernetes.claim(name).await? {
+            claims.insert(name.to_owned(), claim);
+        }
+    }
+    let snapshot = Snapshot {
+        pod,
+        target: kubernetes.node(&order.target).await?,
+        pods_on_target: kubernetes.pods_on(&order.target).await?,
+        claims,
+    };
+    analysis::analyse(order, &snapshot)
+}
+
+/// Wait until every container has started or ended, and learn what the completed ones have produced.
+pub async fn take(migration: &mut UnderWay) -> Result<String, Failure> {
+    let limit = migration.limits.start;
+    let plan = timeout(limit, settled(&migration.kubernetes, &migration.order))
+        .await
+        .unwrap_or_else(|_| Err(still_waiting(migration, limit)))?;
+    if plan.uid != migration.plan.uid {
+        let name = plan.source();
+        return Err(Failure::new(
+            Reason::SourceDeleted,
+            format!("pod {name} was created anew since the request"),
+        ));
+    }
+    let states = plan.containers.clone();
+    migration.entry.note(|details| details.container_states = states);
+    migration.plan = plan;
+    migration.outputs = outputs(&migration.kubernetes, &migration.plan).await?;
+    Ok(summary(&migration.plan))
+}
+
+/// The plan as soon as no container has to be waited for.
+async fn settled(kubernetes: &Kubernetes, order: &Order) -> Result<Plan, Failure> {
+    loop {
+        let plan = inspect(kubernetes, order).await?;
+        if plan.waiting.is_none() {
+            return Ok(plan);
+        }
+        // Wait for any change of the pod; what the change means is the analysis' business.
+        let version = plan.pod.metadata.resource_version.clone();
+        kubernetes
+            .watch(&order.pod, |pod| {
+                let current = pod.and_then(|pod| pod.metadata.resource_version.clone());
+                (current != version).then_some(())
+            })
+            .await?;
+    }
+}
+
+fn still_waiting(migration: &UnderWay, limit: Duration) -> Failure {
+    let seconds = limit.as_secs();
+    let why = migration
+        .plan
+        .waiting
+        .as_deref()
+        .unwrap_or("a container has not started");
+    Failure::new(Reason::ContainerNotRunning, format!("{why}; waited {seconds} s"))
+}
+
+/// What each completed container says that it has produced.
+async fn outputs(kubernetes: &Kubernetes, plan: &Plan) -> Result<BTreeMap<String, Vec<String>>, Failure> {
+    let mut produced = BTreeMap::new();
+    for container in plan.completed() {
+        let log = kubernetes.log_tail(plan.source(), container, LAST_LINES).await?;
+        let done = log.lines().rev().find_map(|line| match Progress::parse(line) {
+            Some(Progress::Done { outputs }) => Some(outputs),
+            _ => None,
+        });
+        produced.extend(done.map(|outputs| (container.to_owned(), outputs)));
+    }
+    Ok(produced)
+}
+
+fn summary(plan: &Plan) -> String {
+    let (moved, left): (Vec<_>, Vec<_>) = plan.containers.iter().partition(|state| state.should_migrate);
+    let names = |states: Vec<&crate::orchestrator::wire::ContainerState>| {
+        states
+            .iter()
+            .map(|state| state.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    if left.is_empty() {
+        format!("migrate {}", names(moved))
+    } else {
+        format!(
+            "migrate {}; leave out {}, which completed",
+            names(moved),
+            names(left)
+        )
+    }
+}

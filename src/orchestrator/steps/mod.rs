@@ -1,0 +1,30 @@
+//! The effects of a migration: one file for each step, with its undo beside it. The order, and why it is this one, is in
+//! [`super::phase`].
+
+pub mod analyse;
+pub mod checkpoint;
+pub mod create;
+pub mod remove;
+pub mod restore;
+pub mod verify;
+
+use super::{failure::Failure, migration::UnderWay, phase::Phase};
+
+/// Take the step of a phase; what it found, in words.
+///
+/// # Errors
+/// Why it failed; its effect may have happened nevertheless.
+pub async fn take(phase: Phase, migration: &mut UnderWay) -> Result<String, Failure> {
+    match phase {
+        Phase::Analyse => analyse::take(migration).await,
+        Phase::Checkpoint => checkpoint::take(migration).await,
+        Phase::Create => create::take(migration).await,
+        Phase::Verify => verify::take(migration).await,
+        Phase::Restore => Box::pin(restore::take(migration)).await,
+        Phase::Remove => remove::take(migration).await,
+        Phase::Drain => remove::wait(migration).await,
+        Phase::DeleteTarget => create::undo(migration).await,
+        Phase::Release => checkpoint::undo(migration).await,
+        Phase::Completed | Phase::Failed => Ok(String::new()),
+    }
+}

@@ -1,0 +1,61 @@
+//! Step 4: the checkpoint is verified from the target's own mount, by the init containers of the target pod.
+
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::orchestrator::{
+    checkpoint::integrity::Finding,
+    failure::{Failure, Reason},
+    migration::UnderWay,
+    target::{fault, verification},
+};
+
+/// Wait for the end of the verification.
+pub async fn take(migration: &mut UnderWay) -> Result<String, Failure> {
+    let target = migration.target()?;
+    let judge = |pod: Option<&Pod>| match (pod, fault::of(pod)) {
+        (Some(pod), _) if fault::verified(pod) => Some(Ok(())),
+        (pod, Some(failure)) => Some(Err((failure, pod.cloned()))),
+        _ => None,
+    };
+    match migration.kubernetes.watch(&target.name, judge).await? {
+        Ok(()) => Ok(summary(migration)),
+        Err((failure, pod)) => Err(explained(migration, failure, pod).await),
+    }
+}
+
+fn summary(migration: &UnderWay) -> String {
+    let files: usize = migration
+        .checkpoints
+        .values()
+        .map(|manifest| manifest.files.len())
+        .sum();
+    let outputs: usize = migration.outputs.values().map(Vec::len).sum();
+    format!("{files} files of the checkpoint and {outputs} outputs are in order")
+}
+
+/// The failure as the init container itself explains it in its log, where it does.
+async fn explained(migration: &UnderWay, failure: Failure, pod: Option<Pod>) -> Failure {
+    if failure.reason != Reason::VerificationFailed {
+        return failure;
+    }
+    let Some(Pod { metadata, spec, .. }) = pod else {
+        return failure;
+    };
+    let name = metadata.name.unwrap_or_default();
+    let init = spec.and_then(|spec| spec.init_containers).unwrap_or_default();
+    for container in init
+        .iter()
+        .filter(|container| verification::is_ours(&container.name))
+    {
+        let log = migration.kubernetes.log_tail(&name, &container.name, 20).await;
+        let log = log.unwrap_or_default();
+        let finding = log
+            .lines()
+            .rev()
+            .find_map(|line| serde_json::from_str::<Finding>(line).ok());
+        if let Some(Finding { reason, message }) = finding {
+            return Failure { reason, message };
+        }
+    }
+    failure
+}

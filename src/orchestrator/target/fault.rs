@@ -1,0 +1,254 @@
+//! Recognising that a migrated pod will not come up, at once instead of by a time-out.
+
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
+
+use super::verification;
+use crate::orchestrator::failure::{Failure, Reason};
+
+/// What keeps the pod from taking over, if anything does. Waiting is not a fault.
+pub fn of(pod: Option<&Pod>) -> Option<Failure> {
+    let Some(pod) = pod else {
+        return Some(Failure::new(
+            Reason::TargetDeleted,
+            "the migrated pod was deleted by somebody else",
+        ));
+    };
+    if pod.metadata.deletion_timestamp.is_some() {
+        return Some(Failure::new(
+            Reason::TargetDeleted,
+            "the migrated pod is being deleted by somebody else",
+        ));
+    }
+    let status = pod.status.as_ref()?;
+    rejected(status).or_else(|| {
+        let init = status.init_container_statuses.iter().flatten();
+        let mut all = init.chain(status.container_statuses.iter().flatten());
+        all.find_map(of_container)
+    })
+}
+
+/// Names of the init containers of ours that have ended with exit code 0, out of those that there are.
+pub fn verified(pod: &Pod) -> bool {
+    let ours = pod
+        .spec
+        .iter()
+        .flat_map(|spec| spec.init_containers.iter().flatten());
+    let mut ours = ours.filter(|container| verification::is_ours(&container.name));
+    let statuses = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.init_container_statuses.as_ref());
+    ours.all(|container| {
+        let mut statuses = statuses.into_iter().flatten();
+        statuses.any(|status| status.name == container.name && exit_code(status) == Some(0))
+    })
+}
+
+/// Whether every container runs and is ready, or has completed.
+pub fn all_run(pod: &Pod) -> bool {
+    let wanted = pod.spec.as_ref().map_or(0, |spec| spec.containers.len());
+    let statuses = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.container_statuses.as_ref());
+    let up = |status: &&ContainerStatus| (status.ready && is_running(status)) || exit_code(status) == Some(0);
+    statuses.into_iter().flatten().filter(up).count() == wanted
+}
+
+/// Whether a container has begun to run, so that it has a log.
+pub fn has_started(pod: &Pod, container: &str) -> bool {
+    let statuses = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.container_statuses.as_ref());
+    let mut statuses = statuses.into_iter().flatten();
+    statuses.any(|status| status.name == container && (is_running(status) || exit_code(status).is_some()))
+}
+
+fn is_running(status: &ContainerStatus) -> bool {
+    status.state.as_ref().is_some_and(|state| state.running.is_some())
+}
+
+fn exit_code(status: &ContainerStatus) -> Option<i32> {
+    Some(status.state.as_ref()?.terminated.as_ref()?.exit_code)
+}
+
+/// Refused by the scheduler or by the kubelet.
+fn rejected(status: &PodStatus) -> Option<Failure> {
+    let message = status.message.clone().unwrap_or_default();
+    let scheduled = status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|c| c.type_ == "PodScheduled");
+    if let Some(refusal) =
+        scheduled.filter(|c| c.status == "False" && c.reason.as_deref() == Some("Unschedulable"))
+    {
+        let message = refusal.message.clone().unwrap_or_default();
+        return Some(Failure::new(Reason::TargetUnschedulable, message));
+    }
+    // A failed pod without a reason is told by its containers.
+    let why = status
+        .reason
+        .as_deref()
+        .filter(|_| status.phase.as_deref() == Some("Failed"))?;
+    let reason = match why {
+        "OutOfcpu" => Reason::TargetInsufficientCpu,
+        "OutOfmemory" => Reason::TargetInsufficientMemory,
+        other if other.starts_with("OutOf") => Reason::TargetInsufficientResource,
+        _ => Reason::TargetRejected,
+    };
+    Some(Failure::new(reason, format!("{why}: {message}")))
+}
+
+fn of_container(status: &ContainerStatus) -> Option<Failure> {
+    let name = &status.name;
+    let state = status.state.as_ref();
+    let waiting = state.and_then(|state| state.waiting.as_ref());
+    let why = waiting
+        .and_then(|waiting| waiting.reason.as_deref())
+        .unwrap_or_default();
+    let message = waiting
+        .and_then(|waiting| waiting.message.as_deref())
+        .unwrap_or_default();
+    match why {
+        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
+            let image = &status.image;
+            return Some(Failure::new(
+                Reason::ImagePullFailed,
+                format!("container {name}, image {image}: {why}: {message}"),
+            ));
+        }
+        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
+            return Some(Failure::new(
+                Reason::ContainerCreateFailed,
+                format!("container {name}: {why}: {message}"),
+            ));
+        }
+        _ => {}
+    }
+    let last = status
+        .last_state
+        .as_ref()
+        .and_then(|state| state.terminated.as_ref());
+    let ended = state.and_then(|state| state.terminated.as_ref()).or(last)?;
+    if ended.exit_code == 0 {
+        return None;
+    }
+    let reason = if verification::is_ours(name) {
+        Reason::VerificationFailed
+    } else {
+        Reason::TargetContainerFailed
+    };
+    let (code, why) = (ended.exit_code, ended.reason.as_deref().unwrap_or("Error"));
+    Some(Failure::new(
+        reason,
+        format!("container {name} ended with exit code {code} ({why})"),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn status(name: &str, state: &Value) -> Value {
+        json!({"name": name, "state": state, "lastState": {}, "ready": true, "restartCount": 0, "image": "i", "imageID": ""})
+    }
+
+    fn pod(status: &Value) -> Pod {
+        serde_json::from_value(json!({
+            "spec": {"containers": [{"name": "trainer"}, {"name": "monitor"}],
+                     "initContainers": [{"name": "verify-checkpoint"}, {"name": "other"}]},
+            "status": status
+        }))
+        .unwrap()
+    }
+
+    fn reason(status: &Value) -> Option<Reason> {
+        of(Some(&pod(status))).map(|failure| failure.reason)
+    }
+
+    fn waiting(why: &str) -> Option<Reason> {
+        let state = json!({"waiting": {"reason": why}});
+        reason(&json!({"phase": "Pending", "containerStatuses": [status("trainer", &state)]}))
+    }
+
+    #[test]
+    fn coming_up_is_no_fault() {
+        assert_eq!(reason(&json!({})), None);
+        assert_eq!(waiting("PodInitializing"), None);
+        assert_eq!(waiting("ContainerCreating"), None);
+    }
+
+    #[test]
+    fn images_and_settings_that_do_not_work() {
+        assert_eq!(waiting("ErrImagePull"), Some(Reason::ImagePullFailed));
+        assert_eq!(waiting("ImagePullBackOff"), Some(Reason::ImagePullFailed));
+        assert_eq!(
+            waiting("CreateContainerConfigError"),
+            Some(Reason::ContainerCreateFailed)
+        );
+    }
+
+    #[test]
+    fn no_room_after_all() {
+        let out = |why: &str| reason(&json!({"phase": "Failed", "reason": why}));
+        assert_eq!(out("OutOfcpu"), Some(Reason::TargetInsufficientCpu));
+        assert_eq!(out("OutOfmemory"), Some(Reason::TargetInsufficientMemory));
+        assert_eq!(out("OutOfpods"), Some(Reason::TargetInsufficientResource));
+        assert_eq!(out("Evicted"), Some(Reason::TargetRejected));
+        let condition = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable"});
+        assert_eq!(
+            reason(&json!({"conditions": [condition]})),
+            Some(Reason::TargetUnschedulable)
+        );
+    }
+
+    #[test]
+    fn containers_that_end() {
+        let failed = json!({"terminated": {"exitCode": 3}});
+        let verify = json!({"initContainerStatuses": [status("verify-checkpoint", &failed)]});
+        assert_eq!(reason(&verify), Some(Reason::VerificationFailed));
+        let trainer = json!({"containerStatuses": [status("trainer", &failed)]});
+        assert_eq!(reason(&trainer), Some(Reason::TargetContainerFailed));
+        let mut looping = status("trainer", &json!({"waiting": {"reason": "CrashLoopBackOff"}}));
+        looping["lastState"] = failed;
+        assert_eq!(
+            reason(&json!({"containerStatuses": [looping]})),
+            Some(Reason::TargetContainerFailed)
+        );
+    }
+
+    #[test]
+    fn a_pod_that_goes_away() {
+        assert_eq!(
+            of(None).map(|failure| failure.reason),
+            Some(Reason::TargetDeleted)
+        );
+    }
+
+    #[test]
+    fn verified_means_that_ours_have_ended_well() {
+        let done = json!({"terminated": {"exitCode": 0}});
+        let running = json!({"running": {}});
+        let verified_with = |state: &Value| {
+            verified(&pod(
+                &json!({"initContainerStatuses": [status("verify-checkpoint", state)]}),
+            ))
+        };
+        assert!(verified_with(&done));
+        assert!(!verified_with(&running));
+        assert!(!verified(&pod(&json!({}))));
+    }
+
+    #[test]
+    fn all_run_counts_every_container() {
+        let running = json!({"running": {}});
+        let one = json!([status("trainer", &running)]);
+        let both = json!([status("trainer", &running), status("monitor", &running)]);
+        assert!(!all_run(&pod(&json!({"containerStatuses": one}))));
+        assert!(all_run(&pod(&json!({"containerStatuses": both}))));
+    }
+}

@@ -1,0 +1,202 @@
+//! The migrated pod: derived from the source pod, less what has completed and what the source's cluster had added.
+
+pub mod fault;
+pub mod name;
+pub mod verification;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::{Container, EnvVar, Pod, PodSpec, Toleration},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    analysis::{Checkpointed, Plan, node::HOSTNAME_LABEL},
+    wire::{ORIGINAL_POD_LABEL, TARGET_NODE_LABEL},
+};
+use crate::workload::protocol::{Manifest, RESTORE_FROM};
+
+/// Annotation of the migrated pod: the migration that made it. By it the orchestrator knows its own.
+pub const MIGRATION_ANNOTATION: &str = "migration.ai-storage/migration-id";
+/// Annotation that `kubectl apply` keeps; it describes the pod that was applied, which the migrated one is not.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// What makes one migrated pod different from another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Parts {
+    /// Its name.
+    pub name: String,
+    /// Id of the migration.
+    pub migration_id: String,
+    /// Name of the target node.
+    pub target_node: String,
+    /// The checkpoint of each container that wrote one, by container name.
+    pub checkpoints: BTreeMap<String, Manifest>,
+    /// What completed containers say that they produced, by container name: absolute paths.
+    pub outputs: BTreeMap<String, Vec<String>>,
+    /// Image that holds this program.
+    pub verify_image: String,
+}
+
+/// The pod to create on the target node.
+///
+/// Not taken over: status, uid and everything else the server sets; owner references (the owner did not make this pod and
+/// must not adopt or delete it unasked; pods with a controller are refused before this); finalizers. Disruption
+/// budgets select by label and cover the new pod by themselves.
+pub fn derive(plan: &Plan, parts: &Parts) -> Pod {
+    let spec = plan.pod.spec.clone().unwrap_or_default();
+    Pod {
+        metadata: metadata(plan, parts),
+        spec: Some(derive_spec(spec, plan, parts)),
+        status: None,
+    }
+}
+
+fn metadata(plan: &Plan, parts: &Parts) -> ObjectMeta {
+    let source = &plan.pod.metadata;
+    let original = name::original(source);
+    let mut labels = source.labels.clone().unwrap_or_default();
+    labels.insert(ORIGINAL_POD_LABEL.into(), name::label_value(&original));
+    labels.insert(TARGET_NODE_LABEL.into(), name::label_value(&parts.target_node));
+    let mut annotations = source.annotations.clone().unwrap_or_default();
+    annotations.remove(LAST_APPLIED);
+    annotations.insert(ORIGINAL_POD_LABEL.into(), original);
+    annotations.insert(MIGRATION_ANNOTATION.into(), parts.migration_id.clone());
+    ObjectMeta {
+        name: Some(parts.name.clone()),
+        namespace: source.namespace.clone(),
+        labels: Some(labels),
+        annotations: Some(annotations),
+        ..ObjectMeta::default()
+    }
+}
+
+fn derive_spec(mut spec: PodSpec, plan: &Plan, parts: &Parts) -> PodSpec {
+    let verifications = verification::containers(&spec, plan, parts);
+    spec.containers.retain(|container| plan.migrates(&container.name));
+    for checkpointed in &plan.checkpointed {
+        if let Some(manifest) = parts.checkpoints.get(&checkpointed.container) {
+            restore_from(&mut spec.containers, checkpointed, manifest);
+        }
+    }
+    let kept = spec.init_containers.take().unwrap_or_default();
+    let kept = kept
+        .into_iter()
+        .filter(|container| !verification::is_ours(&container.name));
+    // First of all, so that nothing runs on a checkpoint that is not whole.
+    spec.init_containers = Some(verifications.into_iter().chain(kept).collect());
+    place(&mut spec, &plan.hostname);
+    drop_injected(&mut spec);
+    spec
+}
+
+fn restore_from(containers: &mut [Container], checkpointed: &Checkpointed, manifest: &Manifest) {
+    let mount = checkpointed.mount.mount_path.trim_end_matches('/');
+    let value = format!("{mount}/{}", manifest.directory);
+    for container in containers
+        .iter_mut()
+        .filter(|container| container.name == checkpointed.container)
+    {
+        let env = container.env.get_or_insert_default();
+        env.retain(|variable| variable.name != RESTORE_FROM);
+        env.push(EnvVar {
+            name: RESTORE_FROM.into(),
+            value: Some(value.clone()),
+            value_from: None,
+        });
+    }
+}
+
+/// By node selector, not by `nodeName`: that would bypass the scheduler, and a claim of a `WaitForFirstConsumer` class
+/// would never be bound (kubernetes#89953).
+fn place(spec: &mut PodSpec, hostname: &str) {
+    spec.node_name = None;
+    spec.node_selector
+        .get_or_insert_default()
+        .insert(HOSTNAME_LABEL.into(), hostname.into());
+}
+
+/// What admission added to the source it will add again; taken over it would be there twice or be refused.
+fn drop_injected(spec: &mut PodSpec) {
+    let injected = |name: &str| name.starts_with("kube-api-access-");
+    let volumes = spec.volumes.get_or_insert_default();
+    volumes.retain(|volume| !injected(&volume.name));
+    let init_containers = spec.init_containers.iter_mut().flatten();
+    for container in spec.containers.iter_mut().chain(init_containers) {
+        if let Some(mounts) = &mut container.volume_mounts {
+            mounts.retain(|mount| !injected(&mount.name));
+        }
+    }
+    if let Some(tolerations) = &mut spec.tolerations {
+        tolerations.retain(|toleration| !is_default(toleration));
+    }
+    spec.priority = None;
+    spec.preemption_policy = None;
+    spec.service_account = None;
+    spec.ephemeral_containers = None;
+}
+
+/// One of the two tolerations that the `DefaultTolerationSeconds` admission plugin gives to every pod.
+fn is_default(toleration: &Toleration) -> bool {
+    let keys = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
+    let key = toleration.key.as_deref().unwrap_or_default();
+    keys.contains(&key) && toleration.toleration_seconds == Some(300)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orchestrator::{analysis::analyse, fixtures};
+
+    fn plan_of(pod: Pod) -> Plan {
+        let snapshot = crate::orchestrator::analysis::Snapshot {
+            pod,
+            ..fixtures::snapshot()
+        };
+        analyse(&fixtures::order(), &snapshot).unwrap()
+    }
+
+    fn parts() -> Parts {
+        let manifest = Manifest {
+            step: 120,
+            directory: "gen-120".into(),
+            files: Vec::new(),
+        };
+        Parts {
+            name: "job-migrated-1764000000".into(),
+            migration_id: "migration-0badcafe".into(),
+            target_node: "worker".into(),
+            checkpoints: [("trainer".to_owned(), manifest)].into(),
+            outputs: [("processor".to_owned(), vec!["/ckpt/data.bin".to_owned()])].into(),
+            verify_image: "migbench".into(),
+        }
+    }
+
+    #[test]
+    fn the_migrated_pod_in_full() {
+        insta::assert_json_snapshot!(derive(&plan_of(fixtures::pod()), &parts()));
+    }
+
+    #[test]
+    fn a_migrated_pod_can_be_migrated_again() {
+        let mut first = derive(&plan_of(fixtures::pod()), &parts());
+        first.metadata.name = Some("job".into());
+        first.metadata.uid = Some("uid-2".into());
+        first.spec.as_mut().unwrap().node_name = Some("gpu".into());
+        let mut status = fixtures::pod().status.unwrap();
+        status.container_statuses.as_mut().unwrap().remove(1);
+        first.status = Some(status);
+
+        let mut again = parts();
+        again.outputs.clear();
+        let second = derive(&plan_of(first), &again);
+        let annotations = second.metadata.annotations.unwrap();
+        assert_eq!(annotations[ORIGINAL_POD_LABEL], "job");
+        let spec = second.spec.unwrap();
+        assert_eq!(spec.init_containers.unwrap().len(), 1);
+        let env = spec.containers[0].env.as_ref().unwrap();
+        assert_eq!(env.iter().filter(|v| v.name == RESTORE_FROM).count(), 1);
+    }
+}

@@ -1,0 +1,256 @@
+//! The init containers that check, from the target's own mounts, what the migrated containers are going to rely on.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::{Container, EnvVar, PodSpec, ResourceRequirements, VolumeMount},
+    apimachinery::pkg::api::resource::Quantity,
+};
+
+use super::Parts;
+use crate::{
+    orchestrator::analysis::{Plan, volumes},
+    workload::protocol::Manifest,
+};
+
+/// Environment variable that holds the manifests to check, a JSON array.
+pub const MANIFESTS_VARIABLE: &str = "MIGRATION_MANIFESTS";
+/// Name of the init container; further ones get a number.
+const NAME: &str = "verify-checkpoint";
+
+/// Whether a container is one of these.
+pub fn is_ours(name: &str) -> bool {
+    name.strip_prefix(NAME).is_some_and(|rest| {
+        rest.is_empty() || rest.strip_prefix('-').is_some_and(|n| n.parse::<usize>().is_ok())
+    })
+}
+
+/// What is to be checked through one mount.
+#[derive(Debug)]
+struct Verification<'a> {
+    mount: VolumeMount,
+    /// The container that the mount was taken from: security context and resources are taken from it too.
+    like: &'a Container,
+    manifests: Vec<&'a Manifest>,
+    required: Vec<&'a str>,
+}
+
+/// One init container for each mount that checkpoints or outputs lie on.
+pub fn containers(spec: &PodSpec, plan: &Plan, parts: &Parts) -> Vec<Container> {
+    let mut verifications = Vec::new();
+    for checkpointed in &plan.checkpointed {
+        if let Some(manifest) = parts.checkpoints.get(&checkpointed.container) {
+            let mount = &checkpointed.mount;
+            if let Some(verification) = at(&mut verifications, spec, &checkpointed.container, mount) {
+                verification.manifests.push(manifest);
+            }
+        }
+    }
+    for (container, outputs) in &parts.outputs {
+        for (mount, output) in located(spec, container, outputs) {
+            if let Some(verification) = at(&mut verifications, spec, container, &mount) {
+                verification.required.push(output);
+            }
+        }
+    }
+    let numbered = verifications.iter().enumerate();
+    numbered
+        .map(|(index, verification)| build(index, verification, &parts.verify_image))
+        .collect()
+}
+
+/// The verification through this mount, begun if there is none yet.
+fn at<'a, 'b>(
+    verifications: &'b mut Vec<Verification<'a>>,
+    spec: &'a PodSpec,
+    container: &str,
+    mount: &VolumeMount,
+) -> Option<&'b mut Verification<'a>> {
+    let same = |other: &VolumeMount| {
+        (
+            &other.name,
+            &other.mount_path,
+            &other.sub_path,
+            &other.sub_path_expr,
+        ) == (
+            &mount.name,
+            &mount.mount_path,
+            &mount.sub_path,
+            &mount.sub_path_expr,
+        )
+    };
+    let found = verifications
+        .iter()
+        .position(|verification| same(&verification.mount));
+    if let Some(index) = found {
+        return verifications.get_mut(index);
+    }
+    let like = spec
+        .containers
+        .iter()
+        .find(|candidate| candidate.name == container)?;
+    verifications.push(Verification {
+        mount: mount.clone(),
+        like,
+        manifests: Vec::new(),
+        required: Vec::new(),
+    });
+    verifications.last_mut()
+}
+
+/// The outputs that lie on a persistent volume, each with its mount; what lies elsewhere is gone with the container anyway.
+fn located<'a>(spec: &PodSpec, container: &str, outputs: &'a [String]) -> Vec<(VolumeMount, &'a str)> {
+    let mounts: Vec<_> = volumes::claim_mounts(spec, container).collect();
+    let mount_of = |output: &str| {
+        let below = mounts
+            .iter()
+            .filter(|(mount, _)| std::path::Path::new(output).starts_with(&mount.mount_path));
+        below
+            .max_by_key(|(mount, _)| mount.mount_path.len())
+            .map(|(mount, _)| mount.clone())
+    };
+    outputs
+        .iter()
+        .filter_map(|output| Some((mount_of(output)?, output.as_str())))
+        .collect()
+}
+
+fn build(index: usize, verification: &Verification<'_>, image: &str) -> Container {
+    let name = if index == 0 {
+        NAME.to_owned()
+    } else {
+        format!("{NAME}-{index}")
+    };
+    let mut command = vec!["migbench", "verify-checkpoint", "--root"];
+    command.push(&verification.mount.mount_path);
+    for output in &verification.required {
+        command.extend(["--require", output]);
+    }
+    Container {
+        name,
+        image: Some(image.to_owned()),
+        // The image was chosen for this service; pulling it again would only cost time while the source stands still.
+        image_pull_policy: Some("IfNotPresent".to_owned()),
+        command: Some(command.into_iter().map(str::to_owned).collect()),
+        env: Some(vec![EnvVar {
+            name: MANIFESTS_VARIABLE.to_owned(),
+            value: serde_json::to_string(&verification.manifests).ok(),
+            value_from: None,
+        }]),
+        volume_mounts: Some(vec![VolumeMount {
+            read_only: Some(true),
+            ..verification.mount.clone()
+        }]),
+        resources: resources(verification.like),
+        // Files of the application are readable for its own user, not necessarily for the image's.
+        security_context: verification.like.security_context.clone(),
+        ..Container::default()
+    }
+}
+
+/// CPU and memory of the container that wrote the files: it starts afterwards, so this adds nothing to what the pod
+/// requests, changes nothing in its quality of service, and passes every limit range that the pod has passed.
+fn resources(like: &Container) -> Option<ResourceRequirements> {
+    let only = |amounts: &Option<BTreeMap<String, Quantity>>| {
+        let kept = amounts
+            .iter()
+            .flatten()
+            .filter(|(name, _)| *name == "cpu" || *name == "memory");
+        let kept: BTreeMap<_, _> = kept
+            .map(|(name, amount)| (name.clone(), amount.clone()))
+            .collect();
+        (!kept.is_empty()).then_some(kept)
+    };
+    let resources = like.resources.as_ref()?;
+    Some(ResourceRequirements {
+        limits: only(&resources.limits),
+        requests: only(&resources.requests),
+        ..ResourceRequirements::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orchestrator::{analysis::analyse, fixtures};
+
+    fn parts(checkpoints: &[&str], outputs: &[&str]) -> Parts {
+        let manifest = Manifest {
+            step: 1,
+            directory: "g".into(),
+            files: Vec::new(),
+        };
+        Parts {
+            name: "n".into(),
+            migration_id: "m".into(),
+            target_node: "worker".into(),
+            checkpoints: checkpoints
+                .iter()
+                .map(|name| ((*name).to_owned(), manifest.clone()))
+                .collect(),
+            outputs: [(
+                "processor".to_owned(),
+                outputs.iter().map(|path| (*path).to_owned()).collect(),
+            )]
+            .into(),
+            verify_image: "registry/migbench:1".into(),
+        }
+    }
+
+    fn built(change: impl FnOnce(&mut k8s_openapi::api::core::v1::Pod), outputs: &[&str]) -> Vec<Container> {
+        let mut snapshot = fixtures::snapshot();
+        change(&mut snapshot.pod);
+        let plan = analyse(&fixtures::order(), &snapshot).unwrap();
+        let spec = snapshot.pod.spec.unwrap();
+        containers(&spec, &plan, &parts(&["trainer"], outputs))
+    }
+
+    #[test]
+    fn one_mount_is_checked_by_one_container() {
+        let built = built(|_| {}, &["/ckpt/data/a.bin", "/tmp/elsewhere"]);
+        assert_eq!(built.len(), 1);
+        let command = built[0].command.as_ref().unwrap().join(" ");
+        assert_eq!(
+            command,
+            "migbench verify-checkpoint --root /ckpt --require /ckpt/data/a.bin"
+        );
+        let mount = &built[0].volume_mounts.as_ref().unwrap()[0];
+        assert_eq!(
+            (mount.sub_path.as_deref(), mount.read_only),
+            (Some("leg-1"), Some(true))
+        );
+    }
+
+    #[test]
+    fn another_sub_path_is_another_mount() {
+        let elsewhere = |pod: &mut k8s_openapi::api::core::v1::Pod| {
+            let processor = &mut pod.spec.as_mut().unwrap().containers[1];
+            processor.volume_mounts.as_mut().unwrap()[0].sub_path = Some("data".into());
+        };
+        let built = built(elsewhere, &["/ckpt/a.bin"]);
+        let names: Vec<_> = built.iter().map(|container| container.name.as_str()).collect();
+        assert_eq!(names, ["verify-checkpoint", "verify-checkpoint-1"]);
+        assert!(names.iter().all(|name| is_ours(name)));
+    }
+
+    #[test]
+    fn only_our_own_names_are_ours() {
+        assert!(!is_ours("verify-checkpoints") && !is_ours("verify-checkpoint-data") && !is_ours("init"));
+    }
+
+    #[test]
+    fn devices_are_not_asked_for_a_second_time() {
+        let with_gpu = |pod: &mut k8s_openapi::api::core::v1::Pod| {
+            let trainer = &mut pod.spec.as_mut().unwrap().containers[0];
+            let limits = trainer.resources.as_mut().unwrap().limits.as_mut().unwrap();
+            limits.insert("ephemeral-storage".into(), Quantity("1Gi".into()));
+        };
+        let mut snapshot = fixtures::snapshot();
+        with_gpu(&mut snapshot.pod);
+        let limits = resources(&snapshot.pod.spec.unwrap().containers[0])
+            .unwrap()
+            .limits
+            .unwrap();
+        assert_eq!(limits.keys().collect::<Vec<_>>(), ["cpu"]);
+    }
+}
