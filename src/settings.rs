@@ -76,6 +76,11 @@ impl Settings {
         })
     }
 
+    /// Whether our own orchestrator has to be started: one is asked for, and no address of another is given.
+    pub fn needs_own_orchestrator(&self) -> bool {
+        self.orchestrator_url.is_none() && self.strategies.iter().any(|name| name == "orchestrator")
+    }
+
     /// The legs in order.
     pub fn legs(&self) -> Vec<PlannedLeg> {
         order::legs(self.rounds, self.strategies.len(), self.seed)
@@ -148,12 +153,16 @@ impl Settings {
 }
 
 fn check_strategies(strategies: &[String]) -> Result<(), Error> {
-    let known = migrate::NAMES;
-    if let Some(unknown) = strategies.iter().find(|name| !known.contains(&name.as_str())) {
-        return Err(Error::Usage(format!(
-            "no strategy {unknown:?}; there are: {}",
-            known.join(", ")
-        )));
+    if let Some(unknown) = strategies
+        .iter()
+        .find(|name| !migrate::NAMES.contains(&name.as_str()))
+    {
+        return Err(Error::Usage(
+            migrate::Error::Unknown {
+                name: unknown.clone(),
+            }
+            .to_string(),
+        ));
     }
     let mut names: Vec<_> = strategies.iter().collect();
     names.sort();

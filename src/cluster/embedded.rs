@@ -1,7 +1,7 @@
 //! The private embedded cluster of one run: a child process that removes all it made when its stdin closes, so that it
 //! survives neither the end nor the death of this process.
 
-use std::{path::Path, process::Stdio, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::Path, process::Stdio, sync::Arc, time::Duration};
 
 use kube::{
     Client, Config,
@@ -15,8 +15,10 @@ use tokio::{
 
 use super::{Cluster, Error};
 use crate::{
-    embedded::Handshake,
+    embedded::{Handshake, images},
+    progress,
     sample::{Meter, local::LocalMeter, mounts::Mounts},
+    scenario::Scenario,
 };
 
 /// How long it may take to come up; on a busy machine making keys and reaping dead clusters takes a while.
@@ -102,4 +104,33 @@ fn meter(handshake: &Handshake) -> Result<Arc<dyn Meter>, String> {
     }
     let mounts = Mounts::detect().map_err(|error| error.to_string())?;
     Ok(Arc::new(LocalMeter::cgroups(mounts)))
+}
+
+/// Build the images of the scenario's pod that are not in the cache yet, with a display of how far it is.
+pub async fn pull_images(scenario: &Scenario) -> Result<(), crate::error::Error> {
+    let containers = scenario.pod.spec.iter().flat_map(|spec| &spec.containers);
+    let images: BTreeSet<&str> = containers
+        .filter_map(|container| container.image.as_deref())
+        .collect();
+    for image in images {
+        if images::lookup(image).is_err() {
+            let display = progress::Pulling::start(image);
+            images::pull(image, |progress| display.show(&progress))
+                .await
+                .map_err(image_error)?;
+        }
+    }
+    Ok(())
+}
+
+fn image_error(error: images::Error) -> crate::error::Error {
+    let missing = error.to_string();
+    let remedy = match error {
+        images::Error::Requirement { remedy, .. } => remedy,
+        images::Error::Unknown { .. } => "name one of these images in the pod, or use a real cluster".into(),
+        images::Error::NotBuilt { .. } | images::Error::Build { .. } => {
+            "see to the cause and run again, or run without TensorFlow: --workload builtin".into()
+        }
+    };
+    crate::error::Error::Preflight { missing, remedy }
 }

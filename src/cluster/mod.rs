@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::sample::Meter;
+use crate::{sample::Meter, scenario::Scenario};
 
 /// A connected cluster.
 #[derive(Clone)]
@@ -46,6 +46,13 @@ impl std::fmt::Display for Choice {
         match self {
             Self::Embedded => f.write_str("embedded"),
         }
+    }
+}
+
+/// Fetch the scenario's images where that is this host's work, before any time is measured.
+pub async fn prepare(choice: &Choice, scenario: &Scenario) -> Result<(), crate::error::Error> {
+    match choice {
+        Choice::Embedded => embedded::pull_images(scenario).await,
     }
 }
 

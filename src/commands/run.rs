@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 
 use crate::{
-    cluster::Connection,
+    cluster::{self, Connection},
     deploy::namespace,
     error::Error,
     harness::{
         Run, environment, interrupt::Interrupt, notice::Notices, overhead::Processes, recorder::Recorder,
         store::RunDirectory,
     },
-    migrate, progress,
+    migrate::{self, orchestrator_process::OrchestratorProcess},
+    progress,
     settings::Settings,
 };
 
@@ -57,6 +58,9 @@ pub async fn execute(args: Args) -> Result<(), Error> {
         return super::print(settings.plan(&scaled, cpu_scale).to_string().as_bytes());
     }
     let mut interrupt = Interrupt::listen().map_err(|error| Error::Internal(error.into()))?;
+    interrupt
+        .unless(cluster::prepare(&settings.choice, &settings.scenario))
+        .await?;
     let directory = RunDirectory::create(&settings.results, &settings.id)?;
 
     let stage = interrupt.unless(Stage::set(&settings, &directory)).await?;
@@ -71,15 +75,22 @@ pub async fn execute(args: Args) -> Result<(), Error> {
 /// What has to be up before the first leg, and down after the last.
 struct Stage {
     connection: Connection,
+    orchestrator: Option<OrchestratorProcess>,
     namespace: String,
 }
 
 impl Stage {
     async fn set(settings: &Settings, directory: &RunDirectory) -> Result<Self, Error> {
         let connection = Connection::open(&settings.choice, &directory.file("cluster.log")).await?;
+        let orchestrator = if settings.needs_own_orchestrator() {
+            Some(orchestrator(&connection, directory).await?)
+        } else {
+            None
+        };
         let namespace = namespace::create(&connection.cluster.client, &settings.id).await?;
         Ok(Self {
             connection,
+            orchestrator,
             namespace,
         })
     }
@@ -87,10 +98,24 @@ impl Stage {
     /// Remove everything; the first failure is told, the rest is removed all the same.
     async fn strike(self) -> Result<(), Error> {
         let deleted = namespace::delete(&self.connection.cluster.client, &self.namespace).await;
+        let stopped = match self.orchestrator {
+            Some(orchestrator) => orchestrator.stop().await,
+            None => Ok(()),
+        };
         let closed = self.connection.close().await;
         deleted?;
+        stopped?;
         Ok(closed?)
     }
+}
+
+async fn orchestrator(
+    connection: &Connection,
+    directory: &RunDirectory,
+) -> Result<OrchestratorProcess, Error> {
+    let program = std::env::current_exe().map_err(|error| Error::Internal(error.into()))?;
+    let log = directory.file("orchestrator.log");
+    Ok(OrchestratorProcess::start(&program, &connection.cluster.kubeconfig, &log).await?)
 }
 
 async fn measure(settings: &Settings, stage: &Stage, directory: &RunDirectory) -> Result<(), Error> {
@@ -109,18 +134,26 @@ async fn measure(settings: &Settings, stage: &Stage, directory: &RunDirectory) -
         .leg_duration()
         .unwrap_or_default();
     let terminal = progress::listener(scenario.phases.samples, expected_leg);
+    let own = stage.orchestrator.as_ref();
+    let url = own
+        .map(OrchestratorProcess::url)
+        .or_else(|| settings.orchestrator_url.clone());
+    let strategies = settings
+        .strategies
+        .iter()
+        .map(|name| migrate::by_name(name, url.as_deref()));
     let run = Run {
         id: settings.id.clone(),
         scenario,
         cluster: cluster.clone(),
         namespace: stage.namespace.clone(),
-        strategies: settings
-            .strategies
-            .iter()
-            .filter_map(|name| migrate::by_name(name))
-            .collect(),
+        strategies: strategies.collect::<Result<_, _>>()?,
         legs: settings.legs(),
-        processes: Processes::with_harness(Vec::new()),
+        processes: Processes::with_harness(
+            own.map(|own| ("orchestrator".into(), own.pid()))
+                .into_iter()
+                .collect(),
+        ),
         notices: Notices::to(vec![Box::new(Recorder::new(directory.clone())), terminal]),
     };
     run.execute(record).await

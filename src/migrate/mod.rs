@@ -58,19 +58,30 @@ pub trait Strategy: Send + Sync + fmt::Debug {
 }
 
 /// Names of the strategies, the baseline first.
-pub const NAMES: [&str; 1] = ["native"];
+pub const NAMES: [&str; 2] = ["native", "orchestrator"];
 
-/// The strategy of a name.
-pub fn by_name(name: &str) -> Option<Arc<dyn Strategy>> {
+/// The strategy of a name; `orchestrator` is the address of the service, for the strategy that needs one.
+pub fn by_name(name: &str, orchestrator: Option<&str>) -> Result<Arc<dyn Strategy>, Error> {
     match name {
-        "native" => Some(Arc::new(native::Native)),
-        _ => None,
+        "native" => Ok(Arc::new(native::Native)),
+        "orchestrator" => Ok(Arc::new(orchestrator::Orchestrator::new(
+            orchestrator.unwrap_or_default(),
+        )?)),
+        _ => Err(Error::Unknown {
+            name: name.to_owned(),
+        }),
     }
 }
 
 /// Why a migration failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// No strategy has that name.
+    #[error("no strategy {name:?}; there are: {}", NAMES.join(", "))]
+    Unknown {
+        /// What was asked for.
+        name: String,
+    },
     /// An object could not be made, deleted or waited for.
     #[error(transparent)]
     Deploy(#[from] crate::deploy::Error),

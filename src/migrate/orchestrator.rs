@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use super::{Error, Outcome, Request, Strategy};
 use crate::{
+    deploy,
     orchestrator::wire::{ErrorBody, MigrationRequest, Status},
     sample::clock::Stamp,
 };
@@ -164,10 +165,11 @@ impl Orchestrator {
         let pod = self.new_pod(&migration, source.name)?;
         let waited = source.gone().await?;
         let completed = Stamp::now();
-        let new = source.pods.get(&pod).await.map_err(|error| Error::Api {
-            doing: format!("get pod {pod}"),
-            source: Box::new(error),
-        })?;
+        let new = source
+            .pods
+            .get(&pod)
+            .await
+            .map_err(deploy::Error::api(format!("get pod {pod}")))?;
         Ok(Outcome {
             pod,
             pod_uid: new.metadata.uid.unwrap_or_default(),
@@ -224,10 +226,11 @@ impl<'a> Source<'a> {
     /// Wait until the pod is gone: a third party's orchestrator may call a migration completed before that. Whether it had
     /// to be waited for.
     async fn gone(&self) -> Result<bool, Error> {
-        let found = self.pods.get_opt(self.name).await.map_err(|error| Error::Api {
-            doing: format!("get pod {}", self.name),
-            source: Box::new(error),
-        })?;
+        let found = self
+            .pods
+            .get_opt(self.name)
+            .await
+            .map_err(deploy::Error::api(format!("get pod {}", self.name)))?;
         if found.is_none_or(|pod| !self.is(&pod)) {
             return Ok(false);
         }
