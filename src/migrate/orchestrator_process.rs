@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use nix::unistd::{SysconfVar, sysconf};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, ChildStdout, Command},
@@ -70,23 +69,9 @@ impl OrchestratorProcess {
         format!("http://{}", self.address)
     }
 
-    /// Its process id.
+    /// Its process id, for reading what it costs.
     pub fn pid(&self) -> u32 {
         self.pid
-    }
-
-    /// CPU time that it has used so far, microseconds (in steps of the kernel's clock tick, 10 ms as a rule).
-    ///
-    /// # Errors
-    /// Why there is no reading.
-    pub fn cpu_usec(&self) -> Result<u64, String> {
-        let path = format!("/proc/{}/stat", self.pid);
-        let stat = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
-        let ticks = cpu_ticks(&stat).ok_or_else(|| format!("{path}: not understood"))?;
-        match sysconf(SysconfVar::CLK_TCK) {
-            Ok(Some(hertz)) => Ok(ticks * 1_000_000 / u64::try_from(hertz).unwrap_or(100)),
-            _ => Err("the length of the kernel's clock tick is not known".to_owned()),
-        }
     }
 
     /// Have it roll back or finish what is under way, and wait for its end.
@@ -144,14 +129,6 @@ async fn handshake(stdout: Option<ChildStdout>) -> Result<SocketAddr, String> {
     }
 }
 
-/// `utime` + `stime` of `/proc/<pid>/stat` (`proc_pid_stat(5)`), clock ticks. The command's name may hold anything, so the
-/// fields are counted from the last parenthesis.
-fn cpu_ticks(stat: &str) -> Option<u64> {
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    let (user, system): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-    Some(user + system)
-}
-
 fn failed(log: &Path, reason: &str) -> Error {
     let text = fs::read_to_string(log).unwrap_or_default();
     let last = text.lines().next_back().unwrap_or_default();
@@ -164,13 +141,6 @@ fn failed(log: &Path, reason: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cpu_time_is_found_behind_any_name() {
-        let stat = "42 (a) b (c)) S 1 42 42 0 -1 4194560 100 0 0 0 7 5 0 0 20 0 9 0 100 0 0";
-        assert_eq!(cpu_ticks(stat), Some(12));
-        assert_eq!(cpu_ticks("42 (a"), None);
-    }
 
     #[tokio::test]
     async fn a_program_that_does_not_start_is_named() {

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{analysis::Snapshot, order::Order};
 
 /// `job` from `gpu` to `worker`.
-pub fn order() -> Order {
+pub(super) fn order() -> Order {
     Order {
         namespace: "ml".into(),
         pod: "job".into(),
@@ -17,7 +17,7 @@ pub fn order() -> Order {
 }
 
 /// An armed pod as a real API server answers it: trainer and monitor run, the processor has completed.
-pub fn pod() -> Pod {
+pub(super) fn pod() -> Pod {
     let mounts = json!([
         {"name": "ckpt", "mountPath": "/ckpt", "subPath": "leg-1"},
         {"name": "kube-api-access-x", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true}
@@ -63,7 +63,7 @@ pub fn pod() -> Pod {
 }
 
 /// A node that is Ready and has room.
-pub fn node(name: &str) -> Node {
+pub(super) fn node(name: &str) -> Node {
     serde_json::from_value(json!({
         "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
         "status": {
@@ -75,7 +75,7 @@ pub fn node(name: &str) -> Node {
 }
 
 /// The claim that holds the checkpoints.
-pub fn claim() -> PersistentVolumeClaim {
+pub(super) fn claim() -> PersistentVolumeClaim {
     serde_json::from_value(json!({
         "metadata": {"name": "checkpoints", "namespace": "ml"}, "spec": {"accessModes": ["ReadWriteMany"]}
     }))
@@ -83,7 +83,7 @@ pub fn claim() -> PersistentVolumeClaim {
 }
 
 /// All of these as the analysis sees them.
-pub fn snapshot() -> Snapshot {
+pub(super) fn snapshot() -> Snapshot {
     Snapshot {
         pod: pod(),
         target: Some(node("worker")),

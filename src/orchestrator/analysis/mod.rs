@@ -4,7 +4,6 @@
 pub mod containers;
 pub mod hook;
 pub mod node;
-pub mod quantity;
 pub mod room;
 pub mod volumes;
 

@@ -7,11 +7,13 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use super::quantity;
-use crate::orchestrator::failure::{Failure, Reason};
+use crate::{
+    orchestrator::failure::{Failure, Reason},
+    scenario::quantity,
+};
 
-/// Amounts by resource name: cores, bytes, pieces.
-type Amounts = BTreeMap<String, f64>;
+/// Amounts by resource name: millicores of CPU, bytes, pieces.
+type Amounts = BTreeMap<String, u64>;
 
 /// Check that `node`, with `others` on it, has room for `pod`.
 ///
@@ -29,26 +31,27 @@ pub fn check(node: &Node, others: &[Pod], pod: &Pod) -> Result<(), Failure> {
         .map(requests)
         .fold(Amounts::new(), sum);
     for (resource, wanted) in requests(pod) {
-        let total = allocatable.get(&resource).copied().unwrap_or(0.0);
-        let free = total - used.get(&resource).copied().unwrap_or(0.0);
-        // Requests are decimal fractions: a sum of them may miss the limit by a rounding error.
-        if wanted > free + total * 1e-9 {
+        let amount = |of: &Amounts| of.get(&resource).copied().unwrap_or(0);
+        let free = amount(&allocatable).saturating_sub(amount(&used));
+        if wanted > free {
             return Err(short(node, &resource, wanted, free));
         }
     }
     Ok(())
 }
 
-fn short(node: &Node, resource: &str, wanted: f64, free: f64) -> Failure {
-    let reason = match resource {
-        "cpu" => Reason::TargetInsufficientCpu,
-        "memory" => Reason::TargetInsufficientMemory,
-        _ => Reason::TargetInsufficientResource,
+fn short(node: &Node, resource: &str, wanted: u64, free: u64) -> Failure {
+    let (reason, unit) = match resource {
+        "cpu" => (Reason::TargetInsufficientCpu, "m"),
+        "memory" => (Reason::TargetInsufficientMemory, " bytes"),
+        _ => (Reason::TargetInsufficientResource, ""),
     };
     let name = node.metadata.name.as_deref().unwrap_or_default();
     Failure::new(
         reason,
-        format!("node {name} has {free} of {resource} left to request, the pod requests {wanted}"),
+        format!(
+            "node {name} has {free}{unit} of {resource} left to request, the pod requests {wanted}{unit}"
+        ),
     )
 }
 
@@ -77,7 +80,7 @@ fn requests(pod: &Pod) -> Amounts {
     let peak = initial
         .into_iter()
         .map(of_container)
-        .fold(steady, |left, right| merge(left, right, f64::max));
+        .fold(steady, |left, right| merge(left, right, u64::max));
     sum(peak, amounts(spec.overhead.as_ref()))
 }
 
@@ -97,17 +100,27 @@ fn amounts(quantities: Option<&BTreeMap<String, Quantity>>) -> Amounts {
     quantities
         .into_iter()
         .flatten()
-        .filter_map(|(name, quantity)| Some((name.clone(), quantity::value(quantity)?)))
+        .filter_map(|(name, amount)| Some((name.clone(), whole(name, amount)?)))
         .collect()
 }
 
-fn sum(left: Amounts, right: Amounts) -> Amounts {
-    merge(left, right, |a, b| a + b)
+/// What is not a quantity is left to the scheduler to refuse.
+fn whole(resource: &str, Quantity(text): &Quantity) -> Option<u64> {
+    let amount = if resource == "cpu" {
+        quantity::millicores(text)
+    } else {
+        quantity::bytes(text)
+    };
+    amount.ok()
 }
 
-fn merge(mut left: Amounts, right: Amounts, by: impl Fn(f64, f64) -> f64) -> Amounts {
+fn sum(left: Amounts, right: Amounts) -> Amounts {
+    merge(left, right, u64::saturating_add)
+}
+
+fn merge(mut left: Amounts, right: Amounts, by: impl Fn(u64, u64) -> u64) -> Amounts {
     for (name, amount) in right {
-        let entry = left.entry(name).or_insert(0.0);
+        let entry = left.entry(name).or_insert(0);
         *entry = by(*entry, amount);
     }
     left

@@ -88,7 +88,7 @@ mod tests {
 
     use super::*;
 
-    fn spec(mounts: Value) -> PodSpec {
+    fn spec(mounts: &Value) -> PodSpec {
         serde_json::from_value(json!({
             "containers": [{"name": "c", "volumeMounts": mounts}],
             "volumes": [
@@ -100,7 +100,7 @@ mod tests {
         .unwrap()
     }
 
-    fn mount(mounts: Value) -> Result<String, Reason> {
+    fn mount(mounts: &Value) -> Result<String, Reason> {
         checkpoint_mount(&spec(mounts), "c")
             .map(|(_, claim)| claim)
             .map_err(|failure| failure.reason)
@@ -112,9 +112,9 @@ mod tests {
         let v = json!({"name": "v", "mountPath": "/v"});
         let read_only = json!({"name": "w", "mountPath": "/w", "readOnly": true});
         let w = json!({"name": "w", "mountPath": "/w"});
-        assert_eq!(mount(json!([scratch, v, read_only])), Ok("claim-v".into()));
-        assert_eq!(mount(json!([scratch])), Err(Reason::NoCheckpointVolume));
-        assert_eq!(mount(json!([v, w])), Err(Reason::AmbiguousCheckpointVolume));
+        assert_eq!(mount(&json!([scratch, v, read_only])), Ok("claim-v".into()));
+        assert_eq!(mount(&json!([scratch])), Err(Reason::NoCheckpointVolume));
+        assert_eq!(mount(&json!([v, w])), Err(Reason::AmbiguousCheckpointVolume));
     }
 
     #[test]
@@ -124,7 +124,7 @@ mod tests {
         };
         let known =
             |v, w| BTreeMap::from([("claim-v".to_owned(), claim(v)), ("claim-w".to_owned(), claim(w))]);
-        let check = |known| check_shareable(&spec(json!([])), &known).map_err(|failure| failure.reason);
+        let check = |known| check_shareable(&spec(&json!([])), &known).map_err(|failure| failure.reason);
         let many = json!(["ReadWriteMany"]);
         assert_eq!(check(known(many.clone(), json!(["ReadOnlyMany"]))), Ok(()));
         assert_eq!(

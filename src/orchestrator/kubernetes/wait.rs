@@ -7,11 +7,14 @@ use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::{
     WatchStreamExt,
-    watcher::{self, ExponentialBackoff, watch_object},
+    watcher::{ExponentialBackoff, watch_object},
 };
 
 use super::{Kubernetes, LONGEST_PAUSE};
-use crate::orchestrator::failure::{Failure, Reason};
+use crate::{
+    deploy::wait::refused,
+    orchestrator::failure::{Failure, Reason},
+};
 
 impl Kubernetes {
     /// Watch a pod until `judge` has something to say about it; `None` is a pod that does not exist.
@@ -39,7 +42,7 @@ impl Kubernetes {
                         return Ok(verdict);
                     }
                 }
-                Err(error) if is_refusal(&error) => {
+                Err(error) if refused(&error) => {
                     return Err(Failure::new(
                         Reason::ApiRefused,
                         format!("watch pod {name}: {error}"),
@@ -78,14 +81,4 @@ impl Kubernetes {
 
 fn is_other(pod: Option<&Pod>, uid: &str) -> bool {
     pod.is_none_or(|pod| pod.metadata.uid.as_deref() != Some(uid))
-}
-
-fn is_refusal(error: &watcher::Error) -> bool {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {
-            matches!(status.code, 401 | 403 | 404 | 405)
-        }
-        _ => false,
-    }
 }

@@ -5,12 +5,15 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::{StreamExt, future::try_join_all};
 
-use crate::orchestrator::{
-    checkpoint::handshake::Handshake,
-    failure::{Failure, Reason},
-    kubernetes::Kubernetes,
-    migration::UnderWay,
-    target::fault,
+use crate::{
+    deploy::state::all_run,
+    orchestrator::{
+        checkpoint::handshake::Handshake,
+        failure::{Failure, Reason},
+        kubernetes::Kubernetes,
+        migration::UnderWay,
+        target::fault,
+    },
 };
 
 /// Wait for the handshake of each container, while watching for what would make waiting pointless.
@@ -21,7 +24,7 @@ pub async fn take(migration: &mut UnderWay) -> Result<String, Failure> {
     let handshakes = try_join_all(
         checkpoints.map(|(container, manifest)| handshake(kubernetes, name, container, manifest.step)),
     );
-    let everything = kubernetes.watch(name, |pod| pod.filter(|pod| fault::all_run(pod)).map(drop));
+    let everything = kubernetes.watch(name, |pod| pod.filter(|pod| all_run(pod)).map(drop));
     tokio::select! {
         taken_over = async { tokio::try_join!(handshakes, everything) } => Ok(taken_over?.0.join("; ")),
         fault = kubernetes.watch(name, fault::of) => Err(fault?),

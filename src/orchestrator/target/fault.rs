@@ -27,7 +27,7 @@ pub fn of(pod: Option<&Pod>) -> Option<Failure> {
     })
 }
 
-/// Names of the init containers of ours that have ended with exit code 0, out of those that there are.
+/// Whether every init container of ours has ended with exit code 0.
 pub fn verified(pod: &Pod) -> bool {
     let ours = pod
         .spec
@@ -42,17 +42,6 @@ pub fn verified(pod: &Pod) -> bool {
         let mut statuses = statuses.into_iter().flatten();
         statuses.any(|status| status.name == container.name && exit_code(status) == Some(0))
     })
-}
-
-/// Whether every container runs and is ready, or has completed.
-pub fn all_run(pod: &Pod) -> bool {
-    let wanted = pod.spec.as_ref().map_or(0, |spec| spec.containers.len());
-    let statuses = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.container_statuses.as_ref());
-    let up = |status: &&ContainerStatus| (status.ready && is_running(status)) || exit_code(status) == Some(0);
-    statuses.into_iter().flatten().filter(up).count() == wanted
 }
 
 /// Whether a container has begun to run, so that it has a log.
@@ -241,14 +230,5 @@ mod tests {
         assert!(verified_with(&done));
         assert!(!verified_with(&running));
         assert!(!verified(&pod(&json!({}))));
-    }
-
-    #[test]
-    fn all_run_counts_every_container() {
-        let running = json!({"running": {}});
-        let one = json!([status("trainer", &running)]);
-        let both = json!([status("trainer", &running), status("monitor", &running)]);
-        assert!(!all_run(&pod(&json!({"containerStatuses": one}))));
-        assert!(all_run(&pod(&json!({"containerStatuses": both}))));
     }
 }
