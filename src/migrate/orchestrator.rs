@@ -5,19 +5,16 @@
 use std::time::Duration;
 
 use backon::{ConstantBuilder, Retryable};
-use futures::{FutureExt, StreamExt, future::BoxFuture};
+use futures::{FutureExt, future::BoxFuture};
 use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    Api,
-    runtime::{WatchStreamExt, watcher::watch_object},
-};
+use kube::Api;
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{Error, Outcome, Request, Strategy};
 use crate::{
-    deploy,
+    deploy::{self, wait},
     orchestrator::wire::{ErrorBody, MigrationRequest, Status},
     sample::clock::Stamp,
 };
@@ -30,6 +27,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 const ATTEMPTS: usize = 25;
 /// Time for the orchestrator to roll back after its own time limit, before it is given up.
 const ROLLBACK: Duration = Duration::from_secs(30);
+/// Time for the source's end where the orchestrator did not wait for it; the migration's own limit ends it earlier.
+const TERMINATION: Duration = Duration::from_secs(600);
 /// Both spellings of the API: the existing orchestrator's, and the certification document's.
 const SPELLINGS: [&str; 2] = ["api/v1/migrations", "api/migrations"];
 
@@ -165,11 +164,8 @@ impl Orchestrator {
         let pod = self.new_pod(&migration, source.name)?;
         let waited = source.gone().await?;
         let completed = Stamp::now();
-        let new = source
-            .pods
-            .get(&pod)
-            .await
-            .map_err(deploy::Error::api(format!("get pod {pod}")))?;
+        let doing = format!("get pod {pod}");
+        let new = source.pods.get(&pod).await.map_err(deploy::Error::api(doing))?;
         Ok(Outcome {
             pod,
             pod_uid: new.metadata.uid.unwrap_or_default(),
@@ -226,25 +222,16 @@ impl<'a> Source<'a> {
     /// Wait until the pod is gone: a third party's orchestrator may call a migration completed before that. Whether it had
     /// to be waited for.
     async fn gone(&self) -> Result<bool, Error> {
+        let doing = format!("get pod {}", self.name);
         let found = self
             .pods
             .get_opt(self.name)
             .await
-            .map_err(deploy::Error::api(format!("get pod {}", self.name)))?;
+            .map_err(deploy::Error::api(doing))?;
         if found.is_none_or(|pod| !self.is(&pod)) {
             return Ok(false);
         }
-        let mut changes = watch_object(self.pods.clone(), self.name)
-            .default_backoff()
-            .boxed();
-        while let Some(change) = changes.next().await {
-            // An expired or lost watch is taken up again by the stream; the caller's time limit ends the wait.
-            if let Ok(state) = change
-                && state.is_none_or(|pod| !self.is(&pod))
-            {
-                break;
-            }
-        }
+        wait::until_gone(&self.pods, self.name, self.uid, TERMINATION).await?;
         Ok(true)
     }
 }
