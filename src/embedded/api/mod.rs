@@ -11,9 +11,11 @@
 //! One identity, no RBAC, no admission; pods go to the node they ask for. What is recorded from a real API server is what
 //! the tests expect.
 
+mod apply;
 mod body;
 mod clock;
 mod controllers;
+mod exec;
 mod handlers;
 mod kinds;
 mod names;
@@ -85,6 +87,14 @@ pub(crate) struct Server {
     kubelet: Arc<OnceLock<Arc<dyn Kubelet>>>,
     /// Kept so that the controllers end with the last user of the API.
     _controllers: Arc<JoinSet<()>>,
+}
+
+impl Server {
+    fn kubelet(&self) -> Result<&Arc<dyn Kubelet>, ApiError> {
+        self.kubelet
+            .get()
+            .ok_or_else(|| ApiError::internal("no kubelet is attached to this API server"))
+    }
 }
 
 impl Default for Api {

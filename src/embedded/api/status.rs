@@ -134,20 +134,7 @@ impl ApiError {
     }
 
     /// 409: server-side apply met fields that others own.
-    pub(crate) fn apply_conflict(causes: &[Cause]) -> Self {
-        let plural = if causes.len() == 1 { "" } else { "s" };
-        let listed: Vec<_> = causes
-            .iter()
-            .map(|cause| format!("{}: {}", cause.message, cause.field))
-            .collect();
-        let message = match listed.as_slice() {
-            [one] => format!("Apply failed with 1 conflict: {one}"),
-            many => format!(
-                "Apply failed with {} conflict{plural}: {}",
-                many.len(),
-                many.join(", ")
-            ),
-        };
+    pub(crate) fn apply_conflict(message: &str, causes: &[Cause]) -> Self {
         let causes: Vec<_> = causes.iter().map(Cause::to_json).collect();
         Self::new(StatusCode::CONFLICT, "Conflict", message).with_details(json!({"causes": causes}))
     }

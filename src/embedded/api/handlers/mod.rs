@@ -1,6 +1,7 @@
 //! From HTTP to verbs and back.
 
 mod delete;
+mod node;
 mod read;
 mod write;
 
@@ -69,7 +70,7 @@ async fn dispatch(server: Server, place: [&str; 3], request: Request) -> Result<
         .store
         .read(|state| Target::parse(state, group, version, path))?;
     let query = Query::of(request.uri())?;
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let call = Call {
         server,
         target,
@@ -79,6 +80,9 @@ async fn dispatch(server: Server, place: [&str; 3], request: Request) -> Result<
     match call.target.subresource.as_deref() {
         None => object(call, &parts, body).await,
         Some("status") if call.target.resource.has_status => status(call, &parts, body).await,
+        Some(subresource) if call.target.resource.qualified() == "pods" => {
+            pod(&call, subresource, &mut parts).await
+        }
         Some(_) => Err(ApiError::unknown_resource()),
     }
 }
@@ -104,6 +108,17 @@ async fn status(call: Call, parts: &Parts, body: Body) -> Result<Response, ApiEr
         Method::PUT => write::replace(&call, &read_body(body).await?),
         Method::PATCH => write::patch(&call, &read_body(body).await?),
         _ => Err(ApiError::method_not_allowed()),
+    }
+}
+
+async fn pod(call: &Call, subresource: &str, parts: &mut Parts) -> Result<Response, ApiError> {
+    match subresource {
+        "log" if parts.method == Method::GET => node::log(call).await,
+        "exec" if [Method::GET, Method::POST].contains(&parts.method) => node::exec(call, parts).await,
+        "portforward" | "attach" => Err(ApiError::not_implemented(format!(
+            "the embedded cluster has no {subresource}"
+        ))),
+        _ => Err(ApiError::unknown_resource()),
     }
 }
 

@@ -2,13 +2,15 @@
 
 use axum::response::Response;
 use http::{HeaderName, HeaderValue, StatusCode, header::USER_AGENT};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Call;
 use crate::embedded::api::{
+    apply,
     body::{self, Decoded, FieldValidation},
     patch::Patch,
     status::{ApiError, Cause},
+    store::{Object, State},
     verbs::{self, WriteOptions},
 };
 
@@ -38,6 +40,9 @@ pub(super) fn replace(call: &Call, bytes: &[u8]) -> Result<Response, ApiError> {
 }
 
 pub(super) fn patch(call: &Call, bytes: &[u8]) -> Result<Response, ApiError> {
+    if body::media_type(&call.headers) == apply::MEDIA_TYPE {
+        return server_side_apply(call, bytes);
+    }
     let patch = Patch::parse(&call.target.resource, body::media_type(&call.headers), bytes)?;
     let options = options(call)?;
     let mut warnings = Vec::new();
@@ -51,6 +56,52 @@ pub(super) fn patch(call: &Call, bytes: &[u8]) -> Result<Response, ApiError> {
     Ok(warn(call.answer(StatusCode::OK, &patched), &warnings))
 }
 
+/// Server-side apply, which also creates what is not there.
+fn server_side_apply(call: &Call, bytes: &[u8]) -> Result<Response, ApiError> {
+    if call.query.text("fieldManager").is_empty() {
+        let cause = Cause::required("fieldManager", "is required for apply patch");
+        return Err(ApiError::invalid_options("PatchOptions", &[cause]));
+    }
+    let config =
+        body::yaml(bytes).map_err(|error| ApiError::bad_request(format!("error decoding YAML: {error}")))?;
+    let decoded = decode(call, config)?;
+    if decoded.object.pointer("/metadata/managedFields").is_some() {
+        return Err(ApiError::bad_request("metadata.managedFields must be nil"));
+    }
+    let options = WriteOptions {
+        applied: true,
+        ..options(call)?
+    };
+    let (code, applied) = call
+        .server
+        .store
+        .write(|state| apply_to(state, call, &decoded.object, &options))?;
+    Ok(warn(call.answer(code, &applied), &decoded.warnings))
+}
+
+fn apply_to(
+    state: &mut State,
+    call: &Call,
+    config: &Value,
+    options: &WriteOptions,
+) -> Result<(StatusCode, Object), ApiError> {
+    let target = &call.target;
+    let force = call.query.flag("force");
+    let writer = options.writer(target);
+    let exists = state.get(&target.object_key()?).is_some();
+    if exists {
+        let changed = verbs::update(state, target, options, |live| {
+            apply::apply(live, config, writer, force)
+        });
+        return changed.map(|object| (StatusCode::OK, object));
+    }
+    if target.subresource.is_some() {
+        return Err(target.not_found());
+    }
+    let object = apply::apply(&json!({}), config, writer, force)?;
+    verbs::create(state, target, object, options).map(|object| (StatusCode::CREATED, object))
+}
+
 fn decode(call: &Call, object: Value) -> Result<Decoded, ApiError> {
     let validation = FieldValidation::parse(call.query.text("fieldValidation"))?;
     body::decode(&call.target.resource, object, validation)
@@ -60,6 +111,7 @@ fn options(call: &Call) -> Result<WriteOptions, ApiError> {
     Ok(WriteOptions {
         dry_run: dry_run(call)?,
         manager: manager(call),
+        applied: false,
     })
 }
 

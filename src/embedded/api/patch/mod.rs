@@ -1,4 +1,4 @@
-//! Patches: the languages in which a change can be described.
+//! Patches: the languages in which a change can be described. Server-side apply, the fourth, is in [`super::apply`].
 
 mod strategic;
 
@@ -59,7 +59,7 @@ fn accepted(resource: &Resource) -> String {
     let types: Vec<_> = [JSON, MERGE]
         .into_iter()
         .chain(strategic)
-        .chain(["application/apply-patch+yaml"])
+        .chain([super::apply::MEDIA_TYPE])
         .collect();
     types.join(", ")
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{WriteOptions, metadata, settle_namespace, text, validate};
 use crate::embedded::api::{
-    clock,
+    apply, clock,
     kinds::namespace::is_terminating,
     names, resource,
     status::ApiError,
@@ -15,14 +15,13 @@ use crate::embedded::api::{
 };
 
 /// What a client may say in vain: the server decides it.
-const SERVER_OWNED: [&str; 7] = [
+const SERVER_OWNED: [&str; 6] = [
     "uid",
     "creationTimestamp",
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
     "generation",
     "selfLink",
-    "managedFields",
 ];
 
 /// Create an object in the target's collection.
@@ -38,7 +37,7 @@ pub(crate) fn create(
     if !text(&object, "/metadata/resourceVersion").is_empty() {
         return Err(ApiError::version_on_create());
     }
-    complete(target, &mut object)?;
+    complete(target, &mut object, options)?;
     validate(target, &object)?;
     let name = text(&object, "/metadata/name").to_owned();
     let key = target.key(&name);
@@ -99,7 +98,7 @@ fn admit(state: &State, target: &Target, name: &str) -> Result<(), ApiError> {
     Err(ApiError::forbidden(&target.resource, name, &why).with_details(details))
 }
 
-fn complete(target: &Target, object: &mut Value) -> Result<(), ApiError> {
+fn complete(target: &Target, object: &mut Value, options: &WriteOptions) -> Result<(), ApiError> {
     let resource = &target.resource;
     let metadata = metadata(object)?;
     for field in SERVER_OWNED {
@@ -115,6 +114,9 @@ fn complete(target: &Target, object: &mut Value) -> Result<(), ApiError> {
         object.as_object_mut().map(|fields| fields.remove("status"));
     }
     resource.rules.default(object);
+    if !options.applied {
+        apply::track(None, object, options.writer(target));
+    }
     resource.rules.prepare(object);
     Ok(())
 }

@@ -14,6 +14,7 @@ pub(crate) use update::update;
 use serde_json::Value;
 
 use super::{
+    apply::Writer,
     names::{self, SUBDOMAIN_RULE},
     status::{ApiError, Cause},
     target::Target,
@@ -26,14 +27,25 @@ pub(crate) struct WriteOptions {
     pub(crate) dry_run: bool,
     /// Who owns the fields written.
     pub(crate) manager: String,
+    /// Whether the object says itself who owns what: it comes from a server-side apply.
+    pub(crate) applied: bool,
 }
 
 impl WriteOptions {
     /// A write of the cluster's own.
     pub(crate) fn by(manager: &str) -> Self {
         Self {
-            dry_run: false,
             manager: manager.into(),
+            ..Self::default()
+        }
+    }
+
+    /// The same for the record of who owns what.
+    pub(crate) fn writer<'a>(&'a self, target: &'a Target) -> Writer<'a> {
+        Writer {
+            resource: &target.resource,
+            manager: &self.manager,
+            subresource: target.subresource.as_deref(),
         }
     }
 }

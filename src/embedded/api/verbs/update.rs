@@ -6,6 +6,7 @@ use super::{
     WriteOptions, create::name_mismatch, has_finalizers, metadata, refuse, settle_namespace, text, validate,
 };
 use crate::embedded::api::{
+    apply,
     status::{ApiError, Cause},
     store::{Object, State},
     target::Target,
@@ -33,11 +34,14 @@ pub(crate) fn update(
     let mut new = change(&old)?;
     check_identity(target, &old, &mut new)?;
     keep_metadata(&old, &mut new)?;
-    let new = if target.subresource.as_deref() == Some("status") {
+    let mut new = if target.subresource.as_deref() == Some("status") {
         with_status_of(&old, new)
     } else {
         accept(target, &old, new)?
     };
+    if !options.applied {
+        apply::track(Some(&old), &mut new, options.writer(target));
+    }
     if options.dry_run {
         return Ok(Object::new(new));
     }
@@ -87,9 +91,10 @@ fn keep_metadata(old: &Value, new: &mut Value) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// A write to `/status` changes nothing else.
+/// A write to `/status` changes nothing else, but for who owns what.
 fn with_status_of(old: &Value, mut new: Value) -> Value {
     let mut merged = old.clone();
+    merged["metadata"]["managedFields"] = new["metadata"]["managedFields"].take();
     match new.get_mut("status").map(Value::take) {
         Some(status) => merged["status"] = status,
         None => {

@@ -1,0 +1,122 @@
+//! What the kubelet answers: logs and exec.
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use futures::StreamExt;
+use http::{header::CONTENT_TYPE, request::Parts};
+use serde_json::Value;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::Call;
+use crate::embedded::{
+    ContainerKey, ExecRequest, LogOptions,
+    api::{exec, status::ApiError, verbs::text},
+};
+
+/// `…/pods/x/log`.
+pub(super) async fn log(call: &Call) -> Result<Response, ApiError> {
+    let key = container(call)?;
+    let query = &call.query;
+    let options = LogOptions {
+        follow: query.flag("follow"),
+        previous: query.flag("previous"),
+        tail_lines: query.number("tailLines")?,
+        since_seconds: query.number("sinceSeconds")?,
+        timestamps: query.flag("timestamps"),
+    };
+    let lines = call
+        .server
+        .kubelet()?
+        .logs(key, options)
+        .await
+        .map_err(ApiError::bad_request)?;
+    let body = Body::from_stream(ReceiverStream::new(lines).map(Ok::<_, std::convert::Infallible>));
+    Ok(([(CONTENT_TYPE, "text/plain")], body).into_response())
+}
+
+/// `…/pods/x/exec`.
+pub(super) async fn exec(call: &Call, parts: &mut Parts) -> Result<Response, ApiError> {
+    let request = ExecRequest {
+        key: container(call)?,
+        command: call.query.all("command").map(ToOwned::to_owned).collect(),
+        stdin: call.query.flag("stdin"),
+        tty: call.query.flag("tty"),
+    };
+    if request.command.is_empty() {
+        return Err(ApiError::bad_request(
+            "you must specify at least 1 command for the container",
+        ));
+    }
+    exec::serve(&call.server, parts, request).await
+}
+
+/// The container that is meant: the only one, unless it is named.
+fn container(call: &Call) -> Result<ContainerKey, ApiError> {
+    let key = call.target.object_key()?;
+    let pod = call
+        .server
+        .store
+        .read(|state| state.get(&key).cloned())
+        .ok_or_else(|| call.target.not_found())?;
+    let container = choose(&pod, &key.name, call.query.text("container"))?;
+    if text(&pod, "/spec/nodeName").is_empty() {
+        return Err(ApiError::bad_request(format!(
+            "pod {} does not have a host assigned",
+            key.name
+        )));
+    }
+    Ok(ContainerKey {
+        namespace: key.namespace,
+        pod: key.name,
+        container,
+    })
+}
+
+fn choose(pod: &Value, name: &str, wanted: &str) -> Result<String, ApiError> {
+    let names = |list: &str| -> Vec<&str> {
+        let containers = pod["spec"][list].as_array();
+        containers
+            .into_iter()
+            .flatten()
+            .map(|container| text(container, "/name"))
+            .collect()
+    };
+    let (init, main) = (names("initContainers"), names("containers"));
+    match (wanted, main.as_slice()) {
+        ("", [only]) => Ok((*only).to_owned()),
+        ("", many) => Err(ApiError::bad_request(format!(
+            "a container name must be specified for pod {name}, choose one of: [{}]",
+            init.iter().chain(many).copied().collect::<Vec<_>>().join(" ")
+        ))),
+        (wanted, _) if init.contains(&wanted) || main.contains(&wanted) => Ok(wanted.to_owned()),
+        (wanted, _) => Err(ApiError::bad_request(format!(
+            "container {wanted} is not valid for pod {name}"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_container_must_be_named_where_there_are_several() {
+        let one = json!({"spec": {"containers": [{"name": "a"}]}});
+        let two = json!({"spec": {"initContainers": [{"name": "i"}], "containers": [{"name": "a"}, {"name": "b"}]}});
+        let message = |outcome: Result<String, ApiError>| outcome.map_err(|error| error.message);
+        assert_eq!(message(choose(&one, "p", "")), Ok("a".into()));
+        assert_eq!(message(choose(&two, "p", "i")), Ok("i".into()));
+        assert_eq!(
+            message(choose(&two, "p", "")),
+            Err("a container name must be specified for pod p, choose one of: [i a b]".into())
+        );
+        assert_eq!(
+            message(choose(&one, "p", "x")),
+            Err("container x is not valid for pod p".into())
+        );
+    }
+}
