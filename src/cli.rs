@@ -30,4 +30,7 @@ pub enum Command {
     /// The built-in workload, as containers run it.
     #[command(hide = true)]
     Workload(commands::workload::Args),
+    /// The process between the embedded cluster and a container.
+    #[command(hide = true)]
+    Shim(commands::shim::Args),
 }

@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod orchestrator;
 pub mod run;
 pub mod scenario;
+pub mod shim;
 pub mod verify_checkpoint;
 pub mod workload;
 
@@ -20,11 +21,16 @@ use crate::{
     reason = "the one place where an error leaves the program"
 )]
 pub fn start(cli: Cli) -> ExitCode {
+    let command = match cli.command {
+        // Namespaces are joined by processes that have one thread only, so this comes before the runtime.
+        Command::Shim(args) => return shim::execute(args),
+        command => command,
+    };
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::Internal(error.into()))
-        .and_then(|runtime| runtime.block_on(dispatch(cli.command)));
+        .and_then(|runtime| runtime.block_on(dispatch(command)));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -42,6 +48,7 @@ async fn dispatch(command: Command) -> Result<(), Error> {
         Command::Orchestrator(args) => orchestrator::execute(args).await,
         Command::VerifyCheckpoint(args) => verify_checkpoint::execute(args).await,
         Command::Workload(args) => workload::execute(args).await,
+        Command::Shim(_) => unreachable!("run before the runtime was built"),
     }
 }
 

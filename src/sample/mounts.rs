@@ -85,7 +85,7 @@ impl Mount {
 }
 
 /// `mountinfo` writes blank, tab, newline and backslash as `\` and three octal digits.
-fn unescape(path: &str) -> String {
+pub(crate) fn unescape(path: &str) -> String {
     path.replace(r"\040", " ")
         .replace(r"\011", "\t")
         .replace(r"\012", "\n")

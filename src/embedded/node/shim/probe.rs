@@ -1,0 +1,140 @@
+//! What isolation this host permits: found by trying, not by guessing from versions and user ids.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::Context;
+use nix::{
+    sched::{CloneFlags, unshare},
+    unistd::{getegid, geteuid},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{ARG0, Config, Mount, SCRATCH};
+
+/// The namespaces that containers get.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Isolation {
+    /// Inside a user namespace (without root, nothing else is to be had).
+    pub user: bool,
+    /// A PID namespace.
+    pub pid: bool,
+    /// A mount namespace with an overlay over `/`.
+    pub mounts: bool,
+}
+
+impl Isolation {
+    /// From the most to the least.
+    const ATTEMPTS: [Self; 5] = [
+        Self {
+            user: false,
+            pid: true,
+            mounts: true,
+        },
+        Self {
+            user: true,
+            pid: true,
+            mounts: true,
+        },
+        Self {
+            user: false,
+            pid: true,
+            mounts: false,
+        },
+        Self {
+            user: true,
+            pid: true,
+            mounts: false,
+        },
+        Self {
+            user: false,
+            pid: false,
+            mounts: false,
+        },
+    ];
+
+    /// The best that this host permits. `program` is the migbench binary, `scratch` an empty directory.
+    pub fn detect(program: &Path, scratch: &Path) -> anyhow::Result<Self> {
+        let permitted = |isolation: &&Self| isolation.is_permitted(program, scratch).unwrap_or(false);
+        let best = Self::ATTEMPTS.iter().find(permitted);
+        best.copied()
+            .context("not even a plain process can be started here")
+    }
+
+    /// In words.
+    pub fn describe(self) -> String {
+        let pid = if self.pid {
+            "own PID namespaces"
+        } else {
+            "no PID namespaces (a program without a handler ends on SIGTERM, unlike PID 1 of a container)"
+        };
+        let mounts = if self.mounts {
+            "own mount namespaces"
+        } else {
+            "no mount namespaces (mount paths in commands and environment are replaced by host paths)"
+        };
+        let user = if self.user { ", inside user namespaces" } else { "" };
+        format!("{pid}, {mounts}{user}")
+    }
+
+    fn is_permitted(self, program: &Path, bundle: &Path) -> anyhow::Result<bool> {
+        use std::os::unix::process::CommandExt;
+        let trial = Config {
+            command: vec!["true".into()],
+            env: vec![("PATH".into(), std::env::var("PATH").unwrap_or_default())],
+            working_dir: "/".into(),
+            mounts: vec![Mount {
+                source: bundle.into(),
+                target: "/migbench-trial".into(),
+                read_only: true,
+            }],
+            cgroups: Vec::new(),
+            isolation: self,
+        };
+        trial.store(bundle)?;
+        fs::create_dir_all(bundle.join(SCRATCH))?;
+        let status = Command::new(program)
+            .arg0(ARG0)
+            .args(["shim", "probe", "--bundle"])
+            .arg(bundle)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()?;
+        Ok(status.success())
+    }
+
+    /// Leave the parent's namespaces. The next child is PID 1 of the new PID namespace.
+    pub(super) fn unshare(self) -> anyhow::Result<()> {
+        let wanted = [
+            (self.user, CloneFlags::CLONE_NEWUSER),
+            (self.pid, CloneFlags::CLONE_NEWPID),
+            (self.mounts, CloneFlags::CLONE_NEWNS),
+        ];
+        let flags: CloneFlags = wanted
+            .into_iter()
+            .filter(|(on, _)| *on)
+            .map(|(_, flag)| flag)
+            .collect();
+        let (user, group) = (geteuid(), getegid());
+        unshare(flags).with_context(|| format!("unshare {flags:?}"))?;
+        if self.user {
+            // The kernel lets a process without root map only itself, and its group only once setgroups is denied.
+            fs::write("/proc/self/setgroups", "deny")?;
+            fs::write("/proc/self/uid_map", format!("0 {user} 1"))?;
+            fs::write("/proc/self/gid_map", format!("0 {group} 1"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Try to run the container of a bundle; an error says what is not permitted.
+pub fn probe(bundle: &Path) -> anyhow::Result<()> {
+    let config = Config::load(bundle)?;
+    config.isolation.unshare()?;
+    super::supervise::start_init(bundle)?.wait()?;
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! What a cluster keeps on disk: `${TMPDIR:-/tmp}/migbench-<uid>/<cluster id>/`, mode 0700, with a lock file that is held
+//! as long as the cluster process lives. A directory whose lock is free belongs to a dead cluster.
+
+use std::{
+    fs::{self, DirBuilder, File, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
+};
+
+use nix::unistd::geteuid;
+
+use super::reap;
+
+const LOCK: &str = "lock";
+/// Names the cgroups that a cluster made, one a line, for whoever removes them after its death.
+pub(super) const CGROUPS: &str = "cgroups";
+
+/// The directory of a living cluster. Held by one process.
+#[derive(Debug)]
+pub struct State {
+    directory: PathBuf,
+    id: String,
+    /// Freed by the kernel when the process ends, however it ends.
+    _lock: File,
+}
+
+impl State {
+    /// Remove what dead clusters of this user left, then make the directory of a new one.
+    pub fn create() -> io::Result<Self> {
+        Self::create_below(&std::env::temp_dir())
+    }
+
+    /// [`State::create`] with another place for temporary files.
+    pub fn create_below(temporary: &Path) -> io::Result<Self> {
+        let root = own_root(temporary)?;
+        // Held while directories come and go, so that a new one is not taken for a dead one before it is locked.
+        let guard = File::create(root.join(LOCK))?;
+        guard.lock()?;
+        for dead in dead_clusters(&root)? {
+            reap::reap(&dead);
+        }
+        let id = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
+        let directory = root.join(&id);
+        for part in ["", "volumes", "pods", "pids"] {
+            private_directory(&directory.join(part))?;
+        }
+        let lock = File::create(directory.join(LOCK))?;
+        lock.lock()?;
+        Ok(Self {
+            directory,
+            id,
+            _lock: lock,
+        })
+    }
+
+    /// The cluster's id: 8 hexadecimal digits.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The kubeconfig.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.directory.join("kubeconfig")
+    }
+
+    /// In mode D: one file `<container id>` a container, holding its pid.
+    pub fn pids(&self) -> PathBuf {
+        self.directory.join("pids")
+    }
+
+    /// What a persistent volume holds.
+    pub fn volume(&self, name: &str) -> PathBuf {
+        self.directory.join("volumes").join(name)
+    }
+
+    /// What belongs to a pod and goes with it.
+    pub fn pod(&self, uid: &str) -> PathBuf {
+        self.directory.join("pods").join(uid)
+    }
+
+    /// Note the cgroups for [`reap`].
+    pub fn note_cgroups(&self, bases: &[PathBuf]) -> io::Result<()> {
+        let lines: Vec<_> = bases.iter().map(|base| base.to_string_lossy()).collect();
+        fs::write(self.directory.join(CGROUPS), lines.join("\n"))
+    }
+
+    /// Remove the directory. The caller has ended everything that uses it.
+    pub fn remove(&self) -> io::Result<()> {
+        fs::remove_dir_all(&self.directory)
+    }
+}
+
+/// `migbench-<uid>`: refused when somebody else made it, for others must not read a kubeconfig or plant a volume.
+fn own_root(temporary: &Path) -> io::Result<PathBuf> {
+    let root = temporary.join(format!("migbench-{}", geteuid()));
+    private_directory(&root)?;
+    let found = fs::symlink_metadata(&root)?;
+    if !found.is_dir() || found.uid() != geteuid().as_raw() || found.mode() & 0o077 != 0 {
+        let problem = format!(
+            "{} is not a directory that only this user may enter; remove it, or set TMPDIR",
+            root.display()
+        );
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
+    }
+    Ok(root)
+}
+
+fn private_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn dead_clusters(root: &Path) -> io::Result<Vec<PathBuf>> {
+    let directories = fs::read_dir(root)?
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir());
+    Ok(directories.filter(|directory| is_dead(directory)).collect())
+}
+
+fn is_dead(directory: &Path) -> bool {
+    match File::open(directory.join(LOCK)) {
+        Ok(lock) => !matches!(lock.try_lock(), Err(TryLockError::WouldBlock)),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_new_cluster_removes_dead_ones_and_spares_living_ones() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dead = State::create_below(temporary.path()).unwrap();
+        let (dead_directory, living) = (
+            dead.directory.clone(),
+            State::create_below(temporary.path()).unwrap(),
+        );
+        assert!(dead_directory.exists(), "its lock is held");
+        drop(dead);
+        let third = State::create_below(temporary.path()).unwrap();
+        assert!(!dead_directory.exists());
+        assert!(living.directory().exists() && third.directory().exists());
+        living.remove().unwrap();
+        assert!(!living.directory().exists());
+    }
+
+    #[test]
+    fn only_the_user_may_look_inside() {
+        let temporary = tempfile::tempdir().unwrap();
+        let state = State::create_below(temporary.path()).unwrap();
+        let root = state.directory().parent().unwrap();
+        for path in [root, state.directory(), &state.volume("")] {
+            assert_eq!(
+                fs::metadata(path).unwrap().mode() & 0o777,
+                0o700,
+                "{}",
+                path.display()
+            );
+        }
+        fs::set_permissions(root, fs::Permissions::from_mode(0o755)).unwrap();
+        let error = State::create_below(temporary.path()).unwrap_err();
+        assert!(error.to_string().contains("TMPDIR"), "{error}");
+    }
+}
