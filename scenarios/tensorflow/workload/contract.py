@@ -1,0 +1,55 @@
+"""What a container says to migbench: progress on stdout, and the exit code of SIGTERM."""
+
+import json
+import os
+import signal
+import sys
+import time
+
+RESTORE_FROM = "MIGRATION_RESTORE_FROM"
+
+
+def report(event, **fields):
+    """Print one line of progress."""
+    print(json.dumps({"event": event, **fields}), flush=True)
+
+
+class StepReporter:
+    """Reports steps, at most ten lines a second."""
+
+    INTERVAL = 0.1
+
+    def __init__(self):
+        self._last = float("-inf")
+
+    def step(self, step, always=False):
+        now = time.monotonic()
+        if always or now - self._last >= self.INTERVAL:
+            self._last = now
+            report("step", step=step, t=time.time())
+
+
+def exit_on_sigterm(cleanup=lambda: None):
+    """Leave at once with 128 + 15: as PID 1 a process without a handler would ignore the signal."""
+
+    def leave(_signal, _frame):
+        cleanup()
+        sys.stdout.flush()
+        os._exit(128 + signal.SIGTERM)  # Python's own exit would wait for TensorFlow's threads.
+
+    signal.signal(signal.SIGTERM, leave)
+
+
+def write_atomically(path, write):
+    """Call `write(file)` on a file of another name, and give it its place once it is on the volume."""
+    partial = "{}.partial-{}".format(path, os.getpid())
+    try:
+        with open(partial, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        if os.path.exists(partial):
+            os.remove(partial)
+        raise
