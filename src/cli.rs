@@ -18,6 +18,10 @@ pub struct Cli {
 pub enum Command {
     /// Deploy a scenario, migrate it with each strategy, measure, compare.
     Run(commands::run::Args),
+    /// Report on a run, from its record alone.
+    Report(commands::report::Args),
+    /// List the runs.
+    List(commands::list::Args),
     /// List, show and validate scenarios.
     Scenario(commands::scenario::Args),
     /// Run the embedded cluster in the foreground.

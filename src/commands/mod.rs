@@ -1,7 +1,9 @@
 //! The subcommands, one file each: arguments as clap sees them, and `execute`.
 
 pub mod cluster;
+pub mod list;
 pub mod orchestrator;
+pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod shim;
@@ -43,6 +45,8 @@ pub fn start(cli: Cli) -> ExitCode {
 async fn dispatch(command: Command) -> Result<(), Error> {
     match command {
         Command::Run(args) => Box::pin(run::execute(args)).await,
+        Command::Report(args) => report::execute(args).await,
+        Command::List(args) => list::execute(args).await,
         Command::Scenario(args) => scenario::execute(args).await,
         Command::Cluster(args) => cluster::execute(args).await,
         Command::Orchestrator(args) => orchestrator::execute(args).await,

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{
     figure::Figure,
+    states,
     timeline::{Timeline, midpoint, seconds_between},
 };
 use crate::{
@@ -78,6 +79,20 @@ impl Bounds {
             .collect()
     }
 
+    /// A container that was over before the request spent nothing; of any other nothing is known.
+    fn unread(&self, timeline: &Timeline, epoch: &Epoch) -> Result<f64, String> {
+        let name = &epoch.container.container;
+        let states = states::of_pod(&timeline.leg.events, &epoch.container.pod_uid);
+        if timeline.has_ended(epoch.id, self.from) || states::is_over(&states, name, self.from) {
+            return Ok(0.0);
+        }
+        let reason = epoch.missing.get("usage_usec");
+        Err(format!(
+            "CPU time of {name}: {}",
+            reason.map_or("never read", String::as_str)
+        ))
+    }
+
     /// A container that was born after the request counts from 0, one that was there from its value at the request.
     fn epoch_seconds(&self, timeline: &Timeline, epoch: &Epoch) -> Result<f64, String> {
         let name = &epoch.container.container;
@@ -87,18 +102,14 @@ impl Bounds {
             .filter_map(|reading| Some((midpoint(reading), reading.counters.usage_usec? as f64)))
             .collect();
         let (Some(first), Some(last)) = (points.first(), points.last()) else {
-            let reason = epoch
-                .missing
-                .get("usage_usec")
-                .map_or("never read", String::as_str);
-            return Err(format!("{name}: {reason}"));
+            return self.unread(timeline, epoch);
         };
         let start = if first.0 > self.from {
             0.0
         } else {
             interpolate(&points, self.from)
         };
-        let ended = timeline.has_ended(epoch.id);
+        let ended = timeline.has_ended(epoch.id, u64::MAX);
         if !ended && last.0 + self.reach < self.until {
             return Err(format!(
                 "readings of {name} stop {:.1} s before the horizon ends",

@@ -39,11 +39,10 @@ pub fn of_pod<'a>(events: &'a [Event], pod_uid: &str) -> Vec<State<'a>> {
 
 /// The state of a container at a moment.
 pub fn at<'a>(states: &[State<'a>], container: &str, moment_ns: u64) -> Option<&'a str> {
-    let until = states.iter().filter(|state| state.since_ns <= moment_ns);
-    until
-        .filter(|state| state.container == container)
-        .next_back()
-        .map(|state| state.state)
+    let state = states
+        .iter()
+        .rfind(|state| state.since_ns <= moment_ns && state.container == container)?;
+    Some(state.state)
 }
 
 /// Whether a container had run to its end by a moment.

@@ -1,7 +1,7 @@
 //! The readings of a leg, put in order: ticks joined over nodes, series by epoch, and the moment that everything is
 //! counted from, the migration request.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::{
     harness::{event::Kind, record::LegRecord},
@@ -24,7 +24,7 @@ pub struct Timeline<'a> {
     pub leg: &'a LegRecord,
     ticks: BTreeMap<(Segment, u32), Tick<'a>>,
     series: BTreeMap<EpochId, Vec<&'a Reading>>,
-    ended: BTreeSet<EpochId>,
+    ended: BTreeMap<EpochId, u64>,
 }
 
 impl<'a> Timeline<'a> {
@@ -43,7 +43,10 @@ impl<'a> Timeline<'a> {
         for readings in series.values_mut() {
             readings.sort_by_key(|reading| reading.before_ns);
         }
-        let ended = leg.sweeps.iter().flat_map(|sweep| sweep.ended.iter().copied());
+        let ended = leg
+            .sweeps
+            .iter()
+            .flat_map(|sweep| sweep.ended.iter().map(|epoch| (*epoch, sweep.due_ns)));
         Self {
             leg,
             ticks,
@@ -70,9 +73,9 @@ impl<'a> Timeline<'a> {
         self.series.get(&epoch).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether the epoch was seen to end.
-    pub fn has_ended(&self, epoch: EpochId) -> bool {
-        self.ended.contains(&epoch)
+    /// Whether the epoch was seen to have ended by a moment.
+    pub fn has_ended(&self, epoch: EpochId, by_ns: u64) -> bool {
+        self.ended.get(&epoch).is_some_and(|ended| *ended <= by_ns)
     }
 
     /// The epochs of a pod.

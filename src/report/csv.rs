@@ -1,0 +1,224 @@
+//! One long table for spreadsheets: a row for each number, so that a pivot table gives any view. Columns:
+//!
+//! `run, scenario, round, strategy, window, container, metric, sample, value, unit, note`
+//!
+//! - `round` is empty for numbers over all rounds, `strategy` is then `<baseline>/<candidate>`.
+//! - `window`: `before`, `after`, `steady`, `horizon`, `migration`.
+//! - `container` is empty for the pod, and for numbers that no container has alone.
+//! - `sample` counts from 1 within a phase and is empty for numbers made of several samples.
+//! - `value` is empty where there is none; `note` says why. Bytes are whole, nothing else is rounded.
+
+use super::{Error, Format};
+use crate::{
+    harness::record::RunRecord,
+    stats::{
+        comparison::{Comparison, METRICS, Metric, Window},
+        summary::Summary,
+        view::{Figure, LegSummary, phase::Phase, usage::Usage},
+    },
+};
+
+const COLUMNS: [&str; 11] = [
+    "run",
+    "scenario",
+    "round",
+    "strategy",
+    "window",
+    "container",
+    "metric",
+    "sample",
+    "value",
+    "unit",
+    "note",
+];
+
+/// See the [module](self).
+#[derive(Debug, Clone, Copy)]
+pub struct Csv;
+
+impl Format for Csv {
+    fn name(&self) -> &'static str {
+        "csv"
+    }
+
+    fn render(&self, _: &RunRecord, summary: &Summary) -> Result<Vec<u8>, Error> {
+        let mut rows = Rows {
+            fixed: [summary.run.clone(), summary.settings.scenario.clone()],
+            out: Vec::new(),
+        };
+        for leg in &summary.legs {
+            rows.leg(leg);
+        }
+        for comparison in &summary.comparisons {
+            rows.comparison(comparison);
+        }
+        let mut writer = ::csv::Writer::from_writer(Vec::new());
+        writer.write_record(COLUMNS)?;
+        for row in &rows.out {
+            writer.write_record(row)?;
+        }
+        writer
+            .into_inner()
+            .map_err(|error| Error::Csv(error.into_error().into()))
+    }
+}
+
+/// Where a number belongs.
+#[derive(Debug, Clone, Default)]
+struct Place<'a> {
+    round: Option<u32>,
+    strategy: String,
+    window: &'static str,
+    container: &'a str,
+    /// From 1; `None` for a number made of several samples.
+    sample: Option<usize>,
+}
+
+struct Rows {
+    fixed: [String; 2],
+    out: Vec<Vec<String>>,
+}
+
+impl Rows {
+    fn number(&mut self, place: &Place, metric: &str, unit: &str, figure: &Figure) {
+        let [run, scenario] = self.fixed.clone();
+        self.out.push(vec![
+            run,
+            scenario,
+            place.round.map(|round| round.to_string()).unwrap_or_default(),
+            place.strategy.clone(),
+            place.window.into(),
+            place.container.into(),
+            metric.into(),
+            place.sample.map(|sample| sample.to_string()).unwrap_or_default(),
+            figure.value.map(|value| exact(value, unit)).unwrap_or_default(),
+            unit.into(),
+            figure.reason.clone().unwrap_or_default(),
+        ]);
+    }
+
+    fn leg(&mut self, leg: &LegSummary) {
+        let place = |window| Place {
+            round: Some(leg.round),
+            strategy: leg.strategy.clone(),
+            window,
+            ..Place::default()
+        };
+        self.phase(&place("before"), &leg.before);
+        self.phase(&place("after"), &leg.after);
+        if let Some(horizon) = &leg.horizon.value {
+            for (pod, containers) in [("source", &horizon.source), ("target", &horizon.target)] {
+                for (container, seconds) in containers {
+                    let place = Place {
+                        container,
+                        ..place("horizon")
+                    };
+                    self.number(&place, &format!("cpu_seconds_{pod}"), "s", seconds);
+                }
+            }
+            for (process, seconds) in &horizon.overhead {
+                self.number(
+                    &Place {
+                        container: process,
+                        ..place("horizon")
+                    },
+                    "cpu_seconds_overhead",
+                    "s",
+                    seconds,
+                );
+            }
+        }
+        for kind in METRICS.iter().filter(|kind| kind.window != Window::After) {
+            self.number(&place(window(kind.window)), kind.name, kind.unit, &(kind.of)(leg));
+        }
+    }
+
+    fn phase(&mut self, place: &Place, phase: &Figure<Phase>) {
+        match phase.get() {
+            Err(reason) => self.number(place, "cpu", "m", &Figure::unknown(reason)),
+            Ok(phase) => {
+                for (container, usage) in &phase.containers {
+                    self.usage(
+                        &Place {
+                            container,
+                            ..place.clone()
+                        },
+                        usage,
+                    );
+                }
+                self.usage(place, &phase.total);
+            }
+        }
+    }
+
+    fn usage(&mut self, place: &Place, usage: &Usage) {
+        for (position, sample) in usage.cpu.samples.iter().enumerate() {
+            let place = Place {
+                sample: Some(position + 1),
+                ..place.clone()
+            };
+            self.number(&place, "cpu_sample", "m", &Figure::known(*sample));
+        }
+        let cpu = Figure::or_reason(usage.cpu.trimmed_mean, "too few samples");
+        self.number(place, "cpu", "m", &cpu);
+        let memory = &usage.memory;
+        let kinds = [
+            ("memory_anon", &memory.anon),
+            ("memory_working_set", &memory.working_set),
+            ("memory_current", &memory.current),
+            ("memory_peak", &memory.peak),
+        ];
+        for (name, figure) in kinds {
+            self.number(place, name, "B", figure);
+        }
+        let throttled = usage.throttled_periods.map(|periods| *periods as f64);
+        self.number(place, "throttled_periods", "periods", &throttled);
+    }
+
+    fn comparison(&mut self, comparison: &Comparison) {
+        let strategy = format!("{}/{}", comparison.baseline, comparison.candidate);
+        for metric in &comparison.metrics {
+            let place = Place {
+                strategy: strategy.clone(),
+                window: window(metric.window),
+                ..Place::default()
+            };
+            self.metric(&place, metric);
+        }
+    }
+
+    fn metric(&mut self, place: &Place, metric: &Metric) {
+        let name = |suffix: &str| format!("{}_{suffix}", metric.name);
+        self.number(place, &name("saved"), metric.unit, &metric.saved);
+        self.number(place, &name("reduction"), "1", &metric.reduction);
+        self.number(
+            place,
+            &name("reduction_low95"),
+            "1",
+            &metric.interval95.map(|bounds| bounds[0]),
+        );
+        self.number(
+            place,
+            &name("reduction_high95"),
+            "1",
+            &metric.interval95.map(|bounds| bounds[1]),
+        );
+    }
+}
+
+fn exact(value: f64, unit: &str) -> String {
+    if unit == "B" {
+        format!("{value:.0}")
+    } else {
+        value.to_string()
+    }
+}
+
+fn window(window: Window) -> &'static str {
+    match window {
+        Window::After => "after",
+        Window::Steady => "steady",
+        Window::Horizon => "horizon",
+        Window::Migration => "migration",
+    }
+}
