@@ -156,10 +156,9 @@ impl Orchestrator {
         }
     }
 
-    async fn run(&self, request: &Request<'_>) -> Result<Outcome, Error> {
-        let source = Source::of(request);
+    async fn run(&self, source: &Source<'_>, body: &MigrationRequest) -> Result<Outcome, Error> {
         let requested = Stamp::now();
-        let address = self.post(&body(request, source.name)).await?;
+        let address = self.post(body).await?;
         let migration = self.poll(&address).await?;
         let pod = self.new_pod(&migration, source.name)?;
         let waited = source.gone().await?;
@@ -183,16 +182,17 @@ impl Strategy for Orchestrator {
 
     fn migrate<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Outcome, Error>> {
         async move {
-            let timeout = request.timeout + ROLLBACK;
-            tokio::time::timeout(timeout, self.run(&request))
-                .await
-                .unwrap_or_else(|_| {
-                    Err(Error::Timeout {
-                        pod: Source::of(&request).name.to_owned(),
-                        seconds: timeout.as_secs(),
-                        state: format!("{} had not said that it has ended", self.url),
-                    })
+            let source = Source::of(&request);
+            let limit = request.timeout + ROLLBACK;
+            let body = body(&request, source.name);
+            let run = self.run(&source, &body);
+            tokio::time::timeout(limit, run).await.unwrap_or_else(|_| {
+                Err(Error::Timeout {
+                    pod: source.name.to_owned(),
+                    seconds: limit.as_secs(),
+                    state: format!("{} had not said that it has ended", self.url),
                 })
+            })
         }
         .boxed()
     }
@@ -268,4 +268,176 @@ fn explain(status: StatusCode, text: &str) -> String {
 fn told(error: &reqwest::Error) -> String {
     let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use axum::{
+        Json, Router,
+        extract::State,
+        http::{Method, Uri},
+        response::{IntoResponse, Response as Reply},
+    };
+    use kube::api::{DeleteParams, PostParams};
+    use serde_json::json;
+
+    use super::*;
+    use crate::embedded::api::Api as Embedded;
+
+    /// A third party's orchestrator: answers from a list, and remembers what it was asked.
+    #[derive(Clone, Default)]
+    struct Script {
+        answers: Arc<Mutex<Vec<(u16, Value)>>>,
+        asked: Arc<Mutex<Vec<String>>>,
+    }
+
+    async fn answer(State(script): State<Script>, method: Method, uri: Uri) -> Reply {
+        script.asked.lock().unwrap().push(format!("{method} {uri}"));
+        let (code, body) = script.answers.lock().unwrap().remove(0);
+        (StatusCode::from_u16(code).unwrap(), Json(body)).into_response()
+    }
+
+    async fn serve(answers: Vec<(u16, Value)>) -> (Orchestrator, Script) {
+        let script = Script::default();
+        *script.answers.lock().unwrap() = answers;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().fallback(answer).with_state(script.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        (Orchestrator::new(&format!("http://{address}")).unwrap(), script)
+    }
+
+    /// A cluster with `job`, the uid of it, and `job-migrated-1`.
+    async fn pods() -> (Api<Pod>, String) {
+        let client = Embedded::new().client();
+        let pods = Api::<Pod>::namespaced(client, "default");
+        let mut uid = String::new();
+        for name in ["job-migrated-1", "job"] {
+            let pod = json!({"metadata": {"name": name}, "spec": {"nodeName": "a", "containers": [{"name": "c", "image": "i"}]}});
+            let pod = serde_json::from_value(pod).unwrap();
+            let created = pods.create(&PostParams::default(), &pod).await.unwrap();
+            uid = created.metadata.uid.unwrap();
+        }
+        (pods, uid)
+    }
+
+    fn migration(status: &str) -> Value {
+        json!({
+            "migration_id": "migration-0badcafe", "status": status, "message": "RestoredFromZero: it began anew",
+            "details": {"start_time": "2026-01-01T00:00:00Z", "new_pod_name": "job-migrated-1", "of_a_third_party": 1}
+        })
+    }
+
+    fn request() -> MigrationRequest {
+        MigrationRequest {
+            pod_name: "job".into(),
+            pod_namespace: Some("default".into()),
+            source_node: "a".into(),
+            target_node: "b".into(),
+            preserve_pv: true,
+            force_restart: false,
+            timeout: 300,
+        }
+    }
+
+    async fn run(orchestrator: &Orchestrator, uid: &str, pods: Api<Pod>) -> Result<Outcome, Error> {
+        let source = Source {
+            name: "job",
+            uid,
+            pods,
+        };
+        orchestrator.run(&source, &request()).await
+    }
+
+    #[tokio::test]
+    async fn polls_until_the_end_and_keeps_the_object_as_it_was_answered() {
+        let answers = vec![
+            (202, migration("pending")),
+            (200, migration("running")),
+            (200, migration("completed")),
+        ];
+        let (orchestrator, script) = serve(answers).await;
+        let (pods, _) = pods().await;
+        let outcome = run(&orchestrator, "uid of a pod that is gone", pods.clone())
+            .await
+            .unwrap();
+        let new = pods.get("job-migrated-1").await.unwrap();
+        assert_eq!(Some(outcome.pod_uid), new.metadata.uid);
+        assert_eq!(outcome.report, Some(migration("completed")));
+        let poll = "GET /api/v1/migrations/migration-0badcafe";
+        assert_eq!(
+            *script.asked.lock().unwrap(),
+            ["POST /api/v1/migrations", poll, poll]
+        );
+    }
+
+    #[tokio::test]
+    async fn the_other_spelling_is_tried_where_the_first_is_unknown() {
+        let answers = vec![
+            (404, json!({"message": "no route"})),
+            (202, migration("pending")),
+            (200, migration("completed")),
+        ];
+        let (orchestrator, script) = serve(answers).await;
+        let (pods, _) = pods().await;
+        run(&orchestrator, "gone", pods).await.unwrap();
+        let asked = script.asked.lock().unwrap();
+        assert_eq!(
+            asked[1..],
+            ["POST /api/migrations", "GET /api/migrations/migration-0badcafe"]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_told_as_it_was_given() {
+        let refusal = json!({"error": "TargetNotReady", "details": "node b is not Ready"});
+        let (orchestrator, _) = serve(vec![(409, refusal)]).await;
+        let (pods, uid) = pods().await;
+        let error = run(&orchestrator, &uid, pods).await.unwrap_err();
+        assert!(
+            error.to_string().contains("TargetNotReady: node b is not Ready"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_failed_migration_is_an_error_with_its_reason() {
+        let (orchestrator, _) = serve(vec![(202, migration("pending")), (200, migration("failed"))]).await;
+        let (pods, uid) = pods().await;
+        let error = run(&orchestrator, &uid, pods).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "migration of job failed: RestoredFromZero: it began anew"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_source_that_outlives_the_migration_is_waited_for_and_told_of() {
+        let answers = vec![(202, migration("pending")), (200, migration("completed"))];
+        let (orchestrator, _) = serve(answers).await;
+        let (pods, uid) = pods().await;
+        let migrating = run(&orchestrator, &uid, pods.clone());
+        let removing = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            pods.delete("job", &DeleteParams::default().grace_period(0))
+                .await
+                .unwrap();
+        };
+        let (outcome, ()) = tokio::join!(migrating, removing);
+        let report = outcome.unwrap().report.unwrap();
+        assert!(
+            report["migbench_note"]
+                .as_str()
+                .unwrap()
+                .contains("waited for its end")
+        );
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_refused() {
+        let error = Orchestrator::new("localhost 8080").unwrap_err();
+        assert!(error.to_string().contains("it should look like"), "{error}");
+    }
 }

@@ -27,3 +27,7 @@ pub mod wire;
 
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;

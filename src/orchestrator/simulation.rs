@@ -1,0 +1,353 @@
+//! A cluster for tests: the embedded API with a kubelet that runs no processes and only plays what would happen.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{Method, StatusCode},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use futures::{StreamExt, future::BoxFuture};
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
+    runtime::{WatchStreamExt, watcher},
+};
+use serde_json::{Value, json};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use super::fixtures;
+use crate::embedded::{
+    ContainerKey, ExecOutput, ExecRequest, ExecSession, Kubelet, LogOptions, api::Api as Embedded,
+};
+
+/// What goes otherwise than it should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Nothing.
+    None,
+    /// The checkpoint command exits with 1.
+    HookFails,
+    /// The checkpoint command never ends.
+    HookHangs,
+    /// The checkpoint command prints something else than a manifest.
+    HookPrintsRubbish,
+    /// The API server refuses to create the target pod.
+    CreateRefused,
+    /// The target's image cannot be pulled.
+    ImageMissing,
+    /// The init container finds a wrong hash.
+    CheckpointCorrupt,
+    /// The init container is killed without a word.
+    VerificationKilled,
+    /// The target trains from step 1.
+    StartsFromZero,
+    /// The target restores, and then makes no step.
+    NoNewStep,
+    /// The target ends with an error.
+    TargetCrashes,
+    /// The source goes on during the migration.
+    HoldExpires,
+    /// The source is deleted by somebody else while the checkpoint is verified.
+    SourceDeleted,
+    /// The API server refuses to delete the source.
+    DeleteRefused,
+}
+
+/// The step that the checkpoint holds.
+const STEP: u64 = 120;
+
+/// A running cluster: `job` is armed on `gpu`, and `worker` is free.
+pub(super) struct Simulation {
+    client: Client,
+    stage: Arc<Stage>,
+    playing: JoinHandle<()>,
+}
+
+/// What the kubelet goes by, and what it has seen.
+struct Stage {
+    fault: Fault,
+    released: AtomicBool,
+}
+
+impl std::fmt::Debug for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stage")
+            .field("fault", &self.fault)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Simulation {
+    fn drop(&mut self) {
+        self.playing.abort();
+    }
+}
+
+impl Simulation {
+    /// A cluster in which everything goes as it should.
+    pub(super) async fn start() -> Self {
+        Self::with(Fault::None).await
+    }
+
+    /// A cluster in which something goes wrong.
+    pub(super) async fn with(fault: Fault) -> Self {
+        let api = Embedded::new();
+        let stage = Arc::new(Stage {
+            fault,
+            released: AtomicBool::new(false),
+        });
+        api.attach_kubelet(Arc::new(PlayedKubelet(Arc::clone(&stage))));
+        furnish(&api.client()).await;
+        let playing = tokio::spawn(play(api.client(), Arc::clone(&stage)));
+        let refusing = middleware::from_fn(move |request, next| refuse(fault, request, next));
+        Self {
+            client: in_process(api.router().layer(refusing)),
+            stage,
+            playing,
+        }
+    }
+
+    /// A client for the orchestrator.
+    pub(super) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Whether the release hook was run in the source.
+    pub(super) fn released(&self) -> bool {
+        self.stage.released.load(Ordering::Relaxed)
+    }
+
+    /// Every pod there is.
+    pub(super) async fn pods(&self) -> Vec<Pod> {
+        let pods = Api::<Pod>::all(self.client());
+        pods.list(&ListParams::default()).await.unwrap().items
+    }
+}
+
+/// Nodes, claim and the armed pod.
+async fn furnish(client: &Client) {
+    let create = PostParams::default();
+    let nodes = Api::<Node>::all(client.clone());
+    for name in ["gpu", "worker"] {
+        let node = fixtures::node(name);
+        nodes.create(&create, &node).await.unwrap();
+        patch_status(&nodes, name, &serde_json::to_value(node.status).unwrap()).await;
+    }
+    let namespaces = Api::<k8s_openapi::api::core::v1::Namespace>::all(client.clone());
+    let namespace = serde_json::from_value(json!({"metadata": {"name": "ml"}})).unwrap();
+    namespaces.create(&create, &namespace).await.unwrap();
+    let claims = Api::<PersistentVolumeClaim>::namespaced(client.clone(), "ml");
+    let mut claim = fixtures::claim();
+    claim.spec.as_mut().unwrap().resources =
+        serde_json::from_value(json!({"requests": {"storage": "1Gi"}})).unwrap();
+    claims.create(&create, &claim).await.unwrap();
+    let pods = Api::<Pod>::namespaced(client.clone(), "ml");
+    let armed = fixtures::pod();
+    let mut pod = armed.clone();
+    pod.metadata.resource_version = None;
+    pods.create(&create, &pod).await.unwrap();
+    patch_status(&pods, "job", &serde_json::to_value(armed.status).unwrap()).await;
+}
+
+async fn patch_status<K>(api: &Api<K>, name: &str, status: &Value)
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let patch = Patch::Merge(json!({"status": status}));
+    api.patch_status(name, &PatchParams::default(), &patch)
+        .await
+        .unwrap();
+}
+
+/// A client that speaks HTTP over a pipe for each request, since a bare router knows no upgrades.
+fn in_process(router: Router) -> Client {
+    let connect = move |request| {
+        let router = router.clone();
+        async move {
+            let (ours, theirs) = tokio::io::duplex(64 * 1024);
+            let service = TowerToHyperService::new(router);
+            let serving = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(theirs), service)
+                .with_upgrades();
+            tokio::spawn(serving);
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(ours)).await?;
+            tokio::spawn(connection.with_upgrades());
+            sender.send_request(request).await
+        }
+    };
+    Client::new(tower::service_fn(connect), "default")
+}
+
+/// Refuse what the fault says is refused.
+async fn refuse(fault: Fault, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let refused = match fault {
+        Fault::CreateRefused => request.method() == Method::POST && path.ends_with("/pods"),
+        Fault::DeleteRefused => request.method() == Method::DELETE && path.ends_with("/pods/job"),
+        _ => false,
+    };
+    if refused {
+        let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden",
+            "message": "not allowed", "code": 403});
+        return (StatusCode::FORBIDDEN, axum::Json(status)).into_response();
+    }
+    next.run(request).await
+}
+
+/// Play the kubelets: end pods that are deleted, start pods that are bound.
+async fn play(client: Client, stage: Arc<Stage>) {
+    let all = Api::<Pod>::all(client.clone());
+    let mut changes = watcher(all, watcher::Config::default()).applied_objects().boxed();
+    while let Some(Ok(pod)) = changes.next().await {
+        let pods = Api::<Pod>::namespaced(client.clone(), pod.metadata.namespace.as_deref().unwrap());
+        if pod.metadata.deletion_timestamp.is_some() {
+            end(&pods, &pod).await;
+        } else if is_new(&pod) {
+            begin(&pods, &pod, &stage).await;
+        }
+    }
+}
+
+fn is_new(pod: &Pod) -> bool {
+    let bound = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
+    let status = pod.status.as_ref();
+    bound
+        && status.is_some_and(|status| {
+            status.init_container_statuses.is_none() && status.container_statuses.is_none()
+        })
+}
+
+async fn end(pods: &Api<Pod>, pod: &Pod) {
+    let parameters = DeleteParams {
+        grace_period_seconds: Some(0),
+        preconditions: Some(Preconditions {
+            uid: pod.metadata.uid.clone(),
+            resource_version: None,
+        }),
+        ..DeleteParams::default()
+    };
+    // A pod is seen more than once on its way out.
+    let _ = pods
+        .delete(pod.metadata.name.as_deref().unwrap(), &parameters)
+        .await;
+}
+
+fn status_of(name: &str, state: &Value) -> Value {
+    let ready = state.get("running").is_some();
+    json!({"name": name, "state": state, "ready": ready, "restartCount": 0, "image": "migbench", "imageID": ""})
+}
+
+async fn begin(pods: &Api<Pod>, pod: &Pod, stage: &Stage) {
+    let name = pod.metadata.name.as_deref().unwrap();
+    let ended = |code: i32| json!({"terminated": {"exitCode": code}});
+    let init = |state: &Value| json!({"phase": "Pending", "initContainerStatuses": [status_of("verify-checkpoint", state)]});
+    if stage.fault == Fault::ImageMissing {
+        let waiting = json!({"waiting": {"reason": "ErrImagePull", "message": "no such image"}});
+        return patch_status(pods, name, &init(&waiting)).await;
+    }
+    patch_status(pods, name, &init(&json!({"running": {}}))).await;
+    if stage.fault == Fault::SourceDeleted {
+        pods.delete("job", &DeleteParams::default()).await.unwrap();
+        return;
+    }
+    if matches!(stage.fault, Fault::CheckpointCorrupt | Fault::VerificationKilled) {
+        return patch_status(pods, name, &init(&ended(3))).await;
+    }
+    let trainer = match stage.fault {
+        Fault::TargetCrashes => ended(1),
+        _ => json!({"running": {}}),
+    };
+    let mut status = init(&ended(0));
+    status["phase"] = json!("Running");
+    status["containerStatuses"] = json!([
+        status_of("trainer", &trainer),
+        status_of("monitor", &json!({"running": {}}))
+    ]);
+    patch_status(pods, name, &status).await;
+}
+
+/// Answers exec and logs as the containers of [`fixtures::pod`] would.
+#[derive(Debug)]
+struct PlayedKubelet(Arc<Stage>);
+
+impl Kubelet for PlayedKubelet {
+    fn logs(
+        &self,
+        key: ContainerKey,
+        options: LogOptions,
+    ) -> BoxFuture<'static, Result<mpsc::Receiver<Vec<u8>>, String>> {
+        let lines = log(self.0.fault, &key);
+        Box::pin(async move {
+            let (sender, receiver) = mpsc::channel(8);
+            tokio::spawn(async move {
+                for line in lines {
+                    let _ = sender.send(format!("{line}\n").into_bytes()).await;
+                }
+                if options.follow {
+                    sender.closed().await;
+                }
+            });
+            Ok(receiver)
+        })
+    }
+
+    fn exec(&self, request: ExecRequest) -> BoxFuture<'static, Result<ExecSession, String>> {
+        let stage = Arc::clone(&self.0);
+        Box::pin(async move {
+            let (stdin, _) = mpsc::channel(1);
+            let (sender, output) = mpsc::channel(8);
+            if stage.fault == Fault::HookHangs && request.command == ["save"] {
+                tokio::spawn(async move { sender.closed().await });
+                return Ok(ExecSession { stdin, output });
+            }
+            let (text, code) = executed(&stage, &request);
+            let _ = sender.send(ExecOutput::Stdout(text.into_bytes())).await;
+            let _ = sender.send(ExecOutput::Exit(code)).await;
+            Ok(ExecSession { stdin, output })
+        })
+    }
+}
+
+fn executed(stage: &Stage, request: &ExecRequest) -> (String, i32) {
+    assert_eq!(
+        (request.key.pod.as_str(), request.key.container.as_str()),
+        ("job", "trainer")
+    );
+    let manifest = json!({"step": STEP, "directory": "gen", "files": [
+        {"path": "gen/state", "size": 1, "sha256": "a0".repeat(32)}
+    ]});
+    match (request.command[0].as_str(), stage.fault) {
+        ("go", _) => {
+            stage.released.store(true, Ordering::Relaxed);
+            (String::new(), 0)
+        }
+        (_, Fault::HookFails) => (String::new(), 1),
+        (_, Fault::HookPrintsRubbish) => ("saved".to_owned(), 0),
+        _ => (manifest.to_string(), 0),
+    }
+}
+
+fn log(fault: Fault, key: &ContainerKey) -> Vec<Value> {
+    let step = |step: u64| json!({"event": "step", "step": step, "t": 0.0});
+    let restored = json!({"event": "restored", "step": STEP, "from": "/ckpt/gen"});
+    match (key.container.as_str(), key.pod == "job", fault) {
+        ("processor", ..) => vec![json!({"event": "done", "outputs": ["/ckpt/data.bin"]})],
+        ("trainer", true, Fault::HoldExpires) => vec![step(STEP), step(STEP + 1)],
+        ("trainer", true, _) => vec![step(STEP - 1), step(STEP)],
+        ("trainer", false, Fault::StartsFromZero) => vec![step(1)],
+        ("trainer", false, Fault::NoNewStep) => vec![restored],
+        ("trainer", false, _) => vec![restored, step(STEP + 1)],
+        ("verify-checkpoint", _, Fault::CheckpointCorrupt) => {
+            vec![json!({"reason": "CheckpointCorrupt", "message": "gen/state: has another hash"})]
+        }
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,133 @@
+//! Whole migrations on a simulated cluster: the good course, and one failure of every step after which nothing is left.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+
+use super::{
+    fixtures,
+    migration::Limits,
+    service::Service,
+    simulation::{Fault, Simulation},
+    wire::{Migration, Status},
+};
+
+async fn migrate(simulation: &Simulation) -> Migration {
+    let service = Service::new(simulation.client(), "migbench", Limits::default());
+    let accepted = service.accept(fixtures::order()).await.unwrap();
+    loop {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let migration = service.migration(&accepted.migration_id).unwrap();
+        if migration.status.is_final() {
+            return migration;
+        }
+    }
+}
+
+fn steps(migration: &Migration) -> Vec<&str> {
+    migration
+        .details
+        .steps
+        .iter()
+        .map(|step| step.name.as_str())
+        .collect()
+}
+
+fn name(pod: &Pod) -> &str {
+    pod.metadata.name.as_deref().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_migration_leaves_the_target_and_nothing_else() {
+    let simulation = Simulation::start().await;
+    let migration = migrate(&simulation).await;
+    assert_eq!(migration.status, Status::Completed, "{}", migration.message);
+    assert_eq!(
+        steps(&migration),
+        [
+            "analyse",
+            "checkpoint",
+            "create",
+            "verify",
+            "restore",
+            "remove",
+            "drain"
+        ]
+    );
+    let pods = simulation.pods().await;
+    assert_eq!(pods.len(), 1);
+    assert_eq!(migration.details.new_pod_name.as_deref(), Some(name(&pods[0])));
+    let spec = pods[0].spec.as_ref().unwrap();
+    assert_eq!(spec.node_name.as_deref(), Some("worker"));
+    let containers: Vec<_> = spec.containers.iter().map(|c| c.name.as_str()).collect();
+    assert_eq!(containers, ["trainer", "monitor"]);
+    assert_eq!(migration.details.checkpoints["trainer"].step, 120);
+    assert!(!simulation.released());
+}
+
+/// The source is as it was and goes on; there is no other pod.
+async fn check_rolled_back(fault: Fault, reason: &str, last: &[&str]) {
+    let simulation = Simulation::with(fault).await;
+    let before = simulation.pods().await;
+    let migration = migrate(&simulation).await;
+    assert_eq!(migration.status, Status::Failed, "{fault:?}");
+    assert_eq!(
+        migration.details.reason.as_deref(),
+        Some(reason),
+        "{fault:?}: {}",
+        migration.message
+    );
+    assert!(
+        steps(&migration).ends_with(last),
+        "{fault:?}: {:?}",
+        steps(&migration)
+    );
+    assert_eq!(simulation.pods().await, before, "{fault:?}");
+    assert!(simulation.released(), "{fault:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_step_that_fails_is_undone() {
+    let undone = ["delete-target", "release"];
+    let after = |step| [step, undone[0], undone[1]];
+    let checkpoint = ["checkpoint", "release"];
+    check_rolled_back(Fault::HookFails, "CheckpointHookFailed", &checkpoint).await;
+    check_rolled_back(Fault::HookHangs, "CheckpointHookFailed", &checkpoint).await;
+    check_rolled_back(Fault::HookPrintsRubbish, "ManifestInvalid", &checkpoint).await;
+    check_rolled_back(Fault::CreateRefused, "ApiRefused", &after("create")).await;
+    check_rolled_back(Fault::ImageMissing, "ImagePullFailed", &after("verify")).await;
+    check_rolled_back(Fault::CheckpointCorrupt, "CheckpointCorrupt", &after("verify")).await;
+    check_rolled_back(Fault::VerificationKilled, "VerificationFailed", &after("verify")).await;
+    check_rolled_back(Fault::StartsFromZero, "RestoredFromZero", &after("restore")).await;
+    check_rolled_back(Fault::NoNewStep, "TimedOut", &after("restore")).await;
+    check_rolled_back(Fault::TargetCrashes, "TargetContainerFailed", &after("restore")).await;
+    check_rolled_back(Fault::HoldExpires, "HoldExpired", &after("remove")).await;
+    check_rolled_back(Fault::DeleteRefused, "SourceNotRemoved", &after("remove")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_deleted_by_somebody_else_leaves_no_target_running() {
+    let simulation = Simulation::with(Fault::SourceDeleted).await;
+    let migration = migrate(&simulation).await;
+    assert_eq!(
+        migration.details.reason.as_deref(),
+        Some("SourceDeleted"),
+        "{}",
+        migration.message
+    );
+    assert_eq!(simulation.pods().await, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_of_the_service_rolls_back() {
+    let simulation = Simulation::with(Fault::NoNewStep).await;
+    let before = simulation.pods().await;
+    let service = Service::new(simulation.client(), "migbench", Limits::default());
+    let accepted = service.accept(fixtures::order()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(service.drain(Duration::from_secs(60)).await);
+    let migration = service.migration(&accepted.migration_id).unwrap();
+    assert_eq!(migration.details.reason.as_deref(), Some("Interrupted"));
+    assert_eq!(simulation.pods().await, before);
+    assert!(service.accept(fixtures::order()).await.is_err());
+}
