@@ -7,7 +7,7 @@ import numpy as np
 CLASSES = 10
 FEATURES = 64
 ROWS = 4096
-SHARDS = 16
+SHARDS = 12
 EVALUATION = 0  # This shard is the monitor's; the trainer learns from the others.
 
 

@@ -41,11 +41,11 @@ class Desk:
                 return name[len("request-") :]
         return None
 
-    def answer(self, id, response):
+    def answer(self, request, response):
         """Answer a request. False when its hook has given up meanwhile."""
-        if not os.path.exists(os.path.join(self.folder, "request-" + id)):
+        if not os.path.exists(os.path.join(self.folder, "request-" + request)):
             return False
-        write_json(os.path.join(self.folder, "response-" + id), response)
+        write_json(os.path.join(self.folder, "response-" + request), response)
         return True
 
     def hold(self):
@@ -80,7 +80,10 @@ def ask(directory, mount, seconds):
     if "written" not in response:
         sys.exit("no checkpoint: {}".format(response.get("failed")))
     written = response["written"]
-    below = lambda path: os.path.normpath(os.path.join(prefix, path))
+
+    def below(path):
+        return os.path.normpath(os.path.join(prefix, path))
+
     files = [dict(file, path=below(file["path"])) for file in written["files"]]
     return dict(written, directory=below(written["directory"]), files=files)
 
@@ -88,8 +91,9 @@ def ask(directory, mount, seconds):
 def converse(folder, seconds):
     """Post a request, wait for its response, and leave neither."""
     os.makedirs(folder, exist_ok=True)
-    id = uuid.uuid4().hex
-    request, response = os.path.join(folder, "request-" + id), os.path.join(folder, "response-" + id)
+    number = uuid.uuid4().hex
+    request = os.path.join(folder, "request-" + number)
+    response = os.path.join(folder, "response-" + number)
     end = time.monotonic() + seconds
     try:
         write_json(request, {"expires": time.time() + seconds})

@@ -6,6 +6,7 @@ the number of its observations only.
 """
 
 import argparse
+import itertools
 import os
 import time
 
@@ -42,28 +43,22 @@ class Shard:
         bands = np.log(power.reshape(ROWS, FEATURES, -1).mean(axis=2))
         return ((bands - bands.mean()) / bands.std()).astype(np.float32)
 
-
-def write(directory, number, shard):
-    path = shard_path(directory, number)
-    features = shard.features()
-    write_atomically(path, lambda file: np.savez(file, features=features, labels=shard.labels))
-    return path
+    def write(self, path):
+        features = self.features()
+        write_atomically(path, lambda file: np.savez(file, features=features, labels=self.labels))
 
 
 def produce(directory, seconds):
-    """Refine the shards in turn until the time is over; returns their paths."""
+    """Write every shard once, then refine them in turn until the time is over; returns their paths."""
     end = time.monotonic() + seconds
-    shards, outputs = {}, {}
-    number = 0
-    while time.monotonic() < end or len(outputs) < SHARDS:
-        shard = shards.setdefault(number, None) or Shard(number)
-        first = shards[number] is None
-        shards[number] = shard
-        for _ in range(1 if first else OBSERVATIONS):
-            shard.observe()
-        outputs[number] = write(directory, number, shard)
-        number = (number + 1) % SHARDS
-    return [outputs[number] for number in sorted(outputs)]
+    shards = [(shard_path(directory, number), Shard(number)) for number in range(SHARDS)]
+    for turn in itertools.count():
+        for path, shard in shards:
+            if turn > 0 and time.monotonic() >= end:
+                return [path for path, _ in shards]
+            for _ in range(OBSERVATIONS if turn > 0 else 1):
+                shard.observe()
+            shard.write(path)
 
 
 def main():
