@@ -53,6 +53,7 @@ impl Settings {
             scenario,
             workload,
             overrides,
+            cluster,
             rounds,
             strategies,
             seed,
@@ -65,7 +66,7 @@ impl Settings {
         Ok(Self {
             id: Uuid::now_v7().to_string(),
             scenario: Scenario::load(&scenario, workload.as_deref(), &overrides)?,
-            choice: Choice::Embedded,
+            choice: cluster.choice()?,
             strategies,
             rounds,
             seed: seed.unwrap_or_else(rand::random),

@@ -1,13 +1,17 @@
 //! The cluster a run takes place on: a kubeconfig context, or the embedded cluster when none is named. This is the one
 //! place that knows which.
 
+pub mod access;
 pub mod embedded;
+pub mod explain;
+mod reconnect;
 
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use self::access::Access;
 use crate::{sample::Meter, scenario::Scenario};
 
 /// A connected cluster.
@@ -39,12 +43,15 @@ impl std::fmt::Debug for Cluster {
 pub enum Choice {
     /// A private embedded one, for this run alone.
     Embedded,
+    /// A real one.
+    Kube(Access),
 }
 
 impl std::fmt::Display for Choice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Embedded => f.write_str("embedded"),
+            Self::Kube(access) => access.fmt(f),
         }
     }
 }
@@ -53,6 +60,7 @@ impl std::fmt::Display for Choice {
 pub async fn prepare(choice: &Choice, scenario: &Scenario) -> Result<(), crate::error::Error> {
     match choice {
         Choice::Embedded => embedded::pull_images(scenario).await,
+        Choice::Kube(_) => Ok(()),
     }
 }
 
@@ -73,6 +81,13 @@ impl Connection {
                 Ok(Self {
                     cluster,
                     process: Some(process),
+                })
+            }
+            Choice::Kube(access) => {
+                let reached = access.connect().await?;
+                Err(Error::Unreachable {
+                    name: reached.name,
+                    reason: "this build cannot read counters there yet".into(),
                 })
             }
         }
@@ -102,7 +117,7 @@ pub enum Error {
     #[error("the embedded cluster did not start: {0}")]
     Embedded(String),
     /// A request was refused or failed.
-    #[error("{doing}: {source}")]
+    #[error("{doing}: {}", explain::of(source))]
     Api {
         /// What was being done.
         doing: String,

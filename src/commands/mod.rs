@@ -1,6 +1,7 @@
 //! The subcommands, one file each: arguments as clap sees them, and `execute`.
 
 pub mod cluster;
+pub mod cluster_args;
 pub mod list;
 pub mod orchestrator;
 pub mod report;

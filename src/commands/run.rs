@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::cluster_args::ClusterArgs;
 use crate::{
     cluster::{self, Connection},
     deploy::namespace,
@@ -27,6 +28,9 @@ pub struct Args {
     /// Override a key of scenario.yaml, for instance `phases.samples=40`. May be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
+    /// Where to run.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
     /// Rounds: one leg of each strategy a round. One round has no error estimate.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub rounds: u32,

@@ -6,6 +6,8 @@ pub mod namespace;
 pub mod state;
 pub mod wait;
 
+use crate::cluster::explain;
+
 /// Field manager of everything migbench applies.
 pub const FIELD_MANAGER: &str = "migbench";
 /// Label that tells what is ours, with this value.
@@ -17,7 +19,7 @@ pub const RUN_LABEL: &str = "migbench.io/run";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API server refused or could not be reached.
-    #[error("{doing}: {source}")]
+    #[error("{doing}: {}", explain::of(source))]
     Api {
         /// What was being done.
         doing: String,

@@ -1,0 +1,209 @@
+//! Access to a real cluster: a kubeconfig's context, or the service account of the pod that this runs in. Only what was
+//! named is used; nobody's current context is taken unasked.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
+};
+
+use super::{Error, explain, reconnect};
+
+/// How long the API server may take to say its version.
+const ANSWER: Duration = Duration::from_secs(15);
+/// Where Kubernetes puts the credentials of a pod's service account.
+const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+
+/// What was named of a real cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Access {
+    /// The kubeconfig; without, `$KUBECONFIG` or `~/.kube/config`.
+    pub kubeconfig: Option<PathBuf>,
+    /// Its context; without, its current one.
+    pub context: Option<String>,
+}
+
+/// A real cluster that answers.
+#[derive(Clone)]
+pub struct Reached {
+    /// The API. A connection that cannot be made is tried again for about half a minute.
+    pub client: Client,
+    /// `context NAME`, or `in-cluster`.
+    pub name: String,
+    /// Version that the API server told, as in `v1.35.4`.
+    pub kubernetes: String,
+    /// Address of the API server.
+    pub server: String,
+}
+
+impl fmt::Debug for Reached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reached")
+            .field("name", &self.name)
+            .field("server", &self.server)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.context, &self.kubeconfig) {
+            (Some(context), _) => write!(f, "context {context}"),
+            (None, Some(file)) => write!(f, "current context of {}", file.display()),
+            (None, None) => f.write_str("kube"),
+        }
+    }
+}
+
+impl Access {
+    /// Connect, and have the API server answer once.
+    pub async fn connect(&self) -> Result<Reached, Error> {
+        let (name, config) = self.config().await?;
+        let server = config.cluster_url.to_string();
+        let namespace = config.default_namespace.clone();
+        let client = Client::try_from(config).map_err(|error| unreachable(&name, explain::of(&error)))?;
+        let kubernetes = version(&client, &name, &server).await?;
+        Ok(Reached {
+            client: reconnect::patient(client, &namespace),
+            name,
+            kubernetes,
+            server,
+        })
+    }
+
+    async fn config(&self) -> Result<(String, Config), Error> {
+        let named = self.kubeconfig.is_some() || self.context.is_some();
+        let read = match &self.kubeconfig {
+            Some(file) => Kubeconfig::read_from(file),
+            None => Kubeconfig::read(),
+        };
+        match read {
+            Ok(kubeconfig) => self.from_kubeconfig(kubeconfig).await,
+            Err(_) if !named && Path::new(SERVICE_ACCOUNT_TOKEN).exists() => in_cluster(),
+            Err(error) => Err(unreachable(&self.to_string(), no_kubeconfig(&error))),
+        }
+    }
+
+    async fn from_kubeconfig(&self, kubeconfig: Kubeconfig) -> Result<(String, Config), Error> {
+        let context = self
+            .context
+            .clone()
+            .or_else(|| kubeconfig.current_context.clone());
+        let contexts: Vec<_> = kubeconfig
+            .contexts
+            .iter()
+            .map(|context| context.name.clone())
+            .collect();
+        let Some(context) = context.filter(|context| contexts.contains(context)) else {
+            return Err(unreachable(&self.to_string(), no_context(&contexts)));
+        };
+        let name = format!("context {context}");
+        let options = KubeConfigOptions {
+            context: Some(context),
+            ..KubeConfigOptions::default()
+        };
+        match Config::from_custom_kubeconfig(kubeconfig, &options).await {
+            Ok(config) => Ok((name, config)),
+            Err(error) => Err(unreachable(&name, error.to_string())),
+        }
+    }
+}
+
+fn in_cluster() -> Result<(String, Config), Error> {
+    let name = "in-cluster";
+    let config = Config::incluster().map_err(|error| unreachable(name, error.to_string()))?;
+    Ok((name.into(), config))
+}
+
+async fn version(client: &Client, name: &str, server: &str) -> Result<String, Error> {
+    match tokio::time::timeout(ANSWER, client.apiserver_version()).await {
+        Ok(Ok(version)) => Ok(version.git_version),
+        Ok(Err(error)) => Err(unreachable(name, format!("{server}: {}", explain::of(&error)))),
+        Err(_) => Err(unreachable(
+            name,
+            format!(
+                "{server} did not answer within {} s\n  to do: see whether the API server runs and a firewall lets port 6443 through",
+                ANSWER.as_secs()
+            ),
+        )),
+    }
+}
+
+fn no_kubeconfig(error: &KubeconfigError) -> String {
+    format!("{error}\n  to do: name a kubeconfig by --kubeconfig FILE or $KUBECONFIG")
+}
+
+fn no_context(contexts: &[String]) -> String {
+    if contexts.is_empty() {
+        return "the kubeconfig has no contexts\n  to do: name another one by --kubeconfig FILE".into();
+    }
+    format!(
+        "the kubeconfig has no such context\n  to do: --context with one of: {}",
+        contexts.join(", ")
+    )
+}
+
+fn unreachable(name: &str, reason: String) -> Error {
+    Error::Unreachable {
+        name: name.to_owned(),
+        reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// A kubeconfig with the contexts `one` and `two`, of which none is the current one.
+    fn kubeconfig(server: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        write!(
+            file,
+            "apiVersion: v1\nkind: Config\nclusters: [{{name: c, cluster: {{server: '{server}'}}}}]\n\
+             users: [{{name: u, user: {{token: t}}}}]\n\
+             contexts: [{{name: one, context: {{cluster: c, user: u}}}}, {{name: two, context: {{cluster: c, user: u}}}}]\n"
+        )
+        .unwrap();
+        file
+    }
+
+    async fn refusal(file: &Path, context: Option<&str>) -> String {
+        let access = Access {
+            kubeconfig: Some(file.to_owned()),
+            context: context.map(ToOwned::to_owned),
+        };
+        access.connect().await.unwrap_err().to_string()
+    }
+
+    #[tokio::test]
+    async fn a_context_that_is_not_there_is_told_with_those_that_are() {
+        let file = kubeconfig("http://127.0.0.1:1");
+        let told = refusal(file.path(), Some("three")).await;
+        assert!(
+            told.contains("context three") && told.contains("one of: one, two"),
+            "{told}"
+        );
+        assert!(refusal(file.path(), None).await.contains("one of: one, two"));
+        assert!(
+            refusal(Path::new("/nowhere"), None)
+                .await
+                .contains("--kubeconfig FILE")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_server_that_does_not_listen_is_named() {
+        let told = refusal(kubeconfig("http://127.0.0.1:1").path(), Some("one")).await;
+        assert!(
+            told.contains("http://127.0.0.1:1") && told.contains("refused"),
+            "{told}"
+        );
+    }
+}
