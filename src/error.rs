@@ -60,6 +60,12 @@ pub enum Error {
     /// Stopped by a signal; everything was cleaned up.
     #[error("interrupted; what this run had made was removed")]
     Interrupted,
+    /// Gate: the target was not met.
+    #[error("gate: {0}")]
+    NotMet(String),
+    /// Gate: the rounds do not decide.
+    #[error("gate: {0}")]
+    Inconclusive(String),
     /// A fault of migbench.
     #[error(transparent)]
     Internal(#[from] anyhow::Error),
@@ -74,6 +80,8 @@ impl Error {
             Self::Cluster(_) | Self::Deploy(_) => ExitCode::Cluster,
             Self::Migration(_) => ExitCode::Migration,
             Self::Measurement(_) => ExitCode::Measurement,
+            Self::NotMet(_) => ExitCode::NotMet,
+            Self::Inconclusive(_) => ExitCode::Inconclusive,
             Self::Interrupted => ExitCode::Interrupted,
             Self::Internal(_) => ExitCode::Internal,
         }

@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod cluster_args;
 pub mod list;
 pub mod orchestrator;
+mod outcome;
 pub mod report;
 pub mod run;
 pub mod scenario;

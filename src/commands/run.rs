@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::cluster_args::ClusterArgs;
+use super::outcome;
 use crate::{
     cluster::{self, Connection},
     deploy::namespace,
@@ -73,7 +74,8 @@ pub async fn execute(args: Args) -> Result<(), Error> {
         .await;
     interrupt.abort_on_next();
     let struck = stage.strike().await;
-    measured.and(struck)
+    measured.and(struck)?;
+    outcome::show(&directory, settings.gate)
 }
 
 /// What has to be up before the first leg, and down after the last.
