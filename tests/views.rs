@@ -64,7 +64,7 @@ fn readings(leg: &mut LegRecord, segment: Segment, epoch: u32) -> Vec<&mut Readi
         .collect()
 }
 
-fn after_of<'a>(record: &'a mut RunRecord, epoch: u32) -> Vec<&'a mut Reading> {
+fn after_of(record: &mut RunRecord, epoch: u32) -> Vec<&mut Reading> {
     readings(&mut record.legs[NATIVE], Segment::After, epoch)
 }
 
@@ -201,7 +201,7 @@ fn a_silent_trainer_leaves_figures_unknown() {
     let summary = with(|record| {
         record.legs[NATIVE]
             .events
-            .retain(|event| !matches!(event.kind, Kind::Progress { .. }))
+            .retain(|event| !matches!(event.kind, Kind::Progress { .. }));
     });
     let training = &leg(&summary, NATIVE).training;
     assert_eq!(
@@ -351,7 +351,7 @@ fn a_late_tick_is_an_interval_off_by_more_than_a_tenth() {
     let late = |by_ns: u64| {
         with(|record| {
             for reading in [TRAINER, 4, 5] {
-                let reading = &mut after_of(record, reading)[3];
+                let reading = &mut *after_of(record, reading)[3];
                 reading.before_ns += by_ns;
                 reading.after_ns += by_ns;
             }
@@ -371,7 +371,7 @@ fn rates_use_the_measured_interval() {
     let summary = with(|record| {
         // 50 ms late and 50 ms worth of work more: the rate is the same.
         for (epoch, millicores) in [(TRAINER, 1600), (4, 700), (5, 200)] {
-            let reading = &mut after_of(record, epoch)[3];
+            let reading = &mut *after_of(record, epoch)[3];
             reading.before_ns += 50_000_000;
             reading.after_ns += 50_000_000;
             *reading.counters.usage_usec.as_mut().unwrap() += 50 * millicores;
