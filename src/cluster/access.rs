@@ -83,13 +83,13 @@ impl Access {
             None => Kubeconfig::read(),
         };
         match read {
-            Ok(kubeconfig) => self.from_kubeconfig(kubeconfig).await,
+            Ok(kubeconfig) => self.pick(kubeconfig).await,
             Err(_) if !named && Path::new(SERVICE_ACCOUNT_TOKEN).exists() => in_cluster(),
             Err(error) => Err(unreachable(&self.to_string(), no_kubeconfig(&error))),
         }
     }
 
-    async fn from_kubeconfig(&self, kubeconfig: Kubeconfig) -> Result<(String, Config), Error> {
+    async fn pick(&self, kubeconfig: Kubeconfig) -> Result<(String, Config), Error> {
         let context = self
             .context
             .clone()

@@ -72,7 +72,7 @@ mod tests {
     /// An API server that answers every request with 404, once.
     async fn answer_not_found(listener: TcpListener) {
         let (mut connection, _) = listener.accept().await.unwrap();
-        connection.read(&mut [0; 4096]).await.unwrap();
+        assert!(connection.read(&mut [0; 4096]).await.unwrap() > 0);
         let body = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}"#;
         let head = format!("HTTP/1.1 404 Not Found\r\nContent-Length: {}\r\n\r\n", body.len());
         connection.write_all((head + body).as_bytes()).await.unwrap();
