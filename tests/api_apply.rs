@@ -1,4 +1,5 @@
 //! Server-side apply and the record of who owns what.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod api_fixture;
 

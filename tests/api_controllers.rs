@@ -1,4 +1,5 @@
 //! What the control plane does on its own: namespaces, claims, binding.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod api_fixture;
 

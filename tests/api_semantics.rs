@@ -1,5 +1,6 @@
 //! The semantics of Kubernetes that migbench depends on and that are the API server's to keep, one test each. The
 //! expected texts were recorded from Kubernetes 1.35.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod api_fixture;
 

@@ -1,5 +1,8 @@
 //! An embedded cluster for tests, spoken to in raw JSON.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "each test binary uses a part of it")]
+
+pub(crate) mod kubelet;
 
 use futures::StreamExt;
 use http_body_util::BodyExt;

@@ -87,6 +87,7 @@ pub(crate) fn decode(
     validation: FieldValidation,
 ) -> Result<Decoded, ApiError> {
     settle_kind(resource, &mut object)?;
+    drop_empty_metadata(&mut object);
     let Some(round_trip) = resource.round_trip else {
         return Ok(Decoded {
             object,
@@ -148,6 +149,22 @@ fn settle_kind(resource: &Resource, object: &mut Value) -> Result<(), ApiError> 
     fields.insert("kind".into(), json!(resource.kind));
     fields.insert("apiVersion".into(), json!(expected));
     Ok(())
+}
+
+/// Empty maps and lists of the metadata are as good as missing, and are not kept.
+fn drop_empty_metadata(object: &mut Value) {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        for field in ["annotations", "labels", "finalizers", "ownerReferences"] {
+            let is_empty = match metadata.get(field) {
+                Some(Value::Object(map)) => map.is_empty(),
+                Some(Value::Array(list)) => list.is_empty(),
+                _ => false,
+            };
+            if is_empty {
+                metadata.remove(field);
+            }
+        }
+    }
 }
 
 /// Fields of `given` that `known` lost, by their paths. What was null or empty says nothing and may be lost.

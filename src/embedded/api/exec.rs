@@ -5,7 +5,7 @@ use axum::{
     body::Bytes,
     extract::{
         FromRequestParts,
-        ws::{Message, WebSocket, WebSocketUpgrade},
+        ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code},
     },
     response::{IntoResponse, Response},
 };
@@ -56,6 +56,11 @@ async fn connect(socket: WebSocket, session: ExecSession) {
         () = send_output(&mut sink, output) => {}
         () = receive_input(stream, stdin) => {}
     }
+    let normal = CloseFrame {
+        code: close_code::NORMAL,
+        reason: "".into(),
+    };
+    sink.send(Message::Close(Some(normal))).await.ok();
     sink.close().await.ok();
 }
 

@@ -113,9 +113,10 @@ impl Api {
 
     /// An empty cluster: no nodes, the usual namespaces. Must be called within a tokio runtime.
     pub fn with(config: Config) -> Self {
-        let store = Arc::new(Store::new(config.window));
+        let Config { volumes, window } = config;
+        let store = Arc::new(Store::new(window));
         create_namespaces(&store);
-        let controllers = Arc::new(controllers::start(&store, &config.volumes));
+        let controllers = Arc::new(controllers::start(&store, volumes));
         Self {
             server: Server {
                 store,

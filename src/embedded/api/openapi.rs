@@ -1,4 +1,4 @@
-//! As much of OpenAPI v3 as `kubectl apply` looks at: that each kind can be patched, and that the patch knows
+//! As much of `OpenAPI` v3 as `kubectl apply` looks at: that each kind can be patched, and that the patch knows
 //! `fieldValidation` and `dryRun`. There are no schemas; `kubectl explain` has nothing to show.
 
 use axum::{

@@ -24,7 +24,7 @@ fn decimal(number: &str) -> Option<i128> {
         return None;
     }
     let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let fraction: i128 = format!("{:0<9.9}", fraction).parse().ok()?;
+    let fraction: i128 = format!("{fraction:0<9.9}").parse().ok()?;
     let value = whole.checked_mul(NANO)?.checked_add(fraction)?;
     Some(if negative { -value } else { value })
 }

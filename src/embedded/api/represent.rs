@@ -72,7 +72,7 @@ impl Form {
             Self::Metadata => metadata_only(object),
             Self::Table(row) => {
                 let version = &object["metadata"]["resourceVersion"];
-                table::render(resource, [object], json!({"resourceVersion": version}), row)
+                table::render(resource, [object], &json!({"resourceVersion": version}), row)
             }
         }
     }
@@ -94,7 +94,7 @@ impl Form {
                 "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
                 "items": objects.map(metadata_only).collect::<Vec<_>>(),
             }),
-            Self::Table(row) => table::render(resource, objects, metadata, row),
+            Self::Table(row) => table::render(resource, objects, &metadata, row),
         }
     }
 }

@@ -113,38 +113,31 @@ mod tests {
     use super::*;
     use crate::embedded::api::store::Store;
 
-    fn parsed(path: &str) -> Option<(String, Option<String>, Option<String>, Option<String>)> {
+    /// `resource in namespace: name/subresource`, with `-` for what is missing.
+    fn parsed(path: &str) -> Option<String> {
         Store::new(1).read(|state| {
             let target = Target::parse(state, "", "v1", path).ok()?;
-            Some((
-                target.resource.plural.to_string(),
-                target.namespace,
-                target.name,
-                target.subresource,
+            let or_dash = |part: Option<String>| part.unwrap_or("-".into());
+            let [namespace, name, subresource] =
+                [target.namespace, target.name, target.subresource].map(or_dash);
+            Some(format!(
+                "{} in {namespace}: {name}/{subresource}",
+                target.resource.plural
             ))
         })
     }
 
     #[test]
     fn paths_name_collections_objects_and_subresources() {
-        let some = |text: &str| Some(text.to_owned());
-        assert_eq!(parsed("pods"), Some(("pods".into(), None, None, None)));
-        assert_eq!(
-            parsed("namespaces/n/pods/p/log"),
-            Some(("pods".into(), some("n"), some("p"), some("log")))
-        );
-        assert_eq!(
-            parsed("namespaces/n"),
-            Some(("namespaces".into(), None, some("n"), None))
-        );
-        assert_eq!(
-            parsed("namespaces/n/status"),
-            Some(("namespaces".into(), None, some("n"), some("status")))
-        );
-        assert_eq!(
-            parsed("nodes/x/status"),
-            Some(("nodes".into(), None, some("x"), some("status")))
-        );
+        for (path, meaning) in [
+            ("pods", "pods in -: -/-"),
+            ("namespaces/n/pods/p/log", "pods in n: p/log"),
+            ("namespaces/n", "namespaces in -: n/-"),
+            ("namespaces/n/status", "namespaces in -: n/status"),
+            ("nodes/x/status", "nodes in -: x/status"),
+        ] {
+            assert_eq!(parsed(path).as_deref(), Some(meaning), "{path}");
+        }
     }
 
     #[test]

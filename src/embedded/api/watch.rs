@@ -141,7 +141,9 @@ impl Watcher {
         });
         match outcome {
             Ok((changes, revision)) => {
-                changes.iter().for_each(|change| self.show(change));
+                for change in &changes {
+                    self.show(change);
+                }
                 self.cursor = revision;
             }
             Err(expired) => self.expire(expired),

@@ -89,7 +89,10 @@ fn position(list: &Value, step: &Step) -> Option<usize> {
             let key = serde_json::from_str(key).ok()?;
             list.iter().position(|item| shape::has_key(item, &key))
         }
-        Step::Item(value) => list.iter().position(|item| item.to_string() == *value),
+        Step::Item(value) => {
+            let value: Value = serde_json::from_str(value).ok()?;
+            list.iter().position(|item| *item == value)
+        }
     }
 }
 

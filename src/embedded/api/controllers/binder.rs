@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use super::events::{self, Kind};
 use crate::embedded::api::{
     clock, quantity, resource,
-    status::ApiError,
     store::{Key, State},
 };
 
@@ -19,7 +18,7 @@ const HOSTNAME: &str = "kubernetes.io/hostname";
 const COMPONENT: &str = "default-scheduler";
 
 /// One pass.
-pub(super) fn reconcile(state: &mut State) -> Result<(), ApiError> {
+pub(super) fn reconcile(state: &mut State) {
     for (key, pod) in typed::<Pod>(state) {
         if is_waiting(&pod) {
             match choose(state, &pod) {
@@ -28,7 +27,6 @@ pub(super) fn reconcile(state: &mut State) -> Result<(), ApiError> {
             }
         }
     }
-    Ok(())
 }
 
 fn typed<T: k8s_openapi::Resource + DeserializeOwned>(state: &State) -> Vec<(Key, T)> {

@@ -21,20 +21,11 @@ use super::{
     store::{State, Store},
 };
 
-/// One pass of a controller; an error is tried again after the next change.
-type Reconcile = fn(&mut State, &Path) -> Result<(), ApiError>;
-
-const CONTROLLERS: [Reconcile; 3] = [
-    |state, _| namespaces::reconcile(state),
-    claims::reconcile,
-    |state, _| binder::reconcile(state),
-];
-
 /// Start the controllers; they end with the set.
-pub(crate) fn start(store: &Arc<Store>, volumes: &Path) -> JoinSet<()> {
+pub(crate) fn start(store: &Arc<Store>, volumes: PathBuf) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    tasks.spawn(run(store.clone(), volumes.to_owned()));
-    tasks.spawn(directories::run(store.clone(), volumes.to_owned()));
+    tasks.spawn(directories::run(store.clone(), volumes.clone()));
+    tasks.spawn(run(store.clone(), volumes));
     tasks
 }
 
@@ -43,10 +34,18 @@ async fn run(store: Arc<Store>, volumes: PathBuf) {
     changed.mark_changed();
     // Writes made in a pass wake the loop again, until a pass writes nothing.
     while changed.changed().await.is_ok() {
-        for reconcile in CONTROLLERS {
-            if let Err(error) = store.write(|state| reconcile(state, &volumes)) {
-                tracing::warn!(message = error.message, "controller");
-            }
+        if let Err(error) = store.write(|state| reconcile(state, &volumes)) {
+            tracing::warn!(
+                message = error.message,
+                "a controller will try again after the next change"
+            );
         }
     }
+}
+
+/// One pass of every controller.
+fn reconcile(state: &mut State, volumes: &Path) -> Result<(), ApiError> {
+    binder::reconcile(state);
+    claims::reconcile(state, volumes)?;
+    namespaces::reconcile(state)
 }

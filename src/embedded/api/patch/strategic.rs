@@ -28,8 +28,7 @@ fn merge_key(list: &str, element: &Fields) -> Option<&'static str> {
         // Containers' ports and services' ports differ.
         "ports" if element.contains_key("containerPort") => "containerPort",
         "ports" => "port",
-        "hostAliases" => "ip",
-        "podIPs" => "ip",
+        "hostAliases" | "podIPs" => "ip",
         "conditions" | "addresses" => "type",
         "ownerReferences" => "uid",
         "topologySpreadConstraints" => "topologyKey",
@@ -149,15 +148,13 @@ fn merge_element(key: &str, present: &mut Vec<Value>, element: &Value) -> Result
         position.map(|position| present.remove(position));
         return Ok(());
     }
-    match position.and_then(|position| present[position].as_object_mut()) {
-        Some(fields) => merge_fields(fields, patch),
-        None => {
-            let mut made = Fields::new();
-            merge_fields(&mut made, patch)?;
-            present.push(Value::Object(made));
-            Ok(())
-        }
+    if let Some(fields) = position.and_then(|position| present[position].as_object_mut()) {
+        return merge_fields(fields, patch);
     }
+    let mut made = Fields::new();
+    merge_fields(&mut made, patch)?;
+    present.push(Value::Object(made));
+    Ok(())
 }
 
 /// Put lists into the order that `$setElementOrder` states; what it does not name stays behind what it follows.

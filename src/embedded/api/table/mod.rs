@@ -1,7 +1,11 @@
 //! Answers for people: what `kubectl get` prints.
 
 mod age;
-mod generic;
+mod events;
+mod nodes;
+mod pods;
+mod simple;
+mod storage;
 
 use serde_json::{Value, json};
 
@@ -32,15 +36,24 @@ struct Layout {
     cells: fn(&Value) -> Vec<Value>,
 }
 
-fn layout(_resource: &Resource) -> Layout {
-    generic::LAYOUT
+fn layout(resource: &Resource) -> Layout {
+    match resource.qualified().as_str() {
+        "configmaps" => simple::CONFIG_MAPS,
+        "events" => events::LAYOUT,
+        "namespaces" => simple::NAMESPACES,
+        "nodes" => nodes::LAYOUT,
+        "persistentvolumeclaims" => storage::CLAIMS,
+        "persistentvolumes" => storage::VOLUMES,
+        "pods" => pods::LAYOUT,
+        _ => simple::GENERIC,
+    }
 }
 
 /// A `Table` of objects.
 pub(crate) fn render<'a>(
     resource: &Resource,
     objects: impl IntoIterator<Item = &'a Value>,
-    metadata: Value,
+    metadata: &Value,
     row: RowObject,
 ) -> Value {
     let layout = layout(resource);
