@@ -1,12 +1,106 @@
 //! `migbench cluster`.
 
-use crate::error::Error;
+use std::io;
+
+use anyhow::Context;
+use clap::Subcommand;
+use tokio::sync::oneshot;
+
+use crate::{
+    cluster,
+    embedded::{NODES, scope, up::Up},
+    error::Error,
+    harness::interrupt::Interrupt,
+};
 
 /// Run the embedded cluster.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Bring a cluster up and keep it in the foreground; Ctrl-C removes everything again.
+    Up {
+        /// For a parent process: say where the cluster is in one line of JSON, and end when stdin closes.
+        #[arg(long, hide = true)]
+        private: bool,
+    },
+}
 
 /// Run the command.
-pub async fn execute(_args: Args) -> Result<(), Error> {
-    Err(Error::Usage("not built yet".into()))
+pub async fn execute(args: Args) -> Result<(), Error> {
+    let Action::Up { private } = args.action;
+    super::log_to_stderr();
+    let mut interrupt = Interrupt::listen().context("signals")?;
+    scope::enter_if_useful().context("scope")?;
+    let mut up = Up::start().await.map_err(not_started)?;
+    let message = if private {
+        machine_readable(&up)?
+    } else {
+        readable(&up)
+    };
+    let outcome = match super::print(message.as_bytes()) {
+        Ok(()) => interrupt.unless(until_over(&mut up, private)).await,
+        failed => failed,
+    };
+    interrupt.abort_on_next();
+    up.stop().await?;
+    match outcome {
+        // The way to end it, not a failure.
+        Err(Error::Interrupted) => Ok(()),
+        other => other,
+    }
+}
+
+/// Until stdin closes, where a parent holds it, or a part of the cluster fails.
+async fn until_over(up: &mut Up, private: bool) -> Result<(), Error> {
+    let closed = async {
+        if private {
+            // Without a sender the thread that reads stdin has died, and the parent cannot be heard any more.
+            let _ = stdin_closed().await;
+        } else {
+            std::future::pending().await
+        }
+    };
+    tokio::select! {
+        () = closed => Ok(()),
+        error = up.failed() => Err(Error::Internal(error)),
+    }
+}
+
+fn not_started(error: anyhow::Error) -> Error {
+    Error::Cluster(cluster::Error::Embedded(format!("{error:#}")))
+}
+
+fn machine_readable(up: &Up) -> Result<String, Error> {
+    let line = serde_json::to_string(up.handshake()).map_err(|error| Error::Internal(error.into()))?;
+    Ok(line + "\n")
+}
+
+fn readable(up: &Up) -> String {
+    let handshake = up.handshake();
+    let kubeconfig = handshake.kubeconfig.display();
+    format!(
+        "The embedded cluster is up: processes of this host, on the nodes {nodes}.\n\
+         \x20 isolation   {isolation}\n\
+         \x20 kubeconfig  {kubeconfig}\n\
+         \x20 try         kubectl --kubeconfig {kubeconfig} get nodes\n\
+         Ctrl-C stops it and removes everything that it made.\n",
+        nodes = NODES.join(", "),
+        isolation = handshake.isolation,
+    )
+}
+
+/// Told when stdin ends. In a thread of its own, for a read of the runtime's own would hold up its end.
+fn stdin_closed() -> oneshot::Receiver<()> {
+    let (sender, receiver) = oneshot::channel();
+    std::thread::spawn(move || {
+        // An error is an end as well.
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        let _ = sender.send(());
+    });
+    receiver
 }

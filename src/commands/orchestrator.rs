@@ -57,7 +57,7 @@ pub struct Handshake {
 
 /// Run the command.
 pub async fn execute(args: Args) -> Result<(), Error> {
-    log_to_stderr();
+    super::log_to_stderr();
     let client = connect(args.kubeconfig.as_deref(), args.context).await?;
     let service = Service::new(client, &args.verify_image, Limits::default());
     let listener = TcpListener::bind(args.listen)
@@ -76,16 +76,6 @@ pub async fn execute(args: Args) -> Result<(), Error> {
             "stopped with migrations under way: look at their pods before starting again"
         )))
     }
-}
-
-fn log_to_stderr() {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    // Fails where a log has been set up already, and that is just as well.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .try_init();
 }
 
 /// Connect to the cluster that is named, and to no other: never to somebody's current context unasked.

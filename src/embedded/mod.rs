@@ -5,6 +5,8 @@
 pub mod api;
 pub mod images;
 pub mod node;
+pub mod scope;
+pub mod up;
 
 use std::fmt;
 

@@ -30,6 +30,15 @@ pub fn detect(mounts: &Mounts, cluster: &str) -> Cgroups {
         })
 }
 
+/// Whether [`detect`] would find a place.
+pub fn can_be_made(mounts: &Mounts) -> bool {
+    let trial = detect(mounts, &format!("trial-{}", std::process::id()));
+    if let Err(error) = trial.remove() {
+        tracing::warn!(%error, "the trial cgroup stays behind");
+    }
+    trial.mode() != Mode::None
+}
+
 fn unified(mounts: &Mounts, own: &str, name: &str) -> Result<Cgroups, String> {
     let mount = mounts.v2.as_deref().ok_or("v2 is not mounted")?;
     let own = own_cgroup(mount, own).unwrap_or_else(|| mount.to_owned());

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-pub use detect::detect;
+pub use detect::{can_be_made, detect};
 
 /// Directory of the pods' cgroups below a cluster's.
 pub const PODS: &str = "kubepods";

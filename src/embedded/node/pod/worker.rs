@@ -1,0 +1,233 @@
+//! The kubelet's loop for one pod.
+
+use std::sync::Arc;
+
+use futures::future::select_all;
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::core::v1::{Pod, PodStatus},
+    apimachinery::pkg::apis::meta::v1::Time,
+};
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    admission::Resources,
+    slot::Slot,
+    status::{self, Observed},
+    volumes::Volumes,
+};
+use crate::embedded::node::{
+    agent::Node,
+    events::{Happening, Subject, warning},
+};
+
+/// What the API server last said of a pod.
+#[derive(Debug, Clone)]
+pub(crate) struct Desired {
+    /// The object.
+    pub(crate) pod: Arc<Pod>,
+    /// Whether it is gone from the API.
+    pub(crate) removed: bool,
+}
+
+impl Desired {
+    pub(super) fn is_ending(&self) -> bool {
+        self.removed || self.pod.metadata.deletion_timestamp.is_some()
+    }
+}
+
+/// Runs one pod.
+pub(crate) struct Worker {
+    pub(super) node: Arc<Node>,
+    pub(super) pod: Arc<Pod>,
+    pub(super) desired: watch::Receiver<Desired>,
+    pub(super) init: Vec<Slot>,
+    pub(super) containers: Vec<Slot>,
+    pub(super) volumes: Option<Volumes>,
+    start_time: Time,
+    published: PodStatus,
+}
+
+impl Worker {
+    /// A worker for a pod that has just been bound to the node.
+    pub(crate) fn new(node: Arc<Node>, desired: watch::Receiver<Desired>) -> Self {
+        let pod = Arc::clone(&desired.borrow().pod);
+        let spec = pod.spec.clone().unwrap_or_default();
+        let init = spec.init_containers.unwrap_or_default();
+        let has_init = !init.is_empty();
+        let slots = |containers: Vec<_>, init| {
+            containers
+                .into_iter()
+                .map(|container| Slot::new(container, init, has_init))
+                .collect()
+        };
+        Self {
+            node,
+            desired,
+            init: slots(init, true),
+            containers: slots(spec.containers, false),
+            volumes: None,
+            start_time: Time(Timestamp::now()),
+            published: pod.status.clone().unwrap_or_default(),
+            pod,
+        }
+    }
+
+    /// Run the pod to its end, and clean up when it is gone from the API.
+    pub(crate) async fn run(mut self) {
+        let mut desired = self.desired.clone();
+        if !status::is_terminal(self.published.phase.as_deref()) && self.admit().await {
+            tokio::select! {
+                () = self.live() => {}
+                _ = desired.wait_for(Desired::is_ending) => {}
+            }
+            self.node.room.give_back(self.uid());
+        }
+        // What has ended by itself stays, with its logs, until it is deleted.
+        let _ = desired.wait_for(Desired::is_ending).await;
+        self.terminate().await;
+        self.node.events.forget(self.uid()).await;
+    }
+
+    pub(super) fn uid(&self) -> &str {
+        self.pod.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.pod.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    pub(super) fn namespace(&self) -> &str {
+        self.pod.metadata.namespace.as_deref().unwrap_or_default()
+    }
+
+    /// Take the pod on, or refuse it for good.
+    async fn admit(&mut self) -> bool {
+        let Err(refusal) = self.node.room.take(self.uid(), Resources::of(&self.pod)) else {
+            return true;
+        };
+        let status = status::rejected(
+            &self.pod,
+            &refusal.reason,
+            &refusal.message,
+            &Time(Timestamp::now()),
+        );
+        let reason = if refusal.reason == "OutOfcpu" {
+            "OutOfcpu"
+        } else {
+            "OutOfmemory"
+        };
+        self.event(None, warning(reason, refusal.message)).await;
+        self.write_status(status).await;
+        false
+    }
+
+    /// Keep the containers as the restart policy wants them, until none will run again.
+    async fn live(&mut self) {
+        loop {
+            self.observe();
+            self.publish().await;
+            let again = self.start_due().await;
+            self.publish().await;
+            if status::is_terminal(self.published.phase.as_deref()) {
+                return;
+            }
+            tokio::select! {
+                () = self.an_end() => {}
+                () = until(again) => {}
+            }
+        }
+    }
+
+    pub(super) fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.init.iter().chain(&self.containers)
+    }
+
+    pub(super) fn observe(&mut self) {
+        self.init
+            .iter_mut()
+            .chain(&mut self.containers)
+            .for_each(Slot::observe);
+    }
+
+    /// Wait until one of the running containers ends.
+    async fn an_end(&self) {
+        let running: Vec<_> = self
+            .slots()
+            .filter_map(Slot::running)
+            .map(|one| Box::pin(one.ended()))
+            .collect();
+        if running.is_empty() {
+            std::future::pending().await
+        } else {
+            select_all(running).await;
+        }
+    }
+
+    /// Tell the API what the pod is doing, if that has changed.
+    pub(super) async fn publish(&mut self) {
+        let (pod, ending) = {
+            let desired = self.desired.borrow();
+            (Arc::clone(&desired.pod), desired.is_ending())
+        };
+        let observed = Observed {
+            init: self.init.iter().map(Slot::status).collect(),
+            containers: self.containers.iter().map(Slot::status).collect(),
+            start_time: self.start_time.clone(),
+            prepared: self.volumes.is_some(),
+            ending,
+        };
+        let status = status::compute(&pod, &observed, &self.published, &Time(Timestamp::now()));
+        if status != self.published {
+            self.write_status(status).await;
+        }
+    }
+
+    async fn write_status(&mut self, status: PodStatus) {
+        let patch = json!({"metadata": {"uid": self.uid()}, "status": status});
+        self.published = status;
+        if self.desired.borrow().removed {
+            return;
+        }
+        let written = self
+            .api()
+            .patch_status(self.name(), &PatchParams::default(), &Patch::Merge(patch))
+            .await;
+        if let Err(error) = written {
+            // The pod may have been removed, or replaced, meanwhile.
+            tracing::debug!(pod = self.name(), %error, "the status is not written");
+        }
+    }
+
+    pub(super) fn api(&self) -> Api<Pod> {
+        Api::namespaced(self.node.client.clone(), self.namespace())
+    }
+
+    pub(super) async fn event(&self, field_path: Option<&str>, happening: Happening) {
+        self.node
+            .events
+            .record(
+                Subject {
+                    pod: &self.pod,
+                    field_path,
+                },
+                happening,
+            )
+            .await;
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
