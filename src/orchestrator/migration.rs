@@ -122,16 +122,17 @@ impl UnderWay {
     ) -> BoxFuture<'static, Failure> {
         match phase {
             Phase::Analyse => Box::pin(called_off(self.order.timeout, deadline, stop.clone())),
-            phase if phase.holds_source() => {
+            phase if phase.is_interruptible() => {
                 let called_off = called_off(self.order.timeout, deadline, stop.clone());
-                let (kubernetes, name) = (self.kubernetes.clone(), self.plan.source().to_owned());
-                let uid = self.plan.uid.clone();
+                let lost = source_lost(
+                    self.kubernetes.clone(),
+                    self.plan.source().to_owned(),
+                    self.plan.uid.clone(),
+                );
                 Box::pin(async move {
                     tokio::select! {
                         failure = called_off => failure,
-                        lost = kubernetes.lost(&name, &uid) => {
-                            lost.map_or_else(|failure| failure, |what| Failure::new(Reason::SourceDeleted, what))
-                        }
+                        failure = lost => failure,
                     }
                 })
             }
@@ -150,7 +151,6 @@ impl UnderWay {
                 Reason::TimedOut,
                 "the source was not released and goes on when its hold time is over",
             )),
-            // The deletion must be known to have been accepted or refused, whatever the time.
             _ => Box::pin(std::future::pending()),
         }
     }
@@ -170,6 +170,13 @@ async fn called_off(timeout: Duration, deadline: Instant, stop: CancellationToke
     tokio::select! {
         () = stop.cancelled() => Failure::new(Reason::Interrupted, "the orchestrator was told to stop"),
         () = sleep_until(deadline) => Failure::new(Reason::TimedOut, format!("the target had not taken over after {seconds} s")),
+    }
+}
+
+async fn source_lost(kubernetes: Kubernetes, name: String, uid: String) -> Failure {
+    match kubernetes.lost(&name, &uid).await {
+        Ok(what) => Failure::new(Reason::SourceDeleted, what),
+        Err(failure) => failure,
     }
 }
 

@@ -86,12 +86,10 @@ impl Phase {
         matches!(self, Self::Completed | Self::Failed)
     }
 
-    /// Whether the source is held, so that its loss, the deadline and a stop of the service end the phase.
-    pub fn holds_source(self) -> bool {
-        matches!(
-            self,
-            Self::Checkpoint | Self::Create | Self::Verify | Self::Restore
-        )
+    /// Whether the loss of the source, the deadline or a stop of the service ends the phase. A request that creates or
+    /// deletes a pod is not broken off: whether it has happened must be known before anything is decided by it.
+    pub fn is_interruptible(self) -> bool {
+        matches!(self, Self::Checkpoint | Self::Verify | Self::Restore)
     }
 
     /// The name in `details.steps`.

@@ -17,6 +17,9 @@ use super::{
     wire::{Metrics, Migration},
 };
 
+/// How long a request waits for an API server that is away; whoever sent it waits too.
+const ADMISSION_PATIENCE: Duration = Duration::from_secs(5);
+
 /// The service.
 #[derive(Clone)]
 pub struct Service {
@@ -61,8 +64,8 @@ impl Service {
                 "the orchestrator is shutting down",
             ));
         }
-        let kubernetes = Kubernetes::new(self.client.clone(), &order.namespace, self.limits.outage);
-        let plan = analyse::inspect(&kubernetes, &order).await?;
+        let kubernetes = |patience| Kubernetes::new(self.client.clone(), &order.namespace, patience);
+        let plan = analyse::inspect(&kubernetes(ADMISSION_PATIENCE), &order).await?;
         let entry = self.journal.accept(&order, &plan).map_err(|active| {
             let pod = &order.pod;
             Failure::new(
@@ -72,7 +75,7 @@ impl Service {
         })?;
         let accepted = self.journal.get(entry.id());
         let migration = UnderWay {
-            kubernetes,
+            kubernetes: kubernetes(self.limits.outage),
             entry,
             order,
             limits: self.limits,

@@ -1,13 +1,16 @@
 //! A cluster for tests: the embedded API with a kubelet that runs no processes and only plays what would happen.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{
     Router,
-    extract::Request,
+    extract::{Request, State},
     http::{Method, StatusCode},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -21,7 +24,7 @@ use kube::{
     runtime::{WatchStreamExt, watcher},
 };
 use serde_json::{Value, json};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 use super::fixtures;
 use crate::embedded::{
@@ -59,6 +62,10 @@ pub(super) enum Fault {
     SourceDeleted,
     /// The API server refuses to delete the source.
     DeleteRefused,
+    /// The target pod is created, but the answer is lost.
+    CreateAnswerLost,
+    /// The source's deletion is accepted, but the answer is lost and the API server is away for five minutes.
+    ApiAwayAtCutOver,
 }
 
 /// The step that the checkpoint holds.
@@ -107,9 +114,13 @@ impl Simulation {
         api.attach_kubelet(Arc::new(PlayedKubelet(Arc::clone(&stage))));
         furnish(&api.client()).await;
         let playing = tokio::spawn(play(api.client(), Arc::clone(&stage)));
-        let refusing = middleware::from_fn(move |request, next| refuse(fault, request, next));
+        let gate = Gate {
+            fault,
+            away_until: Arc::default(),
+        };
+        let gate = middleware::from_fn_with_state(gate, Gate::pass);
         Self {
-            client: in_process(api.router().layer(refusing)),
+            client: in_process(api.router().layer(gate)),
             stage,
             playing,
         }
@@ -123,6 +134,13 @@ impl Simulation {
     /// Whether the release hook was run in the source.
     pub(super) fn released(&self) -> bool {
         self.stage.released.load(Ordering::Relaxed)
+    }
+
+    /// Put the source's processor into a state.
+    pub(super) async fn set_processor(&self, state: &Value) {
+        let mut status = serde_json::to_value(fixtures::pod().status).unwrap();
+        status["containerStatuses"][1] = status_of("processor", state);
+        patch_status(&Api::<Pod>::namespaced(self.client(), "ml"), "job", &status).await;
     }
 
     /// Every pod there is.
@@ -186,20 +204,41 @@ fn in_process(router: Router) -> Client {
     Client::new(tower::service_fn(connect), "default")
 }
 
-/// Refuse what the fault says is refused.
-async fn refuse(fault: Fault, request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    let refused = match fault {
-        Fault::CreateRefused => request.method() == Method::POST && path.ends_with("/pods"),
-        Fault::DeleteRefused => request.method() == Method::DELETE && path.ends_with("/pods/job"),
-        _ => false,
-    };
-    if refused {
-        let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden",
-            "message": "not allowed", "code": 403});
-        return (StatusCode::FORBIDDEN, axum::Json(status)).into_response();
+/// Stands between the orchestrator and the API server.
+#[derive(Debug, Clone)]
+struct Gate {
+    fault: Fault,
+    /// Until when nothing is answered; unset until the fault has struck.
+    away_until: Arc<OnceLock<Instant>>,
+}
+
+impl Gate {
+    async fn pass(State(gate): State<Self>, request: Request, next: Next) -> Response {
+        let path = request.uri().path();
+        let creates = request.method() == Method::POST && path.ends_with("/pods");
+        let removes = request.method() == Method::DELETE && path.ends_with("/pods/job");
+        let away = match gate.fault {
+            Fault::CreateRefused if creates => return refusal(StatusCode::FORBIDDEN),
+            Fault::DeleteRefused if removes => return refusal(StatusCode::FORBIDDEN),
+            Fault::CreateAnswerLost if creates => Duration::from_secs(1),
+            Fault::ApiAwayAtCutOver if removes => Duration::from_secs(300),
+            _ => Duration::ZERO,
+        };
+        if gate.away_until.get().is_some_and(|until| Instant::now() < *until) {
+            return refusal(StatusCode::SERVICE_UNAVAILABLE);
+        }
+        let answer = next.run(request).await;
+        if away > Duration::ZERO && gate.away_until.set(Instant::now() + away).is_ok() {
+            return refusal(StatusCode::SERVICE_UNAVAILABLE);
+        }
+        answer
     }
-    next.run(request).await
+}
+
+fn refusal(code: StatusCode) -> Response {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Simulated",
+        "message": "simulated", "code": code.as_u16()});
+    (code, axum::Json(status)).into_response()
 }
 
 /// Play the kubelets: end pods that are deleted, start pods that are bound.
@@ -261,16 +300,16 @@ async fn begin(pods: &Api<Pod>, pod: &Pod, stage: &Stage) {
     if matches!(stage.fault, Fault::CheckpointCorrupt | Fault::VerificationKilled) {
         return patch_status(pods, name, &init(&ended(3))).await;
     }
-    let trainer = match stage.fault {
-        Fault::TargetCrashes => ended(1),
-        _ => json!({"running": {}}),
+    let running = json!({"running": {}});
+    let state_of = |container: &str| match (container, stage.fault) {
+        ("trainer", Fault::TargetCrashes) => ended(1),
+        _ => running.clone(),
     };
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let statuses = containers.map(|container| status_of(&container.name, &state_of(&container.name)));
     let mut status = init(&ended(0));
     status["phase"] = json!("Running");
-    status["containerStatuses"] = json!([
-        status_of("trainer", &trainer),
-        status_of("monitor", &json!({"running": {}}))
-    ]);
+    status["containerStatuses"] = statuses.collect();
     patch_status(pods, name, &status).await;
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
+use serde_json::json;
 
 use super::{
     fixtures,
@@ -63,6 +64,51 @@ async fn a_migration_leaves_the_target_and_nothing_else() {
     assert_eq!(containers, ["trainer", "monitor"]);
     assert_eq!(migration.details.checkpoints["trainer"].step, 120);
     assert!(!simulation.released());
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_answers_and_an_api_server_that_is_away_do_no_harm() {
+    for fault in [Fault::CreateAnswerLost, Fault::ApiAwayAtCutOver] {
+        let simulation = Simulation::with(fault).await;
+        let migration = migrate(&simulation).await;
+        assert_eq!(
+            migration.status,
+            Status::Completed,
+            "{fault:?}: {}",
+            migration.message
+        );
+        let pods = simulation.pods().await;
+        let names: Vec<_> = pods.iter().map(name).collect();
+        assert_eq!(names, [migration.details.new_pod_name.unwrap()], "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_is_starting_is_waited_for() {
+    let simulation = Simulation::start().await;
+    simulation
+        .set_processor(&json!({"waiting": {"reason": "ContainerCreating"}}))
+        .await;
+    let started = async {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        simulation.set_processor(&json!({"running": {}})).await;
+    };
+    let (migration, ()) = tokio::join!(migrate(&simulation), started);
+    assert_eq!(migration.status, Status::Completed, "{}", migration.message);
+    assert!(migration.details.container_states[1].should_migrate);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_does_not_start_is_not_waited_for_for_ever() {
+    let simulation = Simulation::start().await;
+    simulation
+        .set_processor(&json!({"waiting": {"reason": "ContainerCreating"}}))
+        .await;
+    let before = simulation.pods().await;
+    let migration = migrate(&simulation).await;
+    assert_eq!(migration.details.reason.as_deref(), Some("ContainerNotRunning"));
+    assert_eq!(steps(&migration), ["analyse"]);
+    assert_eq!(simulation.pods().await, before);
 }
 
 /// The source is as it was and goes on; there is no other pod.
