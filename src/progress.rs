@@ -2,7 +2,7 @@
 //! Everything goes to stderr; stdout is the result's.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{IsTerminal, Write},
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -17,7 +17,7 @@ use crate::{
         notice::{LegHead, Listener, Notice},
         record::RunRecord,
     },
-    sample::{Segment, Sweep, clock::Stamp},
+    sample::{Counters, EpochId, Segment, Sweep, clock::Stamp},
     workload::protocol::Progress,
 };
 
@@ -144,6 +144,7 @@ struct Narrator {
     requested: Option<Stamp>,
     doing: String,
     window: Vec<Sweep>,
+    pods: BTreeSet<EpochId>,
     steps: BTreeMap<String, u64>,
 }
 
@@ -157,6 +158,7 @@ impl Narrator {
             Notice::LegStarted(head, at) => {
                 self.leg = Some((head.clone(), *at));
                 self.steps.clear();
+                self.pods.clear();
                 vec![String::new(), test_line(head)]
             }
             Notice::Event(event) => self.event(event),
@@ -179,7 +181,13 @@ impl Narrator {
                     Some(error) => vec![line("failed", error)],
                 }
             }
-            Notice::Epoch(_) | Notice::Migrated(_) | Notice::Overhead(_) | Notice::RunEnded => Vec::new(),
+            Notice::Epoch(epoch) => {
+                if epoch.container.is_pod() {
+                    self.pods.insert(epoch.id);
+                }
+                Vec::new()
+            }
+            Notice::Migrated(_) | Notice::Overhead(_) | Notice::RunEnded => Vec::new(),
         }
     }
 
@@ -282,18 +290,17 @@ impl Narrator {
         let (Some(first), Some(last)) = (self.window.first(), self.window.last()) else {
             return String::new();
         };
-        let usage = |sweep: &Sweep| {
-            sweep
+        let sum = |sweep: &Sweep, counter: fn(&Counters) -> Option<u64>| {
+            let containers = sweep
                 .readings
                 .iter()
-                .filter_map(|r| r.counters.usage_usec)
+                .filter(|reading| !self.pods.contains(&reading.epoch));
+            containers
+                .filter_map(|reading| counter(&reading.counters))
                 .sum::<u64>()
         };
-        let memory: u64 = last
-            .readings
-            .iter()
-            .filter_map(|reading| reading.counters.memory_anon)
-            .sum();
+        let usage = |sweep| sum(sweep, |counters| counters.usage_usec);
+        let memory = sum(last, |counters| counters.memory_anon);
         let window_usec = last.due_ns.saturating_sub(first.due_ns) as f64 / 1e3;
         let cores = usage(last).saturating_sub(usage(first)) as f64 / window_usec;
         let (millicores, mebibytes) = (cores * 1e3, memory as f64 / f64::from(1 << 20));

@@ -157,6 +157,11 @@ impl Watcher {
         let old = before.map(|observed| observed.pod);
         self.tell_phase(old.as_ref(), pod);
         let known = old.as_ref().map(state::containers).unwrap_or_default();
+        let has_lived =
+            |containers: &[Container]| containers.iter().any(|container| !container.id.is_empty());
+        if has_lived(&state::containers(pod)) && !has_lived(&known) {
+            self.meter(ContainerRef::of_pod(name_of(pod), &uid, node_of(pod)));
+        }
         for container in state::containers(pod) {
             if !known.contains(&container) {
                 self.tell_container(pod, &container);
@@ -208,43 +213,37 @@ impl Watcher {
 
     /// A container got a new life: read its output and its counters.
     fn follow(&mut self, pod: &Pod, container: &Container) {
-        let (name, uid) = (
-            pod.metadata.name.clone().unwrap_or_default(),
-            pod.metadata.uid.clone().unwrap_or_default(),
-        );
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
         if !container.init {
-            let (news, uid, name_of) = (self.news.clone(), uid.clone(), container.name.clone());
+            let (news, uid, name) = (self.news.clone(), uid.clone(), container.name.clone());
             let hear = move |progress| {
                 let _ = news.send(News::Progress {
                     uid: uid.clone(),
-                    container: name_of.clone(),
+                    container: name.clone(),
                     progress,
                 });
             };
-            self.followers.spawn(output::follow(
+            let output = output::follow(
                 self.api.clone(),
-                name.clone(),
+                name_of(pod).into(),
                 container.name.clone(),
                 hear,
-            ));
+            );
+            self.followers.spawn(output);
         }
-        let node = pod
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.node_name.clone())
-            .unwrap_or_default();
-        let subject = ContainerRef {
-            pod: name,
-            pod_uid: uid.clone(),
+        self.meter(ContainerRef {
             container: container.name.clone(),
             container_id: container.id.clone(),
-            node,
-        };
+            ..ContainerRef::of_pod(name_of(pod), &uid, node_of(pod))
+        });
+    }
+
+    fn meter(&mut self, subject: ContainerRef) {
         let id = self.next_epoch;
         self.next_epoch += 1;
         let (meter, news) = (self.meter.clone(), self.news.clone());
         self.followers.spawn(async move {
-            let container = subject.container.clone();
+            let (uid, container) = (subject.pod_uid.clone(), subject.container.clone());
             let outcome = Box::new(meter.follow(id, subject).await.map_err(|error| error.to_string()));
             let _ = news.send(News::Metered {
                 uid,
@@ -306,9 +305,20 @@ impl Watcher {
     }
 }
 
+fn name_of(pod: &Pod) -> &str {
+    pod.metadata.name.as_deref().unwrap_or_default()
+}
+
+fn node_of(pod: &Pod) -> &str {
+    pod.spec
+        .as_ref()
+        .and_then(|spec| spec.node_name.as_deref())
+        .unwrap_or_default()
+}
+
 fn phase_event(pod: &Pod, phase: String) -> Kind {
     Kind::PodPhase {
-        pod: pod.metadata.name.clone().unwrap_or_default(),
+        pod: name_of(pod).into(),
         uid: pod.metadata.uid.clone().unwrap_or_default(),
         phase,
     }

@@ -86,6 +86,12 @@ impl Meter for LocalMeter {
 impl Door {
     fn open(&self, id: EpochId, container: ContainerRef) -> Result<(Box<dyn Probe>, Epoch), Error> {
         match self {
+            Self::Processes(directory) if container.is_pod() => Err(Error::NotFound {
+                container: container.pod,
+                id: container.pod_uid,
+                below: directory.display().to_string(),
+                reason: "a pod as a whole has no process of its own".into(),
+            }),
             Self::Cgroups(mounts) => open_cgroup(mounts, id, container),
             Self::Processes(directory) => {
                 let (probe, missing) = ProcessProbe::open(directory, &container.container_id)?;
@@ -108,7 +114,7 @@ pub fn open_cgroup(
     id: EpochId,
     container: ContainerRef,
 ) -> Result<(Box<dyn Probe>, Epoch), Error> {
-    let location = locate::by_id(mounts, &container)?;
+    let location = locate::find(mounts, &container)?;
     let inode = location.inode();
     let (probe, missing) = CgroupProbe::open(&location);
     if probe.is_empty() {

@@ -74,18 +74,55 @@ impl Location {
     }
 }
 
+/// Look for the directories of a container by its id, of a pod by its uid.
+pub fn find(mounts: &Mounts, container: &ContainerRef) -> Result<Location, Error> {
+    if container.is_pod() {
+        by_uid(mounts, container)
+    } else {
+        by_id(mounts, container)
+    }
+}
+
+/// Look for the pod's directories: `pod<uid>`, or with `_` for `-` where systemd makes them.
+fn by_uid(mounts: &Mounts, pod: &ContainerRef) -> Result<Location, Error> {
+    let names = [
+        format!("pod{}", pod.pod_uid),
+        format!("pod{}.slice", pod.pod_uid.replace('-', "_")),
+    ];
+    let is_of = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        names.iter().any(|wanted| name.ends_with(wanted))
+    };
+    let location = locate(mounts, |mount| scan(mount, is_of));
+    match location.directory() {
+        Some(_) => Ok(location),
+        None => Err(not_found(
+            mounts,
+            pod,
+            format!("no directory is named {}", names.join(" or ")),
+        )),
+    }
+}
+
+fn locate(mounts: &Mounts, scan: impl Fn(&Path) -> Option<PathBuf>) -> Location {
+    let v1 = read_controllers(mounts);
+    Location {
+        v2: mounts.v2.as_deref().and_then(&scan),
+        v1: v1
+            .filter_map(|(controller, mount)| Some((controller.clone(), scan(mount)?)))
+            .collect(),
+    }
+}
+
 /// Look for the container's directories by its id.
 pub fn by_id(mounts: &Mounts, container: &ContainerRef) -> Result<Location, Error> {
     let id = container.container_id.as_str();
     if id.len() != 64 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(not_found(mounts, container, "its id is not 64 hex digits".into()));
     }
-    let location = Location {
-        v2: mounts.v2.as_deref().and_then(|mount| scan(mount, id)),
-        v1: read_controllers(mounts)
-            .filter_map(|(controller, mount)| Some((controller.clone(), scan(mount, id)?)))
-            .collect(),
-    };
+    let location = locate(mounts, |mount| {
+        Some(deepest(&scan(mount, |path| is_of(path, id))?))
+    });
     match location.directory() {
         Some(_) => Ok(location),
         None => Err(not_found(mounts, container, unnamed(container))),
@@ -126,7 +163,7 @@ fn read_controllers(mounts: &Mounts) -> impl Iterator<Item = (&String, &PathBuf)
 
 /// Breadth first, since containers lie few levels deep and mounts can be large. A directory that vanishes meanwhile is
 /// passed over.
-fn scan(mount: &Path, id: &str) -> Option<PathBuf> {
+fn scan(mount: &Path, wanted: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     let mut level = vec![mount.to_path_buf()];
     while !level.is_empty() {
         let mut children: Vec<PathBuf> = level
@@ -134,8 +171,8 @@ fn scan(mount: &Path, id: &str) -> Option<PathBuf> {
             .flat_map(|directory| directories(directory))
             .collect();
         children.sort();
-        if let Some(found) = children.iter().find(|path| is_of(path, id)) {
-            return Some(deepest(found));
+        if let Some(found) = children.iter().position(|path| wanted(path)) {
+            return Some(children.swap_remove(found));
         }
         level = children;
     }

@@ -28,12 +28,31 @@ pub struct ContainerRef {
     pub pod: String,
     /// Pod uid: a pod created again under the same name is another pod.
     pub pod_uid: String,
-    /// Container name.
+    /// Container name; empty for the pod itself.
     pub container: String,
-    /// Container id without its `runtime://` scheme.
+    /// Container id without its `runtime://` scheme; empty for the pod itself.
     pub container_id: String,
     /// Node name.
     pub node: String,
+}
+
+impl ContainerRef {
+    /// The pod itself, not one of its containers: its cgroup keeps the CPU time of containers that are gone, also of one
+    /// that lived between two readings.
+    pub fn of_pod(pod: &str, pod_uid: &str, node: &str) -> Self {
+        Self {
+            pod: pod.into(),
+            pod_uid: pod_uid.into(),
+            container: String::new(),
+            container_id: String::new(),
+            node: node.into(),
+        }
+    }
+
+    /// Whether it stands for the pod itself.
+    pub fn is_pod(&self) -> bool {
+        self.container_id.is_empty()
+    }
 }
 
 /// Index of an [`Epoch`] within one leg.

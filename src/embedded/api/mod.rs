@@ -22,7 +22,6 @@ mod kinds;
 mod names;
 mod openapi;
 mod patch;
-mod quantity;
 mod query;
 mod represent;
 mod resource;

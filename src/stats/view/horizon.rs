@@ -24,7 +24,8 @@ pub struct Horizon {
     pub source: BTreeMap<String, Figure>,
     /// The pod on the target node, by container.
     pub target: BTreeMap<String, Figure>,
-    /// All containers.
+    /// Both pods: by their own cgroups, which also have what a container used between two readings; the sums of their
+    /// containers where those were not read.
     pub workload: Figure,
     /// Processes that belong to the strategy or to the measurement.
     pub overhead: BTreeMap<String, Figure>,
@@ -40,9 +41,11 @@ pub fn measure(timeline: &Timeline, settings: &RunSettings) -> Result<Horizon, S
         until: from + settings.horizon_ms * 1_000_000,
         reach: settings.interval_ms * 1_000_000,
     };
-    let source = bounds.pod_seconds(timeline, timeline.source_uid()?);
-    let target = bounds.pod_seconds(timeline, timeline.target_uid()?);
-    let workload = sum(source.values().chain(target.values()));
+    let (source_uid, target_uid) = (timeline.source_uid()?, timeline.target_uid()?);
+    let source = bounds.container_seconds(timeline, source_uid);
+    let target = bounds.container_seconds(timeline, target_uid);
+    let pods = [(source_uid, &source), (target_uid, &target)];
+    let workload = sum(&pods.map(|(uid, containers)| bounds.pod_seconds(timeline, uid, containers)));
     let overhead = overhead_seconds(&timeline.leg.overhead);
     let strategy = overhead.iter().filter(|(process, _)| *process != "harness");
     Ok(Horizon {
@@ -64,7 +67,17 @@ struct Bounds {
 }
 
 impl Bounds {
-    fn pod_seconds(&self, timeline: &Timeline, uid: &str) -> BTreeMap<String, Figure> {
+    fn pod_seconds(&self, timeline: &Timeline, uid: &str, containers: &BTreeMap<String, Figure>) -> Figure {
+        let whole = timeline
+            .pod_epoch(uid)
+            .map(|epoch| self.epoch_seconds(timeline, epoch));
+        match whole {
+            Some(Ok(seconds)) => Figure::known(seconds),
+            _ => sum(containers.values()),
+        }
+    }
+
+    fn container_seconds(&self, timeline: &Timeline, uid: &str) -> BTreeMap<String, Figure> {
         let mut lives: BTreeMap<String, Vec<Figure>> = BTreeMap::new();
         for epoch in timeline.epochs_of(uid) {
             let seconds = self.epoch_seconds(timeline, epoch).into();

@@ -1,7 +1,7 @@
 //! The readings of a leg, put in order: ticks joined over nodes, series by epoch, and the moment that everything is
 //! counted from, the migration request.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     harness::{event::Kind, record::LegRecord},
@@ -24,6 +24,8 @@ pub struct Timeline<'a> {
     pub leg: &'a LegRecord,
     ticks: BTreeMap<(Segment, u32), Tick<'a>>,
     series: BTreeMap<EpochId, Vec<&'a Reading>>,
+    /// Epochs of pods as a whole; what is summed over a pod's containers must not meet them.
+    pods: BTreeSet<EpochId>,
     ended: BTreeMap<EpochId, u64>,
 }
 
@@ -32,11 +34,15 @@ impl<'a> Timeline<'a> {
     pub fn new(leg: &'a LegRecord) -> Self {
         let mut ticks: BTreeMap<_, Tick> = BTreeMap::new();
         let mut series: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        let of_pods = leg.epochs.iter().filter(|epoch| epoch.container.is_pod());
+        let pods: BTreeSet<EpochId> = of_pods.map(|epoch| epoch.id).collect();
         for sweep in &leg.sweeps {
             let tick = ticks.entry((sweep.segment, sweep.tick)).or_default();
             tick.due_ns = sweep.due_ns;
             for reading in &sweep.readings {
-                tick.readings.insert(reading.epoch, reading);
+                if !pods.contains(&reading.epoch) {
+                    tick.readings.insert(reading.epoch, reading);
+                }
                 series.entry(reading.epoch).or_default().push(reading);
             }
         }
@@ -51,6 +57,7 @@ impl<'a> Timeline<'a> {
             leg,
             ticks,
             series,
+            pods,
             ended: ended.collect(),
         }
     }
@@ -78,12 +85,20 @@ impl<'a> Timeline<'a> {
         self.ended.get(&epoch).is_some_and(|ended| *ended <= by_ns)
     }
 
-    /// The epochs of a pod.
+    /// The epochs of a pod's containers.
     pub fn epochs_of(&self, pod_uid: &str) -> Vec<&'a Epoch> {
         let epochs = self.leg.epochs.iter();
         epochs
-            .filter(|epoch| epoch.container.pod_uid == pod_uid)
+            .filter(|epoch| epoch.container.pod_uid == pod_uid && !self.pods.contains(&epoch.id))
             .collect()
+    }
+
+    /// The epoch of the pod as a whole, where its cgroup was read.
+    pub fn pod_epoch(&self, pod_uid: &str) -> Option<&'a Epoch> {
+        self.leg
+            .epochs
+            .iter()
+            .find(|epoch| epoch.container.pod_uid == pod_uid && self.pods.contains(&epoch.id))
     }
 
     /// The uid of the pod that was deployed.

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 
 use super::events::{self, Kind};
 use crate::embedded::api::{
-    clock, quantity, resource,
+    clock, resource,
     store::{Key, State},
 };
+use crate::scenario::quantity;
 
 const HOSTNAME: &str = "kubernetes.io/hostname";
 const COMPONENT: &str = "default-scheduler";
@@ -155,7 +156,7 @@ fn has_room(state: &State, spec: &PodSpec, node: &Node, name: &str) -> bool {
 }
 
 fn amount(quantity: &Quantity) -> Option<i128> {
-    quantity::parse(&quantity.0)
+    quantity::nano(&quantity.0)
 }
 
 /// What a pod asks for: its containers together, or its greediest init container.

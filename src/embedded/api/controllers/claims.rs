@@ -12,12 +12,13 @@ use crate::embedded::api::{
         claim::{self, STORAGE_CLASS},
         volume,
     },
-    quantity, resource,
+    resource,
     status::ApiError,
     store::{Key, Object, State},
     target::Target,
     verbs::{self, WriteOptions, text},
 };
+use crate::scenario::quantity;
 
 const MANAGER: &str = "kube-controller-manager";
 
@@ -118,7 +119,7 @@ fn satisfies(volume: &Value, claim: &Value) -> bool {
         .and_then(Value::as_array)
         .cloned()
         .unwrap_or_default();
-    let request = quantity::parse(text(claim, "/spec/resources/requests/storage"));
+    let request = quantity::nano(text(claim, "/spec/resources/requests/storage"));
     same("/spec/storageClassName")
         && same("/spec/volumeMode")
         && wanted.iter().all(|mode| offered.contains(mode))
@@ -126,7 +127,7 @@ fn satisfies(volume: &Value, claim: &Value) -> bool {
 }
 
 fn capacity(volume: &Value) -> Option<i128> {
-    quantity::parse(text(volume, "/spec/capacity/storage"))
+    quantity::nano(text(volume, "/spec/capacity/storage"))
 }
 
 /// A directory for the claim; the node that first mounts it makes it.

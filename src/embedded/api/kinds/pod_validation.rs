@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use crate::embedded::api::{
     names::{self, LABEL_RULE},
-    quantity,
     status::Cause,
 };
+use crate::scenario::quantity;
 
 const RESTART_POLICIES: [&str; 3] = ["Always", "Never", "OnFailure"];
 const PULL_POLICIES: [&str; 3] = ["Always", "IfNotPresent", "Never"];
@@ -131,7 +131,7 @@ fn resources(path: &str, container: &Container) -> Vec<Cause> {
         .map(|entry| ("limits", entry))
         .chain(requests.map(|entry| ("requests", entry)));
     for (list, (name, quantity)) in named {
-        if quantity::parse(&quantity.0).is_none() {
+        if quantity::nano(&quantity.0).is_none() {
             let field = format!("{path}.resources.{list}[{name}]");
             causes.push(Cause::invalid(
                 field,
@@ -144,7 +144,7 @@ fn resources(path: &str, container: &Container) -> Vec<Cause> {
         let Some(limit) = resources.limits.as_ref().and_then(|limits| limits.get(name)) else {
             continue;
         };
-        if quantity::parse(&request.0) > quantity::parse(&limit.0) {
+        if quantity::nano(&request.0) > quantity::nano(&limit.0) {
             let rule = format!("must be less than or equal to {name} limit of {}", limit.0);
             causes.push(Cause::invalid(
                 format!("{path}.resources.requests"),
