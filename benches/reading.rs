@@ -42,7 +42,7 @@ fn one_file(criterion: &mut Criterion) {
         bench.iter(|| File::open(black_box(&path)).unwrap().read(&mut buffer).unwrap());
     });
     group.bench_function("read_to_string", |bench| {
-        bench.iter(|| fs::read_to_string(black_box(&path)).unwrap().len())
+        bench.iter(|| fs::read_to_string(black_box(&path)).unwrap().len());
     });
     group.finish();
 }
