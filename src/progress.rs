@@ -179,7 +179,11 @@ impl Narrator {
                     Some(error) => vec![line("failed", error)],
                 }
             }
-            Notice::Epoch(_) | Notice::Migrated(_) | Notice::Overhead(_) | Notice::RunEnded => Vec::new(),
+            Notice::Epoch(_)
+            | Notice::Migrated(_)
+            | Notice::Clock(_)
+            | Notice::Overhead(_)
+            | Notice::RunEnded => Vec::new(),
         }
     }
 

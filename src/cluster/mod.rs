@@ -1,7 +1,9 @@
 //! The cluster a run takes place on: a kubeconfig context, or the embedded cluster when none is named. This is the one
 //! place that knows which.
 
+pub mod agents;
 pub mod embedded;
+pub mod forward;
 
 use std::{
     path::{Path, PathBuf},

@@ -1,5 +1,6 @@
 //! The subcommands, one file each: arguments as clap sees them, and `execute`.
 
+pub mod agent;
 pub mod cluster;
 pub mod orchestrator;
 pub mod run;
@@ -38,6 +39,7 @@ async fn dispatch(command: Command) -> Result<(), Error> {
     match command {
         Command::Run(args) => Box::pin(run::execute(args)).await,
         Command::Scenario(args) => scenario::execute(args).await,
+        Command::Agent(args) => agent::execute(args).await,
         Command::Cluster(args) => cluster::execute(args).await,
         Command::Orchestrator(args) => orchestrator::execute(args).await,
         Command::VerifyCheckpoint(args) => verify_checkpoint::execute(args).await,
