@@ -28,6 +28,9 @@ pub enum Command {
     Cluster(commands::cluster::Args),
     /// Run the AI Storage Orchestrator.
     Orchestrator(commands::orchestrator::Args),
+    /// Read the cgroups of this node for a harness elsewhere.
+    #[command(hide = true)]
+    Agent(commands::agent::Args),
     /// Check a checkpoint from this mount, as the init container of a migrated pod does.
     #[command(hide = true)]
     VerifyCheckpoint(commands::verify_checkpoint::Args),

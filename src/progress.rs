@@ -187,7 +187,7 @@ impl Narrator {
                 }
                 Vec::new()
             }
-            Notice::Migrated(_) | Notice::Overhead(_) | Notice::RunEnded => Vec::new(),
+            Notice::Migrated(_) | Notice::Clock(_) | Notice::Overhead(_) | Notice::RunEnded => Vec::new(),
         }
     }
 

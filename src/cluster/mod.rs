@@ -2,8 +2,10 @@
 //! place that knows which.
 
 pub mod access;
+pub mod agents;
 pub mod embedded;
 pub mod explain;
+pub mod forward;
 mod reconnect;
 
 use std::{

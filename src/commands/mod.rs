@@ -1,5 +1,6 @@
 //! The subcommands, one file each: arguments as clap sees them, and `execute`.
 
+pub mod agent;
 pub mod cluster;
 pub mod cluster_args;
 pub mod list;
@@ -50,6 +51,7 @@ async fn dispatch(command: Command) -> Result<(), Error> {
         Command::Report(args) => report::execute(args).await,
         Command::List(args) => list::execute(args).await,
         Command::Scenario(args) => scenario::execute(args).await,
+        Command::Agent(args) => agent::execute(args).await,
         Command::Cluster(args) => cluster::execute(args).await,
         Command::Orchestrator(args) => orchestrator::execute(args).await,
         Command::VerifyCheckpoint(args) => verify_checkpoint::execute(args).await,

@@ -15,8 +15,10 @@ use super::{
     event::Kind,
     notice::{LegHead, Notice},
     observer::{Observed, Observer},
+    overhead,
 };
 use crate::{
+    cluster::agents,
     deploy::{
         self, apply,
         state::{self, State},
@@ -24,7 +26,7 @@ use crate::{
     error::Error,
     migrate::{Outcome, Request, Strategy},
     sample::{
-        self, Schedule, Segment, Sweep,
+        self, Cost, Schedule, Segment, Sweep,
         clock::{Stamp, monotonic_ns},
     },
     scenario::Role,
@@ -94,16 +96,13 @@ impl<'a> Leg<'a> {
     async fn measure(&self) -> Result<(), Error> {
         let pod = self.deploy().await?;
         let pod = self.armed(&pod).await?;
+        self.clocks().await?;
         self.phase(Segment::Before, monotonic_ns()).await?;
 
-        let overhead = self.run.processes.read();
+        let costs = self.run.processes.read(&*self.run.cluster.meter).await;
         let (outcome, readings) = self.migrate(&pod).await?;
         let horizon_ns = outcome.requested.mono_ns + nanoseconds(self.run.scenario.phases.horizon);
-        let notices = self.run.notices.clone();
-        let overhead = tokio::spawn(async move {
-            sleep_until(horizon_ns).await;
-            overhead.finish(&notices);
-        });
+        let overhead = self.overhead_until(horizon_ns, costs);
 
         let started_ns = self.all_run_since(&outcome).await?;
         let settled_ns = started_ns + nanoseconds(self.run.scenario.phases.settle);
@@ -111,7 +110,28 @@ impl<'a> Leg<'a> {
         readings.stop().await?;
         self.phase(Segment::After, settled_ns).await?;
         self.tail(&outcome, horizon_ns).await?;
+        self.clocks().await?;
         overhead.await.map_err(|error| Error::Internal(error.into()))
+    }
+
+    /// Tell how far the nodes' clocks are.
+    async fn clocks(&self) -> Result<(), Error> {
+        for offset in self.run.cluster.meter.clocks().await? {
+            self.run.notices.send(Notice::Clock(offset));
+        }
+        Ok(())
+    }
+
+    /// Tell at the end of the horizon what was used since `costs` were read.
+    fn overhead_until(&self, horizon_ns: u64, costs: Vec<Cost>) -> JoinHandle<()> {
+        let (notices, meter) = (self.run.notices.clone(), self.run.cluster.meter.clone());
+        let processes = self.run.processes.clone();
+        tokio::spawn(async move {
+            sleep_until(horizon_ns).await;
+            for overhead in overhead::between(costs, &processes.read(&*meter).await) {
+                notices.send(Notice::Overhead(overhead));
+            }
+        })
     }
 
     async fn deploy(&self) -> Result<Pod, Error> {
@@ -335,7 +355,7 @@ impl<'a> Leg<'a> {
 
     async fn remove(&self) -> Result<(), Error> {
         let api: Api<Pod> = Api::namespaced(self.run.cluster.client.clone(), &self.run.namespace);
-        let ours = ListParams::default();
+        let ours = ListParams::default().labels(&agents::others());
         api.delete_collection(&DeleteParams::default(), &ours)
             .await
             .map_err(deploy::Error::api("delete the leg's pods"))?;

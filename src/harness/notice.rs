@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     migrate::Outcome,
-    sample::{Epoch, Sweep, clock::Stamp},
+    sample::{Epoch, Sweep, agent::offset::ClockOffset, clock::Stamp},
 };
 
 /// The head of a leg, as listeners see it.
@@ -48,6 +48,8 @@ pub enum Notice {
     Sweep(Sweep),
     /// The strategy came to its end.
     Migrated(Outcome),
+    /// How far a node's clock is.
+    Clock(ClockOffset),
     /// What helpers cost during the horizon.
     Overhead(Overhead),
     /// The leg ended, with this error if it failed.

@@ -23,6 +23,7 @@ use super::{
     output,
 };
 use crate::{
+    cluster::agents,
     deploy::{
         self,
         state::{self, Container, State},
@@ -133,8 +134,8 @@ struct Watcher {
 
 impl Watcher {
     async fn watch(mut self, mut incoming: mpsc::UnboundedReceiver<News>) {
-        let mut changes =
-            std::pin::pin!(watcher(self.api.clone(), watcher::Config::default()).default_backoff());
+        let selection = watcher::Config::default().labels(&agents::others());
+        let mut changes = std::pin::pin!(watcher(self.api.clone(), selection).default_backoff());
         loop {
             tokio::select! {
                 change = changes.next() => match change {

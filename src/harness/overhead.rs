@@ -4,10 +4,8 @@ use std::fs;
 
 use nix::unistd::{SysconfVar, sysconf};
 
-use super::{
-    notice::{Notice, Notices},
-    record::Overhead,
-};
+use super::record::Overhead;
+use crate::sample::{Cost, Meter};
 
 /// Processes of this host whose CPU time is charged to the strategy or to the measurement.
 #[derive(Debug, Clone, Default)]
@@ -20,36 +18,33 @@ impl Processes {
         Self(others)
     }
 
-    /// Read them now.
-    pub fn read(&self) -> Started {
-        Started(
-            self.0
-                .iter()
-                .map(|(name, pid)| (name.clone(), *pid, cpu_usec(*pid)))
-                .collect(),
-        )
+    /// Read them now, and what the meter costs elsewhere.
+    pub async fn read(&self, meter: &dyn Meter) -> Vec<Cost> {
+        let mut costs = meter.costs().await;
+        costs.extend(self.0.iter().map(|(name, pid)| Cost {
+            process: name.clone(),
+            usec: cpu_usec(*pid),
+        }));
+        costs
     }
 }
 
-/// The readings at the start of a horizon.
-#[derive(Debug)]
-pub struct Started(Vec<(String, u32, Result<u64, String>)>);
-
-impl Started {
-    /// Read again and tell the listeners both readings.
-    pub fn finish(self, notices: &Notices) {
-        for (process, pid, start) in self.0 {
-            let end = cpu_usec(pid);
-            let reason = start.as_ref().err().or(end.as_ref().err()).cloned();
-            let overhead = Overhead {
-                process,
-                start_usec: start.ok(),
-                end_usec: end.ok(),
-                reason,
-            };
-            notices.send(Notice::Overhead(overhead));
+/// What was used between two readings of the same processes.
+pub fn between(starts: Vec<Cost>, ends: &[Cost]) -> Vec<Overhead> {
+    let one = |start: Cost| {
+        let unread = || Err("it was not there any more at the end of the horizon".into());
+        let end = ends
+            .iter()
+            .find(|end| end.process == start.process)
+            .map_or_else(unread, |end| end.usec.clone());
+        Overhead {
+            process: start.process,
+            reason: start.usec.as_ref().err().or(end.as_ref().err()).cloned(),
+            start_usec: start.usec.ok(),
+            end_usec: end.ok(),
         }
-    }
+    };
+    starts.into_iter().map(one).collect()
 }
 
 /// CPU time of a process including its ended threads, microseconds; `/proc/<pid>/stat` counts in clock ticks (10 ms).
@@ -81,6 +76,27 @@ mod tests {
         let stat = "42 (a ) b) S 1 42 42 0 -1 4194560 1 2 3 4 700 55 9 9 20 0 4 0 100 1 1";
         assert_eq!(ticks(stat), Some(755));
         assert_eq!(ticks("42 (cut"), None);
+    }
+
+    #[test]
+    fn readings_are_joined_by_process_and_one_that_is_missing_has_a_reason() {
+        let cost = |process: &str, usec: Result<u64, &str>| Cost {
+            process: process.into(),
+            usec: usec.map_err(str::to_owned),
+        };
+        let starts = vec![
+            cost("agent on a", Ok(5)),
+            cost("harness", Ok(7)),
+            cost("gone", Ok(1)),
+        ];
+        let ends = [cost("harness", Err("unreadable")), cost("agent on a", Ok(9))];
+        let found = between(starts, &ends);
+        assert_eq!((found[0].start_usec, found[0].end_usec), (Some(5), Some(9)));
+        assert_eq!(
+            (found[1].end_usec, found[1].reason.as_deref()),
+            (None, Some("unreadable"))
+        );
+        assert!(found[2].reason.as_ref().unwrap().contains("not there any more"));
     }
 
     #[test]

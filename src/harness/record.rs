@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     harness::event::Event,
     migrate::Outcome,
-    sample::{Description, Epoch, Sweep, clock::Stamp},
+    sample::{Description, Epoch, Sweep, agent::offset::ClockOffset, clock::Stamp},
 };
 
 /// Version of the record's shape; raised when a reader of the old one would misread the new one.
@@ -144,12 +144,16 @@ pub struct LegRecord {
     pub events: Vec<Event>,
     /// What migrating itself cost: CPU time of helper processes during the horizon.
     pub overhead: Vec<Overhead>,
+    /// How far the nodes' clocks were from the harness's, measured before and after the leg's readings; empty where all
+    /// stamps are of one clock. Stamps in this record are the harness's.
+    #[serde(default)]
+    pub clocks: Vec<ClockOffset>,
 }
 
 /// CPU time of a process that belongs to the strategy or to the measurement, not to the workload.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Overhead {
-    /// `orchestrator` or `harness`.
+    /// `orchestrator`, `harness` or `agent on <node>`.
     pub process: String,
     /// CPU time when the migration was requested, microseconds; null with `reason`.
     pub start_usec: Option<u64>,
@@ -158,4 +162,11 @@ pub struct Overhead {
     /// Why there is no reading.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+impl Overhead {
+    /// Whether it belongs to the measurement, which is common to all strategies.
+    pub fn is_of_measurement(&self) -> bool {
+        self.process == "harness" || self.process.starts_with("agent on ")
+    }
 }

@@ -62,6 +62,7 @@ impl Listener for Recorder {
             Notice::Epoch(epoch) => self.in_leg(|leg| leg.epochs.push(epoch.clone())),
             Notice::Sweep(sweep) => self.in_leg(|leg| leg.sweeps.push(sweep.clone())),
             Notice::Migrated(outcome) => self.in_leg(|leg| leg.migration = Some(outcome.clone())),
+            Notice::Clock(offset) => self.in_leg(|leg| leg.clocks.push(offset.clone())),
             Notice::Overhead(overhead) => self.in_leg(|leg| leg.overhead.push(overhead.clone())),
             Notice::LegEnded(at, error) => self.end_leg(*at, error.clone())?,
             Notice::RunEnded => {
@@ -91,5 +92,6 @@ fn empty_leg(head: &LegHead, started: Stamp) -> LegRecord {
         sweeps: Vec::new(),
         events: Vec::new(),
         overhead: Vec::new(),
+        clocks: Vec::new(),
     }
 }

@@ -56,6 +56,7 @@ impl Meter for LocalMeter {
             kind: kind.into(),
             cgroup: cgroup.into(),
             from_cgroup,
+            capped: None,
         }
     }
 

@@ -1,9 +1,10 @@
 //! Sampling: time-stamped raw counters of the containers' cgroups. Nothing here divides; rates are computed later, in
 //! [`crate::stats`], from two readings.
 //!
-//! A [`Meter`] is a door to the counters: local cgroup files ([`local`]), or an agent on a node. To add one, implement
-//! the trait in a file of its own.
+//! A [`Meter`] is a door to the counters: local cgroup files ([`local`]), or an agent on each node ([`agent`]). To add
+//! one, implement the trait in a file of its own.
 
+pub mod agent;
 pub mod clock;
 pub mod controller;
 pub mod counter_file;
@@ -20,6 +21,8 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+use self::agent::offset::ClockOffset;
 
 /// A container as the meter is asked to follow it: one life of one container of one pod.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -188,8 +191,19 @@ pub struct Sweep {
     pub ended: Vec<EpochId>,
 }
 
+impl Sweep {
+    /// Move all its stamps to a clock that is ahead by so much.
+    pub fn shift(&mut self, by_ns: i64) {
+        self.due_ns = self.due_ns.saturating_add_signed(by_ns);
+        for reading in &mut self.readings {
+            reading.before_ns = reading.before_ns.saturating_add_signed(by_ns);
+            reading.after_ns = reading.after_ns.saturating_add_signed(by_ns);
+        }
+    }
+}
+
 /// When to take the readings of one segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schedule {
     /// The part of the leg.
     pub segment: Segment,
@@ -210,6 +224,18 @@ pub struct Description {
     pub cgroup: String,
     /// Whether the readings come from cgroups; without, a verdict can never be `MET`.
     pub from_cgroup: bool,
+    /// Why a verdict from it can never be `MET` although the readings come from cgroups: its bias, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capped: Option<String>,
+}
+
+/// CPU time of a process that meters from outside of the harness.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cost {
+    /// What it is, for people.
+    pub process: String,
+    /// CPU time so far, microseconds, or why it is not known.
+    pub usec: Result<u64, String>,
 }
 
 /// A door to the counters of containers.
@@ -231,6 +257,17 @@ pub trait Meter: Send + Sync + fmt::Debug {
         schedule: Schedule,
         stop: CancellationToken,
     ) -> mpsc::UnboundedReceiver<Result<Sweep, Error>>;
+
+    /// What metering costs beside the harness; nothing where the meter is part of it.
+    fn costs(&self) -> BoxFuture<'_, Vec<Cost>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
+    /// Measure how far the clocks that stamp the readings are from the harness's; from now on stamps are converted with
+    /// these. Nothing where it is the same clock.
+    fn clocks(&self) -> BoxFuture<'_, Result<Vec<ClockOffset>, Error>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
 }
 
 /// Why counters could not be had.
@@ -256,7 +293,15 @@ pub enum Error {
         /// The system's error.
         source: std::io::Error,
     },
-    /// The meter has gone (agent lost, thread died).
+    /// The agent of a node has gone, or refused.
+    #[error("migbench agent on node {node}: {reason}")]
+    Agent {
+        /// The node.
+        node: String,
+        /// Why.
+        reason: String,
+    },
+    /// The meter has gone (thread died).
     #[error("the meter stopped: {0}")]
     Stopped(String),
     /// The phase cannot be used.

@@ -27,6 +27,36 @@ impl Mounts {
         Ok(mounts)
     }
 
+    /// The hierarchies of another mount of a host's `/sys/fs/cgroup`: the unified one itself, or a directory with a mount
+    /// for each.
+    pub fn at(root: &Path) -> io::Result<Self> {
+        let mut mounts = Self::default();
+        if has_magic(root, CGROUP2_SUPER_MAGIC) {
+            mounts.v2 = Some(root.to_owned());
+            return Ok(mounts);
+        }
+        for entry in fs::read_dir(root)? {
+            let path = entry?.path();
+            if has_magic(&path, CGROUP2_SUPER_MAGIC) {
+                mounts.v2.get_or_insert(path);
+            } else if has_magic(&path, CGROUP_SUPER_MAGIC) {
+                let controllers = path
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned();
+                for controller in controllers.split(',') {
+                    mounts.v1.entry(controller.into()).or_insert_with(|| path.clone());
+                }
+            }
+        }
+        if mounts == Self::default() {
+            let message = "no cgroup file system is mounted there; mount the node's /sys/fs/cgroup";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        Ok(mounts)
+    }
+
     /// The hierarchies named in a `mountinfo` file (proc(5)). Of several mounts of one hierarchy the first that shows
     /// its root is taken: a bind mount of a sub-tree hides cgroups.
     pub fn parse(mountinfo: &str) -> Self {
@@ -144,6 +174,31 @@ mod tests {
         let mounts = Mounts::parse("1 2 0:1 / /a\\040b rw - cgroup2 cgroup2 rw\nnonsense\n");
         assert_eq!(mounts.v2, Some(PathBuf::from("/a b")));
         assert_eq!(Mounts::parse("").mode(), "none");
+    }
+
+    #[test]
+    fn the_usual_place_shows_the_hierarchies_that_are_detected() {
+        let detected = Mounts::detect().unwrap();
+        let usual = Path::new("/sys/fs/cgroup");
+        if detected.v2.as_ref().is_none_or(|v2| !v2.starts_with(usual)) {
+            println!(
+                "skipped: the unified hierarchy is not mounted below {}",
+                usual.display()
+            );
+            return;
+        }
+        let there = Mounts::at(usual).unwrap();
+        assert_eq!(
+            (there.v2.as_ref(), there.mode()),
+            (detected.v2.as_ref(), detected.mode())
+        );
+    }
+
+    #[test]
+    fn a_directory_without_cgroups_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let error = Mounts::at(root.path()).unwrap_err().to_string();
+        assert!(error.contains("mount the node's /sys/fs/cgroup"), "{error}");
     }
 
     #[test]

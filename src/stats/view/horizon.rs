@@ -29,7 +29,7 @@ pub struct Horizon {
     pub workload: Figure,
     /// Processes that belong to the strategy or to the measurement.
     pub overhead: BTreeMap<String, Figure>,
-    /// All containers and the orchestrator; the harness is common to all strategies and left out.
+    /// All containers and the orchestrator; what measures is common to all strategies and left out.
     pub total: Figure,
 }
 
@@ -46,15 +46,15 @@ pub fn measure(timeline: &Timeline, settings: &RunSettings) -> Result<Horizon, S
     let target = bounds.container_seconds(timeline, target_uid);
     let pods = [(source_uid, &source), (target_uid, &target)];
     let workload = sum(&pods.map(|(uid, containers)| bounds.pod_seconds(timeline, uid, containers)));
-    let overhead = overhead_seconds(&timeline.leg.overhead);
-    let strategy = overhead.iter().filter(|(process, _)| *process != "harness");
+    let overhead = &timeline.leg.overhead;
+    let strategy = overhead_seconds(overhead.iter().filter(|one| !one.is_of_measurement()));
     Ok(Horizon {
         seconds: settings.horizon_ms as f64 / 1000.0,
-        total: sum(strategy.map(|(_, figure)| figure).chain([&workload])),
+        total: sum(strategy.values().chain([&workload])),
         source,
         target,
         workload,
-        overhead,
+        overhead: overhead_seconds(overhead),
     })
 }
 
@@ -149,13 +149,13 @@ fn interpolate(points: &[(u64, f64)], at_ns: u64) -> f64 {
     left.1 + (right.1 - left.1) * share
 }
 
-fn overhead_seconds(overhead: &[Overhead]) -> BTreeMap<String, Figure> {
+fn overhead_seconds<'a>(overhead: impl IntoIterator<Item = &'a Overhead>) -> BTreeMap<String, Figure> {
     let seconds = |one: &Overhead| match (one.start_usec, one.end_usec) {
         (Some(start), Some(end)) => Figure::known((end as f64 - start as f64) / 1e6),
         _ => Figure::unknown(one.reason.as_deref().unwrap_or("not read")),
     };
     overhead
-        .iter()
+        .into_iter()
         .map(|one| (one.process.clone(), seconds(one)))
         .collect()
 }
