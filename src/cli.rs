@@ -22,6 +22,10 @@ pub enum Command {
     Report(commands::report::Args),
     /// List the runs.
     List(commands::list::Args),
+    /// Install orchestrator, node agents and their rights on a real cluster.
+    Deploy(commands::deploy::Args),
+    /// Remove what `deploy` installed.
+    Destroy(commands::destroy::Args),
     /// List, show and validate scenarios.
     Scenario(commands::scenario::Args),
     /// Run the embedded cluster in the foreground.

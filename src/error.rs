@@ -1,6 +1,6 @@
 //! Errors at the top, and what the process returns for each.
 
-use crate::{cluster, deploy, migrate, sample, scenario};
+use crate::{cluster, deploy, install, migrate, sample, scenario};
 
 /// The documented exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +51,9 @@ pub enum Error {
     /// The scenario could not be deployed.
     #[error(transparent)]
     Deploy(#[from] deploy::Error),
+    /// The built-in manifests cannot be used.
+    #[error(transparent)]
+    Manifests(#[from] install::manifests::Damaged),
     /// A migration failed.
     #[error(transparent)]
     Migration(#[from] migrate::Error),
@@ -83,7 +86,7 @@ impl Error {
             Self::NotMet(_) => ExitCode::NotMet,
             Self::Inconclusive(_) => ExitCode::Inconclusive,
             Self::Interrupted => ExitCode::Interrupted,
-            Self::Internal(_) => ExitCode::Internal,
+            Self::Manifests(_) | Self::Internal(_) => ExitCode::Internal,
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod stats;
 
 pub mod commands;
 pub mod embedded;
+pub mod install;
 pub mod orchestrator;
 pub mod workload;
 

@@ -3,6 +3,8 @@
 pub mod agent;
 pub mod cluster;
 pub mod cluster_args;
+pub mod deploy;
+pub mod destroy;
 pub mod list;
 pub mod orchestrator;
 mod outcome;
@@ -50,6 +52,8 @@ async fn dispatch(command: Command) -> Result<(), Error> {
         Command::Run(args) => Box::pin(run::execute(args)).await,
         Command::Report(args) => report::execute(args).await,
         Command::List(args) => list::execute(args).await,
+        Command::Deploy(args) => deploy::execute(args).await,
+        Command::Destroy(args) => destroy::execute(args).await,
         Command::Scenario(args) => scenario::execute(args).await,
         Command::Agent(args) => agent::execute(args).await,
         Command::Cluster(args) => cluster::execute(args).await,
@@ -58,6 +62,11 @@ async fn dispatch(command: Command) -> Result<(), Error> {
         Command::Workload(args) => workload::execute(args).await,
         Command::Shim(_) => unreachable!("run before the runtime was built"),
     }
+}
+
+/// Say a line about something that was done; what happens to the line does not matter to it.
+fn say(line: &str) {
+    let _ = print(format!("{line}\n").as_bytes());
 }
 
 /// Write a result to stdout. A reader that went away (`| head`) is no error.

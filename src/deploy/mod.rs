@@ -56,6 +56,27 @@ pub enum Error {
         /// What was seen last.
         state: String,
     },
+    /// Something was deleted and stays.
+    #[error(
+        "{object} was deleted and is still there after {seconds} s, held by {holders}\n  to do: see what its holder waits \
+         for; `migbench cleanup` goes on from there"
+    )]
+    Stuck {
+        /// What.
+        object: String,
+        /// The limit.
+        seconds: u64,
+        /// Finalizers, or conditions of the namespace.
+        holders: String,
+    },
+    /// A manifest cannot be used.
+    #[error("{object}: {reason}")]
+    Manifest {
+        /// What.
+        object: String,
+        /// Why.
+        reason: String,
+    },
 }
 
 impl Error {

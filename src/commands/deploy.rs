@@ -1,0 +1,67 @@
+//! `migbench deploy`: what stays on a cluster between runs.
+
+use super::cluster_args::ClusterArgs;
+use crate::{
+    error::Error,
+    install::{self, IMAGE, NAMESPACE, Nfs, Parameters, manifests},
+};
+
+/// Install orchestrator, node agents and their rights on a real cluster.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// What.
+    #[command(flatten)]
+    pub installation: Installation,
+    /// Print the objects as YAML, and touch nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What an installation may differ in.
+#[derive(Debug, clap::Args)]
+pub struct Installation {
+    /// Image that holds this program, as the nodes pull it.
+    #[arg(long, value_name = "IMAGE", default_value = IMAGE)]
+    pub image: String,
+    /// Namespace of orchestrator and agents.
+    #[arg(long = "install-namespace", value_name = "NAME", default_value = NAMESPACE)]
+    pub namespace: String,
+    /// Server of a checkpoint volume over NFS, for a cluster that does not provide `ReadWriteMany` by itself.
+    #[arg(long, value_name = "HOST", requires = "nfs_path")]
+    pub nfs_server: Option<String>,
+    /// The directory that it exports.
+    #[arg(long, value_name = "DIR", requires = "nfs_server")]
+    pub nfs_path: Option<String>,
+}
+
+impl From<Installation> for Parameters {
+    fn from(args: Installation) -> Self {
+        Self {
+            image: args.image,
+            namespace: args.namespace,
+            nfs: args
+                .nfs_server
+                .zip(args.nfs_path)
+                .map(|(server, path)| Nfs { server, path }),
+        }
+    }
+}
+
+/// Run the command.
+pub async fn execute(args: Args) -> Result<(), Error> {
+    let objects = manifests::objects(&args.installation.into())?;
+    if args.dry_run {
+        return super::print(manifests::yaml(&objects)?.as_bytes());
+    }
+    let cluster = args.cluster.real()?.connect().await?;
+    super::say(&format!(
+        "deploying on {} (Kubernetes {}, {})",
+        cluster.name, cluster.kubernetes, cluster.server
+    ));
+    install::apply::all(&cluster.client, &objects, |line| super::say(&line)).await?;
+    install::rollout::wait(&cluster.client, &objects, |line| super::say(&line)).await?;
+    Ok(())
+}
