@@ -22,6 +22,8 @@ pub enum Command {
     Report(commands::report::Args),
     /// List the runs.
     List(commands::list::Args),
+    /// Check that a cluster has what a run needs; nothing stays behind.
+    Doctor(commands::doctor::Args),
     /// List, show and validate scenarios.
     Scenario(commands::scenario::Args),
     /// Run the embedded cluster in the foreground.

@@ -2,9 +2,11 @@
 //! place that knows which.
 
 pub mod access;
+pub mod doctor;
 pub mod embedded;
 pub mod explain;
 mod reconnect;
+pub mod rights;
 
 use std::{
     path::{Path, PathBuf},

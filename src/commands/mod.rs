@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod cluster_args;
+pub mod doctor;
 pub mod list;
 pub mod orchestrator;
 mod outcome;
@@ -49,6 +50,7 @@ async fn dispatch(command: Command) -> Result<(), Error> {
         Command::Run(args) => Box::pin(run::execute(args)).await,
         Command::Report(args) => report::execute(args).await,
         Command::List(args) => list::execute(args).await,
+        Command::Doctor(args) => Box::pin(doctor::execute(args)).await,
         Command::Scenario(args) => scenario::execute(args).await,
         Command::Cluster(args) => cluster::execute(args).await,
         Command::Orchestrator(args) => orchestrator::execute(args).await,
