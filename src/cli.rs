@@ -26,6 +26,8 @@ pub enum Command {
     Deploy(commands::deploy::Args),
     /// Remove what `deploy` installed.
     Destroy(commands::destroy::Args),
+    /// Check that a cluster has what a run needs; nothing stays behind.
+    Doctor(commands::doctor::Args),
     /// List, show and validate scenarios.
     Scenario(commands::scenario::Args),
     /// Run the embedded cluster in the foreground.

@@ -3,10 +3,12 @@
 
 pub mod access;
 pub mod agents;
+pub mod doctor;
 pub mod embedded;
 pub mod explain;
 pub mod forward;
 mod reconnect;
+pub mod rights;
 
 use std::{
     path::{Path, PathBuf},

@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod cluster_args;
 pub mod deploy;
 pub mod destroy;
+pub mod doctor;
 pub mod list;
 pub mod orchestrator;
 mod outcome;
@@ -54,6 +55,7 @@ async fn dispatch(command: Command) -> Result<(), Error> {
         Command::List(args) => list::execute(args).await,
         Command::Deploy(args) => deploy::execute(args).await,
         Command::Destroy(args) => destroy::execute(args).await,
+        Command::Doctor(args) => Box::pin(doctor::execute(args)).await,
         Command::Scenario(args) => scenario::execute(args).await,
         Command::Agent(args) => agent::execute(args).await,
         Command::Cluster(args) => cluster::execute(args).await,

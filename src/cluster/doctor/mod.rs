@@ -1,0 +1,169 @@
+//! What a cluster must have before a run on it makes sense.
+//!
+//! Facts are read first, from the API and from short-lived pods on the two nodes ([`examine`]). The checks then judge
+//! them without touching the cluster: facts → findings. A fact that could not be read carries the reason, and the check
+//! that needs it says "skipped".
+
+mod admission;
+mod ask;
+mod cgroup;
+mod clocks;
+mod errand;
+mod examine;
+mod finding;
+mod hardware;
+mod image;
+mod load;
+mod network;
+mod nodes;
+mod place;
+mod probe;
+mod reading;
+mod render;
+mod rights;
+mod room;
+mod storage;
+mod tools;
+mod versions;
+mod volume;
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Node, Pod};
+
+use self::{
+    admission::Admission, image::Pulled, network::Orchestrator, probe::Probed, rights::Review,
+    storage::Storage, tools::Tools,
+};
+pub use self::{
+    examine::examine,
+    finding::{Finding, Status},
+    place::Place,
+    render::{json, table},
+};
+use crate::scenario::Scenario;
+
+/// A fact, or why it is not known.
+type Known<T> = Result<T, String>;
+
+/// Who is examined, and for what.
+#[derive(Clone)]
+pub struct Subject {
+    /// The API.
+    pub client: kube::Client,
+    /// The cluster's name, as printed.
+    pub name: String,
+    /// Whether it is the embedded one.
+    pub embedded: bool,
+    /// Address of the API server, as the kubeconfig has it.
+    pub endpoint: http::Uri,
+    /// What is to be run.
+    pub scenario: Scenario,
+    /// Whether hardware below the minimum fails.
+    pub strict: bool,
+    /// How long a pod may take to start; pulling its image is in it.
+    pub patience: Duration,
+}
+
+impl std::fmt::Debug for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subject")
+            .field("name", &self.name)
+            .field("scenario", &self.scenario.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Subject {
+    /// The two nodes that the scenario uses.
+    fn nodes(&self) -> [&str; 2] {
+        [&self.scenario.source, &self.scenario.target]
+    }
+
+    /// The image that pods on the nodes look around with.
+    fn scenario_image(&self) -> Known<&str> {
+        let mut containers = self.scenario.pod.spec.iter().flat_map(|spec| &spec.containers);
+        let image = containers.find_map(|container| container.image.as_deref());
+        image.ok_or_else(|| "the scenario's pod names no image".to_owned())
+    }
+}
+
+/// Everything that was read.
+#[derive(Debug)]
+struct Facts {
+    subject: Subject,
+    /// The scenario's CPU scaled to the smaller of its nodes, and the factor.
+    scaled: Known<(Scenario, f64)>,
+    version: Known<String>,
+    tools: Tools,
+    nodes: Known<Vec<Node>>,
+    /// The pods of all namespaces.
+    pods: Known<Vec<Pod>>,
+    rights: Known<Review>,
+    /// The orchestrator's service, if one is deployed.
+    orchestrator: Known<Option<Orchestrator>>,
+    server_clock: Known<clocks::Offset>,
+    probed: [Probed; 2],
+    images: Vec<Pulled>,
+    storage: Storage,
+    admission: Admission,
+}
+
+impl Facts {
+    /// The node of that name.
+    fn node(&self, name: &str) -> Known<&Node> {
+        let named = |node: &&Node| node.metadata.name.as_deref() == Some(name);
+        let nodes = self.nodes.as_ref().map_err(Clone::clone)?;
+        nodes
+            .iter()
+            .find(named)
+            .ok_or_else(|| format!("there is no node {name}"))
+    }
+}
+
+/// A group of checks: a pure function of the facts.
+type Check = fn(&Facts) -> Vec<Finding>;
+
+/// All checks, in the order of the report.
+const CHECKS: [Check; 12] = [
+    versions::judge,
+    nodes::judge,
+    hardware::judge,
+    cgroup::judge,
+    room::judge,
+    network::judge,
+    storage::judge,
+    image::judge,
+    rights::judge,
+    admission::judge,
+    clocks::judge,
+    load::judge,
+];
+
+/// What the doctor says.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Report {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Name of the scenario that it was examined for.
+    pub scenario: String,
+    /// The outcome of every check.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    fn of(facts: &Facts) -> Self {
+        Self {
+            cluster: facts.subject.name.clone(),
+            scenario: facts.subject.scenario.name.clone(),
+            findings: CHECKS.iter().flat_map(|check| check(facts)).collect(),
+        }
+    }
+
+    /// The findings of one status.
+    pub fn with(&self, status: Status) -> impl Iterator<Item = &Finding> {
+        self.findings
+            .iter()
+            .filter(move |finding| finding.status == status)
+    }
+}

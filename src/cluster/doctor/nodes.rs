@@ -1,0 +1,155 @@
+//! Nodes: there are enough, and the two of the scenario take its pod.
+
+use k8s_openapi::api::core::v1::{Node, Taint, Toleration};
+
+use super::{
+    Facts,
+    finding::{Finding, Question},
+};
+
+pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
+    let spec = facts.subject.scenario.pod.spec.clone().unwrap_or_default();
+    let tolerations = spec.tolerations.unwrap_or_default();
+    let mut findings = vec![enough(facts, &tolerations)];
+    findings.extend(
+        facts
+            .subject
+            .nodes()
+            .map(|name| usable(facts, name, &tolerations)),
+    );
+    findings
+}
+
+fn enough(facts: &Facts, tolerations: &[Toleration]) -> Finding {
+    let question = Question::new("nodes", "2 or more that take the pod");
+    let nodes = match &facts.nodes {
+        Err(why) => return question.failed(why, "grant get and list of nodes"),
+        Ok(nodes) => nodes,
+    };
+    let usable = nodes
+        .iter()
+        .filter(|node| obstacle(node, tolerations).is_none())
+        .count();
+    let found = format!("{usable} of {}", nodes.len());
+    if usable < 2 {
+        return question.failed(found, "add a node, or uncordon and repair what there is");
+    }
+    question.ok(found)
+}
+
+fn usable(facts: &Facts, name: &str, tolerations: &[Toleration]) -> Finding {
+    let question = Question::new("node", "Ready, neither cordoned nor tainted").on(name);
+    match facts.node(name) {
+        Err(why) => question.failed(
+            why,
+            "name the nodes of this cluster: --set nodes.source=… --set nodes.target=…",
+        ),
+        Ok(node) => match obstacle(node, tolerations) {
+            None => question.ok("Ready"),
+            Some((found, remedy)) => question.failed(found, remedy),
+        },
+    }
+}
+
+/// What keeps a pod with these tolerations from a node, and what to do about it.
+pub(super) fn obstacle(node: &Node, tolerations: &[Toleration]) -> Option<(String, String)> {
+    let name = node.metadata.name.clone().unwrap_or_default();
+    let spec = node.spec.clone().unwrap_or_default();
+    if !is_ready(node) {
+        let remedy = format!("kubectl describe node {name} says why; look at its kubelet");
+        return Some(("not Ready".to_owned(), remedy));
+    }
+    if spec.unschedulable == Some(true) {
+        return Some(("cordoned".to_owned(), format!("kubectl uncordon {name}")));
+    }
+    let taint = repelling(&spec.taints.unwrap_or_default(), tolerations)?;
+    let taint = format!("{}:{}", taint.key, taint.effect);
+    Some((
+        format!("taint {taint}"),
+        format!("add a toleration to the scenario's pod, or kubectl taint node {name} {taint}-"),
+    ))
+}
+
+pub(super) fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+fn repelling(taints: &[Taint], tolerations: &[Toleration]) -> Option<Taint> {
+    taints
+        .iter()
+        .filter(|taint| taint.effect != "PreferNoSchedule")
+        .find(|taint| !tolerations.iter().any(|toleration| tolerates(toleration, taint)))
+        .cloned()
+}
+
+/// As the scheduler matches them: an empty key with `Exists` tolerates everything, an empty effect every effect.
+fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let (key, effect) = (text(&toleration.key), text(&toleration.effect));
+    let exists = toleration.operator.as_deref() == Some("Exists");
+    let key_fits = key == taint.key || (key.is_empty() && exists);
+    let value_fits = exists || text(&toleration.value) == text(&taint.value);
+    (effect.is_empty() || effect == taint.effect) && key_fits && value_fits
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn node(spec: &Value, ready: &str) -> Node {
+        serde_json::from_value(json!({
+            "metadata": {"name": "n"},
+            "spec": spec,
+            "status": {"conditions": [{"type": "Ready", "status": ready}]},
+        }))
+        .unwrap()
+    }
+
+    fn found(spec: &Value, ready: &str, tolerations: &Value) -> Option<String> {
+        let tolerations: Vec<Toleration> = serde_json::from_value(tolerations.clone()).unwrap();
+        obstacle(&node(spec, ready), &tolerations).map(|(found, _)| found)
+    }
+
+    #[test]
+    fn what_keeps_a_pod_from_a_node() {
+        let none = json!([]);
+        assert_eq!(found(&json!({}), "True", &none), None);
+        assert_eq!(found(&json!({}), "Unknown", &none).unwrap(), "not Ready");
+        assert_eq!(
+            found(&json!({"unschedulable": true}), "True", &none).unwrap(),
+            "cordoned"
+        );
+        let gpu = json!({"taints": [{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]});
+        assert_eq!(found(&gpu, "True", &none).unwrap(), "taint gpu:NoSchedule");
+        let soft = json!({"taints": [{"key": "gpu", "effect": "PreferNoSchedule"}]});
+        assert_eq!(found(&soft, "True", &none), None);
+    }
+
+    #[test]
+    fn a_toleration_lets_it_in() {
+        let gpu = json!({"taints": [{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]});
+        for (toleration, let_in) in [
+            (json!({"operator": "Exists"}), true),
+            (
+                json!({"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}),
+                true,
+            ),
+            (json!({"key": "gpu", "value": "yes"}), true),
+            (json!({"key": "gpu", "value": "no"}), false),
+            (
+                json!({"key": "gpu", "operator": "Exists", "effect": "NoExecute"}),
+                false,
+            ),
+            (json!({"key": "other", "operator": "Exists"}), false),
+        ] {
+            let found = found(&gpu, "True", &json!([toleration]));
+            assert_eq!(found.is_none(), let_in, "{toleration}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! A look at a node from a pod on it.
+
+use std::time::Duration;
+
+use super::{
+    Known, Subject, cgroup,
+    clocks::{self, Offset},
+    errand::{self, Errand, Running},
+    place::Place,
+    reading::Reading,
+};
+
+/// The script waits some seconds itself; importing nothing, Python still takes a few on a slow node.
+const SCRIPT_WITHIN: Duration = Duration::from_secs(40);
+
+/// What was seen on a node.
+#[derive(Debug, Clone)]
+pub(super) struct Probed {
+    pub(super) node: String,
+    pub(super) reading: Known<Reading>,
+    pub(super) clock: Known<Offset>,
+    /// `systemd` or `cgroupfs`.
+    pub(super) driver: Known<String>,
+}
+
+impl Probed {
+    /// Nothing was seen, with the reason.
+    pub(super) fn unseen(node: &str, why: &str) -> Self {
+        Self {
+            node: node.to_owned(),
+            reading: Err(why.to_owned()),
+            clock: Err(why.to_owned()),
+            driver: Err(why.to_owned()),
+        }
+    }
+}
+
+/// Look at a node from a pod with the scenario's own image, which has to be there anyhow.
+pub(super) async fn probe(subject: &Subject, place: &Place, node: &str) -> Probed {
+    let running = match start(subject, place, node).await {
+        Ok(running) => running,
+        Err(why) => return Probed::unseen(node, &format!("no pod ran there: {why}")),
+    };
+    let clock = clocks::of_node(&running).await;
+    let reading = running.shell(include_str!("probe.sh"), SCRIPT_WITHIN).await;
+    let reading = reading.map(|text| Reading::parse(&text));
+    let root = reading
+        .as_ref()
+        .ok()
+        .and_then(|reading| reading.get("cgroup.root"));
+    let driver = match root {
+        Some(root) => cgroup::driver_of(root),
+        None => cgroup::configured_driver(&subject.client, node).await,
+    };
+    Probed {
+        node: node.to_owned(),
+        reading,
+        clock,
+        driver,
+    }
+}
+
+async fn start(subject: &Subject, place: &Place, node: &str) -> Known<Running> {
+    let mut errand = Errand {
+        name: format!("probe-{node}"),
+        node,
+        image: subject.scenario_image()?,
+        command: errand::idle(),
+        // The embedded cluster's containers see the host's own tree.
+        volume: (!subject.embedded).then(|| errand::host_directory("/sys", "/host/sys")),
+    };
+    match Running::start(subject, place, &errand).await {
+        Err(why) if is_host_path_refused(&why) => {
+            errand.volume = None;
+            Running::start(subject, place, &errand).await
+        }
+        outcome => outcome,
+    }
+}
+
+/// Whether the Pod Security Standards keep pods from the host's directories here.
+pub(super) fn is_host_path_refused(why: &str) -> bool {
+    why.contains("hostPath") && why.contains("PodSecurity")
+}

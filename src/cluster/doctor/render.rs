@@ -1,0 +1,164 @@
+//! The report as a table and as JSON.
+
+use std::fmt::Write as _;
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
+use serde_json::json;
+
+use super::{Finding, Report, Status};
+
+/// Version of the JSON's form.
+const SCHEMA: &str = "migbench.doctor/1";
+
+/// JSON, one object.
+pub fn json(report: &Report) -> String {
+    let counts = [Status::Ok, Status::Warning, Status::Failed, Status::Skipped]
+        .map(|status| (status.word().to_owned(), report.with(status).count().into()));
+    let document = json!({
+        "schema": SCHEMA,
+        "cluster": report.cluster,
+        "scenario": report.scenario,
+        "counts": serde_json::Value::Object(counts.into_iter().collect()),
+        "findings": report.findings,
+    });
+    format!("{document:#}\n")
+}
+
+/// A table of at most `width` columns, then what to do about each finding that is not as wanted.
+pub fn table(report: &Report, width: u16) -> String {
+    let mut grid = Table::new();
+    grid.load_style(UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(width)
+        .set_header(["check", "on", "found", "wanted", "status"]);
+    grid.style_mut().row_separator = comfy_table::LineStyle::none();
+    for finding in &report.findings {
+        grid.add_row(row(finding));
+    }
+    for column in grid.column_iter_mut() {
+        column.set_cell_alignment(CellAlignment::Left);
+    }
+    let mut text = format!(
+        "cluster {}, scenario {}\n{grid}\n",
+        report.cluster, report.scenario
+    );
+    text.push_str(&to_do(report, width));
+    text
+}
+
+fn row(finding: &Finding) -> [String; 5] {
+    [
+        finding.check.to_owned(),
+        finding.on.clone().unwrap_or_default(),
+        finding.found.clone(),
+        finding.wanted.clone(),
+        finding.status.word().to_owned(),
+    ]
+}
+
+/// Failures first; what several findings ask for is said once.
+fn to_do(report: &Report, width: u16) -> String {
+    let mut said: Vec<(Status, &str, Vec<String>)> = Vec::new();
+    for status in [Status::Failed, Status::Warning] {
+        for finding in report.with(status) {
+            let remedy = finding.remedy.as_deref().unwrap_or_default();
+            let name = name(finding);
+            match said
+                .iter_mut()
+                .find(|(of, text, _)| (*of, *text) == (status, remedy))
+            {
+                Some((_, _, names)) => names.push(name),
+                None => said.push((status, remedy, vec![name])),
+            }
+        }
+    }
+    let mut text = String::new();
+    for (status, remedy, names) in said {
+        let line = format!("{}: {}: {remedy}", status.word(), names.join(", "));
+        let _ = writeln!(text, "{}", wrapped(&line, usize::from(width)));
+    }
+    text + &summary(report)
+}
+
+fn name(finding: &Finding) -> String {
+    match &finding.on {
+        Some(on) => format!("{} on {on}", finding.check),
+        None => finding.check.to_owned(),
+    }
+}
+
+fn summary(report: &Report) -> String {
+    let count = |status| report.with(status).count();
+    format!(
+        "{} ok, {} warnings, {} failed, {} skipped\n",
+        count(Status::Ok),
+        count(Status::Warning),
+        count(Status::Failed),
+        count(Status::Skipped)
+    )
+}
+
+/// Broken between words; what follows the first line is indented.
+fn wrapped(text: &str, width: usize) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().map_or(0, |line| line.chars().count());
+        if line > 0 && line + 1 + word.chars().count() > width {
+            lines.push(format!("    {word}"));
+        } else if let Some(last) = lines.last_mut() {
+            if !last.is_empty() {
+                last.push(' ');
+            }
+            last.push_str(word);
+        }
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::doctor::finding::Question;
+
+    fn report() -> Report {
+        let small = |node| {
+            Question::new("processor", "16 cores, better 32 cores")
+                .on(node)
+                .warning("1 cores", "take a larger machine")
+        };
+        Report {
+            cluster: "rig".into(),
+            scenario: "tensorflow".into(),
+            findings: vec![
+                Question::new("Kubernetes", "1.28 or newer").ok("v1.35.4"),
+                small("gpu-server-03"),
+                small("ai-storage-worker-01"),
+                Question::new("rights", "create pods/exec").failed("refused", "grant create pods/exec"),
+                Question::new("docker", "24.0 or newer").skipped("not installed"),
+            ],
+        }
+    }
+
+    #[test]
+    fn the_table_says_each_remedy_once_and_failures_first() {
+        insta::assert_snapshot!(table(&report(), 80));
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        for width in [40, 80] {
+            let text = table(&report(), width);
+            let widest = text.lines().map(|line| line.chars().count()).max();
+            assert!(widest <= Some(usize::from(width)), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_json_carries_every_finding_and_the_counts() {
+        let document: serde_json::Value = serde_json::from_str(&json(&report())).unwrap();
+        assert_eq!(document["counts"]["warning"], 2);
+        assert_eq!(document["findings"].as_array().unwrap().len(), 5);
+        assert_eq!(document["findings"][3]["status"], "failed");
+        assert_eq!(document["findings"][0]["remedy"], serde_json::Value::Null);
+    }
+}
