@@ -59,13 +59,22 @@ impl Host {
         path
     }
 
-    fn end(self) {
+    fn end(&self) {
         self.runtime.remove_pod("uid").unwrap();
         let directory = self.runtime.state().directory().to_owned();
         let id = self.runtime.state().id().to_owned();
         self.runtime.remove().unwrap();
         assert!(!directory.exists());
         assert_eq!(cgroups_named(&id), Vec::<PathBuf>::new());
+    }
+}
+
+impl Drop for Host {
+    /// A test that has failed leaves nothing behind either.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.runtime.remove();
+        }
     }
 }
 

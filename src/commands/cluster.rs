@@ -36,7 +36,7 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     super::log_to_stderr();
     let mut interrupt = Interrupt::listen().context("signals")?;
     scope::enter_if_useful().context("scope")?;
-    let mut up = Up::start().await.map_err(not_started)?;
+    let mut up = Up::start().await.map_err(|error| not_started(&error))?;
     let message = if private {
         machine_readable(&up)?
     } else {
@@ -58,20 +58,16 @@ pub async fn execute(args: Args) -> Result<(), Error> {
 /// Until stdin closes, where a parent holds it, or a part of the cluster fails.
 async fn until_over(up: &mut Up, private: bool) -> Result<(), Error> {
     let closed = async {
-        if private {
-            // Without a sender the thread that reads stdin has died, and the parent cannot be heard any more.
-            let _ = stdin_closed().await;
-        } else {
-            std::future::pending().await
-        }
+        // Without a sender the thread that reads stdin has died, and the parent cannot be heard any more.
+        let _ = stdin_closed().await;
     };
     tokio::select! {
-        () = closed => Ok(()),
+        () = closed, if private => Ok(()),
         error = up.failed() => Err(Error::Internal(error)),
     }
 }
 
-fn not_started(error: anyhow::Error) -> Error {
+fn not_started(error: &anyhow::Error) -> Error {
     Error::Cluster(cluster::Error::Embedded(format!("{error:#}")))
 }
 

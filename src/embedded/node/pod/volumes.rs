@@ -241,7 +241,7 @@ mod tests {
 
     use super::*;
 
-    fn container(mount: serde_json::Value) -> Container {
+    fn container(mount: &serde_json::Value) -> Container {
         serde_json::from_value(json!({"name": "c", "volumeMounts": [mount]})).unwrap()
     }
 
@@ -251,7 +251,7 @@ mod tests {
         let volume = Directory::writable(directory.path().into());
         let volumes = Volumes([("v".to_owned(), volume)].into());
         let mount = json!({"name": "v", "mountPath": "/data", "subPath": "a/b", "readOnly": true});
-        let mounts = volumes.mounts(&container(mount)).unwrap();
+        let mounts = volumes.mounts(&container(&mount)).unwrap();
         let source = directory.path().join("a/b");
         assert!(source.is_dir());
         assert_eq!(
@@ -263,7 +263,7 @@ mod tests {
             }]
         );
         let escape = json!({"name": "v", "mountPath": "/data", "subPath": "../x"});
-        assert!(volumes.mounts(&container(escape)).unwrap_err().contains(".."));
+        assert!(volumes.mounts(&container(&escape)).unwrap_err().contains(".."));
     }
 
     fn config_map() -> ConfigMap {

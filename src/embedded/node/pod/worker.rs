@@ -166,10 +166,9 @@ impl Worker {
             .map(|one| Box::pin(one.ended()))
             .collect();
         if running.is_empty() {
-            std::future::pending().await
-        } else {
-            select_all(running).await;
+            return std::future::pending().await;
         }
+        select_all(running).await;
     }
 
     /// Tell the API what the pod is doing, if that has changed.
