@@ -28,6 +28,8 @@ pub enum Command {
     Destroy(commands::destroy::Args),
     /// Check that a cluster has what a run needs; nothing stays behind.
     Doctor(commands::doctor::Args),
+    /// Remove what killed runs left on a real cluster.
+    Cleanup(commands::cleanup::Args),
     /// List, show and validate scenarios.
     Scenario(commands::scenario::Args),
     /// Run the embedded cluster in the foreground.
@@ -37,6 +39,9 @@ pub enum Command {
     /// Read the cgroups of this node for a harness elsewhere.
     #[command(hide = true)]
     Agent(commands::agent::Args),
+    /// Remove a run's directories from a volume, as a pod of `cleanup` does.
+    #[command(hide = true)]
+    CleanVolume(commands::clean_volume::Args),
     /// Check a checkpoint from this mount, as the init container of a migrated pod does.
     #[command(hide = true)]
     VerifyCheckpoint(commands::verify_checkpoint::Args),

@@ -1,6 +1,8 @@
 //! The subcommands, one file each: arguments as clap sees them, and `execute`.
 
 pub mod agent;
+pub mod clean_volume;
+pub mod cleanup;
 pub mod cluster;
 pub mod cluster_args;
 pub mod deploy;
@@ -56,6 +58,8 @@ async fn dispatch(command: Command) -> Result<(), Error> {
         Command::Deploy(args) => deploy::execute(args).await,
         Command::Destroy(args) => destroy::execute(args).await,
         Command::Doctor(args) => Box::pin(doctor::execute(args)).await,
+        Command::CleanVolume(args) => clean_volume::execute(args).await,
+        Command::Cleanup(args) => cleanup::execute(args).await,
         Command::Scenario(args) => scenario::execute(args).await,
         Command::Agent(args) => agent::execute(args).await,
         Command::Cluster(args) => cluster::execute(args).await,

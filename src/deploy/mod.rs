@@ -1,9 +1,16 @@
 //! Deploying a scenario's objects and telling what state a pod is in: [`state`] reads a pod, [`wait`] waits for a
-//! state, [`apply`] makes objects, [`namespace`] gives each run a place of its own.
+//! state, [`apply`] makes objects. [`place`] is where a run's objects are; [`storage`] and [`images`] see to it that
+//! volumes and images are there before anything is measured; [`leftovers`] finds what a killed run left.
 
 pub mod apply;
+pub mod clean_volume;
+pub mod gone;
+pub mod images;
+pub mod leftovers;
 pub mod namespace;
+pub mod place;
 pub mod state;
+pub mod storage;
 pub mod wait;
 
 use crate::cluster::explain;
@@ -68,6 +75,49 @@ pub enum Error {
         seconds: u64,
         /// Finalizers, or conditions of the namespace.
         holders: String,
+    },
+    /// The namespace that was named is not there.
+    #[error(
+        "there is no namespace {0}\n  to do: make it, or leave --namespace away to have one made for the run"
+    )]
+    NoNamespace(String),
+    /// Directories of the run stay on a volume.
+    #[error(
+        "directories of the run stay on the volume of claim {claim}: {reason}\n  to do: remove {prefix}-* from it by hand"
+    )]
+    NotCleaned {
+        /// The claim.
+        claim: String,
+        /// How their names begin.
+        prefix: String,
+        /// Why.
+        reason: String,
+    },
+    /// A claim did not get its volume.
+    #[error(
+        "claim {claim} was not bound within {seconds} s (it is {phase})\n  to do: `kubectl describe pvc {claim}` says what it \
+         waits for; --storage-class or --nfs-server name another source"
+    )]
+    NotBound {
+        /// The claim.
+        claim: String,
+        /// Its phase.
+        phase: String,
+        /// The limit.
+        seconds: u64,
+    },
+    /// An image cannot be had on a node.
+    #[error(
+        "image {image} cannot be pulled on node {node}: {reason}\n  to do: name another one by --image, or load it on the \
+         nodes"
+    )]
+    NotPulled {
+        /// The image.
+        image: String,
+        /// The node.
+        node: String,
+        /// What the kubelet said.
+        reason: String,
     },
     /// A manifest cannot be used.
     #[error("{object}: {reason}")]

@@ -3,13 +3,9 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{
-    Api, Client,
-    api::{DeleteParams, ObjectMeta},
-    runtime::wait::{await_condition, conditions},
-};
+use kube::{Api, Client, api::ObjectMeta};
 
-use super::{Error, MANAGED_BY, RUN_LABEL, apply};
+use super::{Error, MANAGED_BY, RUN_LABEL, apply, gone};
 
 /// How long a namespace may take to go away: the pods in it have their grace first.
 const GONE_WITHIN: Duration = Duration::from_secs(120);
@@ -38,25 +34,29 @@ pub async fn create(client: &Client, run: &str) -> Result<String, Error> {
 /// Delete the namespace with everything in it, and wait until it is gone.
 pub async fn delete(client: &Client, name: &str) -> Result<(), Error> {
     let api: Api<Namespace> = Api::all(client.clone());
-    let uid = match api.delete(name, &DeleteParams::default()).await {
-        Ok(answer) => answer.left().and_then(|namespace| namespace.metadata.uid),
-        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
-        Err(error) => return Err(Error::api(format!("delete namespace {name}"))(error)),
-    };
-    let Some(uid) = uid else { return Ok(()) };
-    let gone = await_condition(api, name, conditions::is_deleted(&uid));
-    match tokio::time::timeout(GONE_WITHIN, gone).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(Error::Watch {
-            pod: name.to_owned(),
-            reason: error.to_string(),
+    match gone::delete(&api, &format!("namespace {name}"), name, GONE_WITHIN).await {
+        Err(Error::Stuck { object, seconds, .. }) => Err(Error::Stuck {
+            object,
+            seconds,
+            holders: holders(&api, name).await,
         }),
-        Err(_) => Err(Error::Late {
-            pod: name.to_owned(),
-            wanted: "gone",
-            seconds: GONE_WITHIN.as_secs(),
-            state: "namespace stuck in Terminating; `kubectl get namespace -o yaml` names what holds it"
-                .into(),
-        }),
+        outcome => outcome,
     }
+}
+
+/// What the namespace controller says about a namespace that does not go away.
+async fn holders(api: &Api<Namespace>, name: &str) -> String {
+    let Ok(Some(namespace)) = api.get_opt(name).await else {
+        return "what cannot be told".into();
+    };
+    let conditions = namespace
+        .status
+        .and_then(|status| status.conditions)
+        .unwrap_or_default();
+    let messages: Vec<_> = conditions
+        .into_iter()
+        .filter(|condition| condition.status == "True")
+        .filter_map(|condition| condition.message)
+        .collect();
+    messages.join("; ")
 }

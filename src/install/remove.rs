@@ -2,15 +2,10 @@
 
 use std::time::Duration;
 
-use kube::{
-    Api, Client, ResourceExt,
-    api::{DeleteParams, PropagationPolicy},
-    core::DynamicObject,
-    runtime::wait::{await_condition, conditions},
-};
+use kube::{Client, ResourceExt, core::DynamicObject};
 
 use super::{apply::Kinds, describe};
-use crate::deploy::{Error, MANAGED_BY};
+use crate::deploy::{Error, MANAGED_BY, gone};
 
 /// How long one object may take to go away: a pod under it has its grace first.
 const GONE_WITHIN: Duration = Duration::from_secs(120);
@@ -38,8 +33,8 @@ pub async fn all(
                     MANAGED_BY.0, MANAGED_BY.1
                 ));
             }
-            Some(found) => {
-                one(&api, &what, &found).await?;
+            Some(_) => {
+                gone::delete(&api, &what, &name, GONE_WITHIN).await?;
                 tell(format!("removed {what}"));
             }
         }
@@ -48,33 +43,6 @@ pub async fn all(
 }
 
 /// Whether migbench made it. What Helm installed is Helm's to remove.
-pub fn is_ours(object: &DynamicObject) -> bool {
+fn is_ours(object: &DynamicObject) -> bool {
     object.labels().get(MANAGED_BY.0).map(String::as_str) == Some(MANAGED_BY.1)
-}
-
-/// Remove one object and wait until it is gone, with what it owns.
-pub async fn one(api: &Api<DynamicObject>, what: &str, object: &DynamicObject) -> Result<(), Error> {
-    let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
-    let parameters = DeleteParams {
-        propagation_policy: Some(PropagationPolicy::Foreground),
-        ..DeleteParams::default()
-    };
-    match api.delete(&name, &parameters).await {
-        Ok(_) => {}
-        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
-        Err(error) => return Err(Error::api(format!("delete {what}"))(error)),
-    }
-    let gone = await_condition(api.clone(), &name, conditions::is_deleted(&uid));
-    match tokio::time::timeout(GONE_WITHIN, gone).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(Error::Watch {
-            pod: what.to_owned(),
-            reason: error.to_string(),
-        }),
-        Err(_) => Err(Error::Stuck {
-            object: what.to_owned(),
-            seconds: GONE_WITHIN.as_secs(),
-            holders: object.finalizers().join(", "),
-        }),
-    }
 }

@@ -1,0 +1,69 @@
+//! Deleting an object of any kind, and waiting until it is gone.
+
+use std::{fmt::Debug, time::Duration};
+
+use futures::StreamExt;
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{DeleteParams, PropagationPolicy},
+    runtime::{WatchStreamExt, watcher::watch_object},
+};
+use serde::de::DeserializeOwned;
+
+use super::{Error, wait::refused};
+
+/// Delete the object with what it owns, and wait. An object that is not there is gone already.
+pub async fn delete<K>(api: &Api<K>, what: &str, name: &str, limit: Duration) -> Result<(), Error>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let found = api
+        .get_opt(name)
+        .await
+        .map_err(Error::api(format!("get {what}")))?;
+    let Some(object) = found else { return Ok(()) };
+    let parameters = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Foreground),
+        ..DeleteParams::default()
+    };
+    match api.delete(name, &parameters).await {
+        Ok(_) => {}
+        // 409: a namespace that is on its way already.
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+        Err(error) => return Err(Error::api(format!("delete {what}"))(error)),
+    }
+    wait(api, what, &object, limit).await
+}
+
+/// Wait until the object of that uid is gone. A watch that breaks is taken up again.
+async fn wait<K>(api: &Api<K>, what: &str, object: &K, limit: Duration) -> Result<(), Error>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let mut last = object.clone();
+    let watching = async {
+        let mut states = std::pin::pin!(watch_object(api.clone(), &object.name_any()).default_backoff());
+        while let Some(state) = states.next().await {
+            match state {
+                Ok(Some(now)) if now.uid() == object.uid() => last = now,
+                Ok(_) => return Ok(()),
+                Err(error) if refused(&error) => {
+                    return Err(Error::Watch {
+                        pod: what.to_owned(),
+                        reason: error.to_string(),
+                    });
+                }
+                Err(error) => tracing::warn!(%error, what, "watch broken, taking it up again"),
+            }
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(limit, watching).await {
+        Ok(ended) => ended,
+        Err(_) => Err(Error::Stuck {
+            object: what.to_owned(),
+            seconds: limit.as_secs(),
+            holders: last.finalizers().join(", "),
+        }),
+    }
+}

@@ -1,0 +1,228 @@
+//! Where the objects of a run are: a namespace of its own or one that was given, and what it made outside of it.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolume, PersistentVolumeClaim, Pod};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, ListParams, ObjectMeta},
+};
+
+use super::{Error, MANAGED_BY, RUN_LABEL, apply, clean_volume, gone, namespace};
+
+/// How long one object may take to go away.
+const GONE_WITHIN: Duration = Duration::from_secs(120);
+/// Key of the marker that names the claims on whose volumes the run has directories.
+const CLAIMS: &str = "claims";
+/// Key of the marker that names the image that can remove them.
+const IMAGE: &str = "image";
+
+/// The place of one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Id of the run.
+    pub run: String,
+    /// The namespace.
+    pub namespace: String,
+    /// Whether the namespace was made for the run and goes with it.
+    pub own: bool,
+    /// Claims whose volumes outlive the run, with directories of its legs on them.
+    pub claims: Vec<String>,
+    /// Persistent volumes that were made for the run.
+    pub volumes: Vec<String>,
+    /// Image that holds this program.
+    pub image: String,
+}
+
+impl Place {
+    /// A place that is still to be made: in the namespace that was given, else in one of its own.
+    pub fn new(run: &str, given: Option<&str>, image: &str) -> Self {
+        Self {
+            run: run.to_owned(),
+            namespace: given.map_or_else(|| namespace::name(run), str::to_owned),
+            own: given.is_none(),
+            claims: Vec::new(),
+            volumes: Vec::new(),
+            image: image.to_owned(),
+        }
+    }
+
+    /// Make the namespace, or see that it is there.
+    pub async fn open(&self, client: &Client) -> Result<(), Error> {
+        if self.own {
+            return namespace::create(client, &self.run).await.map(drop);
+        }
+        let api: Api<Namespace> = Api::all(client.clone());
+        match api.get_opt(&self.namespace).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(Error::NoNamespace(self.namespace.clone())),
+            // Whoever may not look at namespaces may still be at home in this one.
+            Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(()),
+            Err(error) => Err(Error::api(format!("get namespace {}", self.namespace))(error)),
+        }
+    }
+
+    /// Write down what would be left if this process died now, for `migbench cleanup`.
+    pub async fn mark(&self, client: &Client) -> Result<(), Error> {
+        let data = [(CLAIMS, self.claims.join(" ")), (IMAGE, self.image.clone())];
+        let marker = ConfigMap {
+            metadata: self.metadata(&self.name()),
+            data: Some(data.map(|(key, value)| (key.to_owned(), value)).into()),
+            ..ConfigMap::default()
+        };
+        apply::object(&self.api(client), &marker).await.map(drop)
+    }
+
+    /// Take from a marker what it says about its run.
+    pub fn read_marker(&mut self, marker: &ConfigMap) {
+        let data = marker.data.clone().unwrap_or_default();
+        if marker.name_any() == self.name() {
+            let claims = data.get(CLAIMS).cloned().unwrap_or_default();
+            self.claims = claims.split_whitespace().map(str::to_owned).collect();
+            self.image = data.get(IMAGE).cloned().unwrap_or_default();
+        }
+    }
+
+    /// Name of what the run makes outside of its namespace, and of its directories on volumes.
+    pub fn name(&self) -> String {
+        namespace::name(&self.run)
+    }
+
+    /// Name and labels of an object of the run.
+    pub fn metadata(&self, name: &str) -> ObjectMeta {
+        let labels = [(MANAGED_BY.0, MANAGED_BY.1), (RUN_LABEL, &self.run)];
+        ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some(labels.map(|(key, value)| (key.into(), value.into())).into()),
+            ..ObjectMeta::default()
+        }
+    }
+
+    /// Remove everything and wait until it is gone; `tell` of each thing. The first failure is told, the rest is removed
+    /// all the same.
+    pub async fn leave(&self, client: &Client, mut tell: impl FnMut(String)) -> Result<(), Error> {
+        let mut outcome = self.end_pods(client).await;
+        for claim in &self.claims {
+            let cleaned = clean_volume::clean(client, self, claim).await;
+            if let Ok(count @ 1..) = cleaned {
+                tell(format!(
+                    "removed {count} directories from the volume of claim {claim}"
+                ));
+            }
+            outcome = outcome.and(cleaned.map(drop));
+        }
+        outcome = outcome.and(self.leave_namespace(client, &mut tell).await);
+        for volume in &self.volumes {
+            let api: Api<PersistentVolume> = Api::all(client.clone());
+            let what = format!("persistent volume {volume}");
+            let removed = gone::delete(&api, &what, volume, GONE_WITHIN).await;
+            if removed.is_ok() {
+                tell(format!("removed {what}"));
+            }
+            outcome = outcome.and(removed);
+        }
+        outcome
+    }
+
+    async fn leave_namespace(&self, client: &Client, tell: &mut impl FnMut(String)) -> Result<(), Error> {
+        if self.own {
+            namespace::delete(client, &self.namespace).await?;
+            tell(format!("removed namespace {}", self.namespace));
+            return Ok(());
+        }
+        let claims = self.remove::<PersistentVolumeClaim>(client).await;
+        let config_maps = self.remove::<ConfigMap>(client).await;
+        tell(format!(
+            "removed the run's objects from namespace {}",
+            self.namespace
+        ));
+        claims.and(config_maps)
+    }
+
+    /// End the run's pods; they write to the volumes.
+    async fn end_pods(&self, client: &Client) -> Result<(), Error> {
+        let api: Api<Pod> = self.api(client);
+        let ours = self.ours();
+        match api.delete_collection(&DeleteParams::default(), &ours).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
+            Err(error) => return Err(Error::api("delete the run's pods")(error)),
+        }
+        self.remove::<Pod>(client).await
+    }
+
+    async fn remove<K>(&self, client: &Client) -> Result<(), Error>
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + serde::de::DeserializeOwned
+            + Send
+            + 'static,
+    {
+        let api: Api<K> = self.api(client);
+        let kind = K::kind(&());
+        let found = api.list(&self.ours()).await;
+        for object in found
+            .map_err(Error::api(format!("list the run's {kind}s")))?
+            .items
+        {
+            let name = object.name_any();
+            gone::delete(
+                &api,
+                &format!("{kind} {}/{name}", self.namespace),
+                &name,
+                GONE_WITHIN,
+            )
+            .await?;
+        }
+        Ok(())
+    }
+
+    fn ours(&self) -> ListParams {
+        ListParams::default().labels(&format!(
+            "{}={},{RUN_LABEL}={}",
+            MANAGED_BY.0, MANAGED_BY.1, self.run
+        ))
+    }
+
+    /// The door to objects of a kind in the run's namespace.
+    pub fn api<K>(&self, client: &Client) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        Api::namespaced(client.clone(), &self.namespace)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RUN: &str = "0199d0f0-0000-7000-8000-0123456789ab";
+
+    #[test]
+    fn a_place_is_a_namespace_of_its_own_or_a_given_one() {
+        let own = Place::new(RUN, None, "i");
+        assert_eq!((own.namespace.as_str(), own.own), ("migbench-0123456789ab", true));
+        let given = Place::new(RUN, Some("team"), "i");
+        assert_eq!((given.namespace.as_str(), given.own), ("team", false));
+        assert_eq!(given.name(), own.name());
+    }
+
+    #[test]
+    fn a_marker_tells_what_to_clean_and_another_runs_does_not() {
+        let mut written = Place::new(RUN, None, "image");
+        written.claims = vec!["a".into(), "b".into()];
+        let marker = |name: &str| ConfigMap {
+            metadata: written.metadata(name),
+            data: Some([("claims".into(), "a b".into()), ("image".into(), "image".into())].into()),
+            ..ConfigMap::default()
+        };
+        let mut read = Place::new(RUN, None, "");
+        read.read_marker(&marker("other"));
+        assert_eq!(read.claims, Vec::<String>::new());
+        read.read_marker(&marker(&written.name()));
+        assert_eq!(read, written);
+    }
+}
