@@ -145,6 +145,7 @@ struct Narrator {
     doing: String,
     window: Vec<Sweep>,
     pods: BTreeSet<EpochId>,
+    terminating: BTreeSet<String>,
     steps: BTreeMap<String, u64>,
 }
 
@@ -201,12 +202,23 @@ impl Narrator {
                 self.doing = "deploying".into();
                 vec![line("deploy", &format!("{pod} on {node}"))]
             }
+            Kind::PodPhase { uid, phase, .. } if phase == "Terminating" => {
+                self.terminating.insert(uid.clone());
+                Vec::new()
+            }
             Kind::Container {
+                uid,
                 container,
                 state,
                 detail,
                 ..
             } if state != "waiting" => {
+                // A container that is told to end, and does, has not failed in the eyes of a reader.
+                let state = if self.terminating.contains(uid) && state == "failed" {
+                    "stopped"
+                } else {
+                    state
+                };
                 let detail = detail
                     .as_ref()
                     .map(|detail| format!(" ({detail})"))

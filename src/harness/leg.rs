@@ -7,8 +7,7 @@ use kube::{
     Api,
     api::{DeleteParams, ListParams},
 };
-use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::time::timeout;
 
 use super::{
     Run,
@@ -16,6 +15,7 @@ use super::{
     notice::{LegHead, Notice},
     observer::{Observed, Observer},
     overhead,
+    readings::Readings,
 };
 use crate::{
     cluster::agents,
@@ -26,7 +26,7 @@ use crate::{
     error::Error,
     migrate::{Outcome, Request, Strategy},
     sample::{
-        self, Cost, Schedule, Segment, Sweep,
+        self, Cost, Schedule, Segment,
         clock::{Stamp, monotonic_ns},
     },
     scenario::Role,
@@ -341,22 +341,15 @@ impl<'a> Leg<'a> {
     }
 
     fn start_readings(&self, schedule: Schedule) -> Readings {
-        let stop = CancellationToken::new();
-        let sweeps = self.run.cluster.meter.sweeps(schedule, stop.clone());
-        let (segment, notices) = (schedule.segment, self.run.notices.clone());
-        notices.event(Kind::SegmentStarted { segment });
-        let task = tokio::spawn(async move {
-            let outcome = collect(sweeps, |sweep| notices.send(Notice::Sweep(sweep))).await;
-            notices.event(Kind::SegmentEnded { segment });
-            outcome
-        });
-        Readings { stop, task }
+        Readings::start(&*self.run.cluster.meter, schedule, self.run.notices.clone())
     }
 
     async fn remove(&self) -> Result<(), Error> {
         let api: Api<Pod> = Api::namespaced(self.run.cluster.client.clone(), &self.run.namespace);
         let ours = ListParams::default().labels(&agents::others());
-        api.delete_collection(&DeleteParams::default(), &ours)
+        // Nothing is measured any more: the pods need not be given their whole grace.
+        let soon = DeleteParams::default().grace_period(1);
+        api.delete_collection(&soon, &ours)
             .await
             .map_err(deploy::Error::api("delete the leg's pods"))?;
         let all_gone = self
@@ -373,43 +366,6 @@ impl<'a> Leg<'a> {
             .into()),
         }
     }
-}
-
-/// Readings being taken beside other work.
-struct Readings {
-    stop: CancellationToken,
-    task: JoinHandle<Result<(), sample::Error>>,
-}
-
-impl Readings {
-    /// Wait for the last tick of the schedule.
-    async fn finish(mut self) -> Result<(), Error> {
-        let outcome = (&mut self.task)
-            .await
-            .map_err(|error| Error::Internal(error.into()))?;
-        Ok(outcome?)
-    }
-
-    async fn stop(self) -> Result<(), Error> {
-        self.stop.cancel();
-        self.finish().await
-    }
-}
-
-impl Drop for Readings {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
-async fn collect(
-    mut sweeps: mpsc::UnboundedReceiver<Result<Sweep, sample::Error>>,
-    keep: impl Fn(Sweep),
-) -> Result<(), sample::Error> {
-    while let Some(sweep) = sweeps.recv().await {
-        keep(sweep?);
-    }
-    Ok(())
 }
 
 fn uid(pod: &Pod) -> &str {

@@ -9,6 +9,7 @@ mod observer;
 pub mod order;
 mod output;
 pub mod overhead;
+mod readings;
 pub mod record;
 pub mod recorder;
 pub mod store;
