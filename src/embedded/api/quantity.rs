@@ -20,7 +20,11 @@ fn decimal(number: &str) -> Option<i128> {
         None => (false, number.strip_prefix('+').unwrap_or(number)),
     };
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    if whole.is_empty() && fraction.is_empty() {
+    let is_plain = [whole, fraction]
+        .concat()
+        .bytes()
+        .all(|byte| byte.is_ascii_digit());
+    if !is_plain || (whole.is_empty() && fraction.is_empty()) {
         return None;
     }
     let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
