@@ -8,8 +8,10 @@
 //! controllers: namespaces, claims, binding of pods; they use the verbs like the handlers do
 //! ```
 //!
-//! One identity, no RBAC, no admission; pods go to the node they ask for. What is recorded from a real API server is what
-//! the tests expect.
+//! What is recorded from a real API server is what the tests expect. Left out: authorization (there is one identity),
+//! admission, owner references' garbage collection, schemas of custom resources (everything is stored as it comes),
+//! protobuf bodies (`kubectl create namespace NAME` sends them; `create -f` does not), port forwarding, and a scheduler
+//! beyond "the node asked for, if it is Ready and has room".
 
 mod apply;
 mod body;
