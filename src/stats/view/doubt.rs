@@ -104,6 +104,8 @@ pub enum Cause {
     Skewed { share: f64 },
     /// A reading took long.
     SlowReading { milliseconds: f64 },
+    /// The phase `after` began later than the settling time: the migration itself took longer.
+    Late { age_s: f64, settle_s: f64 },
     /// The two `before` phases of a round differ.
     BeforeDiffers { share: f64 },
     /// The host was busy before the run began.
@@ -133,6 +135,7 @@ impl Cause {
             | Self::Spread { .. }
             | Self::Skewed { .. }
             | Self::SlowReading { .. }
+            | Self::Late { .. }
             | Self::BeforeDiffers { .. }
             | Self::Load { .. }
             | Self::OneOrder { .. } => false,
@@ -228,6 +231,11 @@ impl Cause {
                     "a reading took {milliseconds:.1} ms (limit 1 ms): its time is known no better. Free CPUs"
                 )
             }
+            Self::Late { age_s, settle_s } => write!(
+                f,
+                "the window began {age_s:.1} s after the containers started, not {settle_s:.0} s: the migration was \
+                 not over before. Lengthen settle if both arms must be of one age"
+            ),
             Self::BeforeDiffers { share } => write!(
                 f,
                 "the legs used {:.0} % more or less before the migration (limit 10 %): they did not start equal. Use \

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     harness::{
         event::Kind,
-        record::{LegRecord, RunRecord},
+        record::{LegRecord, RunRecord, RunSettings},
     },
     sample::Segment,
 };
@@ -146,6 +146,11 @@ impl Doubts<'_> {
                 let environment = &self.run.environment;
                 let cpus = environment.embedded.then_some(environment.cpus);
                 let mut causes = validity::check(measured, &self.run.settings, cpus);
+                causes.extend(
+                    (segment == Segment::After)
+                        .then(|| late(measured, &self.run.settings))
+                        .flatten(),
+                );
                 causes.extend(alive(&self.run.legs[..self.index], *measured.span.start()));
                 for cause in causes {
                     self.add(Some(segment), cause);
@@ -153,6 +158,22 @@ impl Doubts<'_> {
             }
         }
     }
+}
+
+/// Whether the window began at another age of the pod's containers than it should: their youngest counts.
+fn late(measured: &phase::Measured, settings: &RunSettings) -> Option<Cause> {
+    let started = measured
+        .states
+        .iter()
+        .filter(|state| state.state == "running")
+        .map(|state| state.since_ns)
+        .max()?;
+    let (age_s, settle_s) = (
+        seconds_between(started, *measured.span.start()),
+        settings.settle_ms as f64 / 1000.0,
+    );
+    let tolerance_s = settings.interval_ms as f64 / 1000.0;
+    (age_s > settle_s + tolerance_s).then_some(Cause::Late { age_s, settle_s })
 }
 
 /// Containers of the workload that ran but have no readings.
