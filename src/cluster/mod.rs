@@ -5,6 +5,7 @@ pub mod access;
 pub mod agents;
 pub mod doctor;
 pub mod embedded;
+pub mod exec;
 pub mod explain;
 pub mod forward;
 mod reconnect;

@@ -11,6 +11,7 @@ use crate::{
     error::Error,
     sample::{
         agent::{protocol, server::Agent},
+        exec::inside,
         mounts::Mounts,
     },
 };
@@ -24,10 +25,22 @@ pub struct Args {
     /// Address to listen on. The loopback of a pod is reached by port-forward alone.
     #[arg(long, default_value_t = SocketAddr::from(([127, 0, 0, 1], protocol::PORT)))]
     listen: SocketAddr,
+    /// Read the one cgroup below --cgroup-root, a block for each line on stdin: in a container, for a harness that may not
+    /// see the node.
+    #[arg(long)]
+    inside: bool,
 }
 
 /// Run the command.
 pub async fn execute(args: Args) -> Result<(), Error> {
+    if args.inside {
+        let served = inside::serve(
+            &args.cgroup_root,
+            std::io::stdin().lock(),
+            std::io::stdout().lock(),
+        );
+        return served.map_err(|error| Error::Internal(error.into()));
+    }
     let mounts = Mounts::at(&args.cgroup_root).map_err(|error| Error::Preflight {
         missing: format!("{}: {error}", args.cgroup_root.display()),
         remedy: "in a pod, a hostPath volume of /sys/fs/cgroup; elsewhere --cgroup-root /sys/fs/cgroup"

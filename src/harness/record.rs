@@ -153,7 +153,8 @@ pub struct LegRecord {
 /// CPU time of a process that belongs to the strategy or to the measurement, not to the workload.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Overhead {
-    /// `orchestrator`, `harness` or `agent on <node>`.
+    /// `orchestrator`, `harness`, `agent on <node>` or `reader in <pod>/<container>`; the last is part of what its container
+    /// used.
     pub process: String,
     /// CPU time when the migration was requested, microseconds; null with `reason`.
     pub start_usec: Option<u64>,
@@ -167,6 +168,7 @@ pub struct Overhead {
 impl Overhead {
     /// Whether it belongs to the measurement, which is common to all strategies.
     pub fn is_of_measurement(&self) -> bool {
-        self.process == "harness" || self.process.starts_with("agent on ")
+        let measures = ["agent on ", "reader in "];
+        self.process == "harness" || measures.iter().any(|start| self.process.starts_with(start))
     }
 }

@@ -8,6 +8,7 @@ pub mod agent;
 pub mod clock;
 pub mod controller;
 pub mod counter_file;
+pub mod exec;
 pub mod local;
 pub mod locate;
 pub mod mounts;

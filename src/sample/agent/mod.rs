@@ -22,6 +22,7 @@ mod tests;
 use std::fmt;
 
 use futures::future::BoxFuture;
+use nix::time::{ClockId, clock_gettime};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A connection to an agent, whatever it is carried by.
@@ -33,4 +34,10 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 pub trait Dial: Send + Sync + fmt::Debug {
     /// Connect; the error is a message for people.
     fn dial(&self) -> BoxFuture<'_, Result<Box<dyn Wire>, String>>;
+}
+
+/// CPU time of this process so far, microseconds.
+pub fn own_cpu_usec() -> nix::Result<u64> {
+    let time: std::time::Duration = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?.into();
+    Ok(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
 }

@@ -26,6 +26,11 @@ impl ClockOffset {
         Some((self.offset_ns - earlier.offset_ns) as f64 / elapsed as f64 * 1e6)
     }
 
+    /// A moment of the other clock on the harness's.
+    pub fn here(&self, there_ns: u64) -> u64 {
+        there_ns.saturating_add_signed(self.offset_ns.saturating_neg())
+    }
+
     /// A moment of the harness's clock on the other.
     pub fn there(&self, here_ns: u64) -> u64 {
         here_ns.saturating_add_signed(self.offset_ns)

@@ -5,11 +5,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use nix::time::{ClockId, clock_gettime};
 use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::protocol::{Answer, Call, CallId, Event, EventId, Request, ScheduleId};
+use super::{
+    own_cpu_usec,
+    protocol::{Answer, Call, CallId, Event, EventId, Request, ScheduleId},
+};
 use crate::sample::{Meter, Schedule, clock::monotonic_ns, local::LocalMeter};
 
 /// Events kept for a connection that comes again: 8 minutes of the densest schedule (4 a second).
@@ -88,7 +90,9 @@ impl Session {
                 received_ns,
                 answered_ns: monotonic_ns(),
             },
-            Request::Cost => cpu_time().map_or_else(|error| Answer::Refused(error.to_string()), Answer::Cost),
+            Request::Cost => {
+                own_cpu_usec().map_or_else(|error| Answer::Refused(error.to_string()), Answer::Cost)
+            }
             Request::Follow { epoch, container } => match self.meter.follow(epoch, container).await {
                 Ok(epoch) => Answer::Epoch(epoch),
                 Err(error) => Answer::Refused(error.to_string()),
@@ -150,12 +154,6 @@ impl Session {
         }
         self.meter.forget();
     }
-}
-
-/// CPU time of this process, microseconds.
-fn cpu_time() -> nix::Result<u64> {
-    let time: std::time::Duration = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?.into();
-    Ok(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
 }
 
 /// A panic elsewhere does not spoil what is behind these locks: every change is a single step.

@@ -1,0 +1,66 @@
+//! The reader that this program itself is, in containers of its own image, where there is neither shell nor Python.
+
+use std::{
+    io::{self, BufRead, Write},
+    path::Path,
+};
+
+use super::block;
+use crate::sample::{
+    agent::own_cpu_usec,
+    clock::monotonic_ns,
+    counter_file::{CounterFile, EMPTY},
+};
+
+/// Answer each line of `input` with a block of the counters below `root`, until it ends.
+pub fn serve(root: &Path, input: impl BufRead, mut output: impl Write) -> io::Result<()> {
+    let open = |name| Some((name, CounterFile::open(root.join(name)).ok()?));
+    let files: Vec<_> = block::files().filter_map(open).collect();
+    writeln!(output, "@reader migbench 0")?;
+    output.flush()?;
+    for line in input.lines() {
+        line?;
+        write!(output, "{}", answer(&files))?;
+        output.flush()?;
+    }
+    Ok(())
+}
+
+fn answer(files: &[(&str, CounterFile)]) -> String {
+    let mut buffer = EMPTY;
+    let mut text = format!("@time {}\n", monotonic_ns());
+    for (name, file) in files {
+        match file.read(&mut buffer) {
+            Ok(content) => text.extend(["@file ", name, "\n", content.trim_end(), "\n"]),
+            Err(error) => text.extend(["@error ", name, ": ", &error.to_string(), "\n"]),
+        }
+    }
+    text.push_str(&format!("@time {}\n", monotonic_ns()));
+    if let Ok(usec) = own_cpu_usec() {
+        text.push_str(&format!("@cpu {usec}\n"));
+    }
+    text.push_str("@end\n");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_line_is_answered_with_a_block() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("cpu.stat"), "usage_usec 10\n").unwrap();
+        let mut output = Vec::new();
+        serve(root.path(), &b"\n\n"[..], &mut output).unwrap();
+        let text = String::from_utf8(output).unwrap();
+        let (greeting, blocks) = text.split_once('\n').unwrap();
+        assert_eq!(greeting, "@reader migbench 0");
+        let blocks: Vec<_> = blocks.split_terminator("@end\n").collect();
+        assert_eq!(blocks.len(), 2);
+        let lines: Vec<String> = blocks[1].lines().map(str::to_owned).collect();
+        let block = block::parse(&lines).unwrap();
+        assert_eq!(block.counters.usage_usec, Some(10));
+        assert!(block.cpu_usec.is_some() && block.before_ns <= block.after_ns);
+    }
+}
