@@ -37,16 +37,14 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     let mut interrupt = Interrupt::listen().context("signals")?;
     scope::enter_if_useful().context("scope")?;
     let mut up = Up::start().await.map_err(|error| not_started(&error))?;
-    let message = if private {
-        machine_readable(&up)?
-    } else {
-        readable(&up)
-    };
-    let outcome = match super::print(message.as_bytes()) {
+    let outcome = match announce(&up, private) {
         Ok(()) => interrupt.unless(until_over(&mut up, private)).await,
         failed => failed,
     };
-    interrupt.abort_on_next();
+    if matches!(outcome, Err(Error::Interrupted)) {
+        // Only of two signals: one that comes with the end of stdin must not cut the removal short.
+        interrupt.abort_on_next();
+    }
     up.stop().await?;
     match outcome {
         // The way to end it, not a failure.
@@ -71,9 +69,14 @@ fn not_started(error: &anyhow::Error) -> Error {
     Error::Cluster(cluster::Error::Embedded(format!("{error:#}")))
 }
 
-fn machine_readable(up: &Up) -> Result<String, Error> {
-    let line = serde_json::to_string(up.handshake()).map_err(|error| Error::Internal(error.into()))?;
-    Ok(line + "\n")
+fn announce(up: &Up, private: bool) -> Result<(), Error> {
+    let message = if private {
+        let line = serde_json::to_string(up.handshake()).map_err(|error| Error::Internal(error.into()))?;
+        line + "\n"
+    } else {
+        readable(up)
+    };
+    super::print(message.as_bytes())
 }
 
 fn readable(up: &Up) -> String {
