@@ -145,6 +145,7 @@ fn environment() -> Environment {
             kind: "local cgroup files".into(),
             cgroup: "v2".into(),
             from_cgroup: true,
+            capped: None,
         },
         kernel: "6.14.0".into(),
         cpu_model: Some("AMD EPYC 7R13".into()),
@@ -296,6 +297,7 @@ impl<'a> Leg<'a> {
             epochs: self.epochs(),
             sweeps: self.sweeps(),
             overhead: self.overhead(),
+            clocks: Vec::new(),
             events: self.events,
         }
     }
