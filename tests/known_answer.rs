@@ -20,6 +20,7 @@ use kube::{
 use migbench::{
     cluster::agents,
     deploy::{state, wait},
+    install::manifests,
     sample::{ContainerRef, Meter, Schedule, Segment, Sweep, clock::monotonic_ns},
 };
 use serde_json::{Value, json};
@@ -71,7 +72,8 @@ fn image() -> String {
 
 async fn measure(client: Client, namespace: String) {
     let nodes = workers(&client).await;
-    agents::start(&client, &namespace, "known-answer", &image(), &nodes)
+    let agent = manifests::agent_spec(&image()).unwrap();
+    agents::start(&client, &namespace, "known-answer", &agent, &nodes)
         .await
         .unwrap();
     let meter = agents::connect(&client, &namespace, &nodes).await.unwrap();

@@ -8,6 +8,7 @@ pub mod embedded;
 pub mod exec;
 pub mod explain;
 pub mod forward;
+pub mod meter;
 mod reconnect;
 pub mod rights;
 

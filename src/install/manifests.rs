@@ -1,7 +1,10 @@
 //! The manifests, as they are in the repository's `manifests/`, with an installation's parameters put in.
 
 use include_dir::{Dir, include_dir};
-use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
+use k8s_openapi::api::{
+    core::v1::PodSpec,
+    rbac::v1::{ClusterRole, PolicyRule},
+};
 use kube::core::DynamicObject;
 use serde::Deserialize;
 use serde_json::Value;
@@ -44,6 +47,18 @@ pub fn yaml(objects: &[DynamicObject]) -> Result<String, Damaged> {
         text += &serde_saphyr::to_string(object).map_err(|error| Damaged(error.to_string()))?;
     }
     Ok(text)
+}
+
+/// What runs in a node agent's pod, with this image.
+pub fn agent_spec(image: &str) -> Result<PodSpec, Damaged> {
+    for mut value in read(&BASE)? {
+        if value["kind"] == "DaemonSet" && value["metadata"]["name"] == "migbench-agent" {
+            let spec = &mut value["spec"]["template"]["spec"];
+            spec["containers"][0]["image"] = image.into();
+            return serde_json::from_value(spec.take()).map_err(|error| Damaged(error.to_string()));
+        }
+    }
+    Err(Damaged("no DaemonSet migbench-agent".into()))
 }
 
 /// The rights that `run` and `cleanup` need: those of the role that an administrator gives to who may benchmark.

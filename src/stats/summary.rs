@@ -103,6 +103,8 @@ fn complete_rounds(run: &RunRecord) -> BTreeSet<u32> {
 fn of_run(run: &RunRecord, legs: &[LegSummary]) -> Vec<Doubt> {
     let everywhere = |cause| Doubt::new(Place::default(), cause);
     let not_cgroup = (!run.environment.meter.from_cgroup).then_some(Cause::NotCgroup);
+    let capped = run.environment.meter.capped.clone();
+    let biased = capped.map(|reason| Cause::Biased { reason });
     let load = run
         .environment
         .load
@@ -113,7 +115,7 @@ fn of_run(run: &RunRecord, legs: &[LegSummary]) -> Vec<Doubt> {
     let of_rounds = complete_rounds(run)
         .into_iter()
         .flat_map(|round| of_round(round, legs));
-    [not_cgroup, load, order]
+    [not_cgroup, biased, load, order]
         .into_iter()
         .flatten()
         .map(everywhere)

@@ -90,6 +90,8 @@ pub enum Cause {
     ThrottledInOneArm { strategy: String },
     /// The readings are not from cgroups.
     NotCgroup,
+    /// The readings are biased by how they are taken.
+    Biased { reason: String },
     /// A container that ran during the horizon was never read.
     Unread { container: String },
     /// A sample far from the others.
@@ -127,7 +129,8 @@ impl Cause {
             | Self::ZeroUsage { .. }
             | Self::OtherPodAlive { .. }
             | Self::ThrottledInOneArm { .. }
-            | Self::NotCgroup => true,
+            | Self::NotCgroup
+            | Self::Biased { .. } => true,
             Self::Unread { .. }
             | Self::Outlier { .. }
             | Self::Trend { .. }
@@ -186,6 +189,11 @@ impl Cause {
                 f,
                 "only the {strategy} leg was throttled: the limits cap one arm alone. Raise the CPU limits, or set \
                  them so that both arms reach them"
+            ),
+            Self::Biased { reason } => write!(
+                f,
+                "{reason}; nothing can be certified from it. Let the node agents mount the nodes' cgroups: `migbench \
+                 doctor` says what forbids it"
             ),
             _ => f.write_str(
                 "the readings are sums over processes, not cgroup counters: nothing can be certified from them. Run \
