@@ -1,13 +1,11 @@
 //! `migbench doctor`: does the cluster have what a run needs?
 
-use std::{io::IsTerminal, path::PathBuf, time::Duration};
+use std::{io::IsTerminal, time::Duration};
 
 use clap::ValueEnum;
-use kube::{
-    Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use kube::config::{KubeConfigOptions, Kubeconfig};
 
+use super::cluster_args::ClusterArgs;
 use crate::{
     cluster::{
         self, Choice, Connection,
@@ -24,15 +22,6 @@ const PLAIN_WIDTH: u16 = 120;
 /// Check that a cluster has what a run needs; nothing stays behind.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Context of the kubeconfig.
-    #[arg(long, value_name = "NAME")]
-    context: Option<String>,
-    /// Kubeconfig file; without --context its current context.
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-    /// The embedded cluster, or the one that KUBECONFIG names.
-    #[arg(long, value_enum)]
-    cluster: Option<Kind>,
     /// What is to be run: name of a built-in scenario, or a directory.
     #[arg(long, value_name = "NAME|DIR", default_value = "tensorflow")]
     scenario: String,
@@ -42,6 +31,9 @@ pub struct Args {
     /// Override a key of scenario.yaml, for instance `nodes.source=worker-1`. May be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
+    /// Which cluster to look at.
+    #[command(flatten)]
+    cluster: ClusterArgs,
     /// Look from this namespace, and at its quotas and claims; without, one is made and removed.
     #[arg(long, value_name = "NAME")]
     namespace: Option<String>,
@@ -57,12 +49,6 @@ pub struct Args {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Kind {
-    Embedded,
-    Kube,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     Table,
     Json,
@@ -71,15 +57,19 @@ enum Format {
 /// Run the command.
 pub async fn execute(args: Args) -> Result<(), Error> {
     let scenario = Scenario::load(&args.scenario, args.workload.as_deref(), &args.overrides)?;
+    let choice = args.cluster.choice()?;
     let mut interrupt = Interrupt::listen().map_err(|error| Error::Internal(error.into()))?;
-    let reached = interrupt.unless(reach(&args)).await?;
-    let subject = reached.subject(scenario, &args);
+    let mut patient = interrupt.unless(Box::pin(reach(&choice, scenario))).await?;
+    patient.subject.strict = args.strict;
+    patient.subject.patience = args.patience;
+
     let place = Place::new(args.namespace.as_deref());
-    let examined = async { Ok(Box::pin(doctor::examine(&subject, &place)).await) };
-    let examined = interrupt.unless(examined).await;
+    let examination = async { Ok(Box::pin(doctor::examine(&patient.subject, &place)).await) };
+    let examined = interrupt.unless(examination).await;
     interrupt.abort_on_next();
-    let left = place.leave(&subject.client).await;
-    let closed = reached.close().await;
+    let left = place.leave(&patient.subject.client).await;
+    let closed = patient.close().await;
+
     let report = examined?;
     super::print(rendered(&report, args.format).as_bytes())?;
     left?;
@@ -99,107 +89,64 @@ fn rendered(report: &Report, format: Format) -> String {
 }
 
 fn verdict(report: &Report) -> Result<(), Error> {
-    let names: Vec<_> = report.with(Status::Failed).map(|finding| finding.check).collect();
+    let mut names: Vec<_> = report.with(Status::Failed).map(|finding| finding.check).collect();
+    names.dedup();
     if names.is_empty() {
         return Ok(());
     }
     Err(Error::Preflight {
-        missing: format!("checks failed: {}", names.join(", ")),
-        remedy: "what the report says beside each".to_owned(),
+        missing: format!("failed: {}", names.join(", ")),
+        remedy: "the report says it for each".to_owned(),
     })
 }
 
-/// A cluster within reach.
-struct Reached {
-    client: Client,
-    name: String,
-    endpoint: http::Uri,
-    embedded: Option<Connection>,
+/// The cluster that is examined, and what has to be ended with it.
+struct Patient {
+    subject: Subject,
+    connection: Option<Connection>,
 }
 
-impl Reached {
-    fn subject(&self, scenario: Scenario, args: &Args) -> Subject {
-        Subject {
-            client: self.client.clone(),
-            name: self.name.clone(),
-            embedded: self.embedded.is_some(),
-            endpoint: self.endpoint.clone(),
-            scenario,
-            strict: args.strict,
-            patience: args.patience,
-        }
-    }
-
+impl Patient {
     async fn close(self) -> Result<(), Error> {
-        match self.embedded {
+        match self.connection {
             Some(connection) => Ok(connection.close().await?),
             None => Ok(()),
         }
     }
 }
 
-async fn reach(args: &Args) -> Result<Reached, Error> {
-    let named = args.context.is_some() || args.kubeconfig.is_some();
-    match args.cluster {
-        Some(Kind::Embedded) if named => Err(Error::Usage(
-            "--cluster embedded goes with neither --context nor --kubeconfig".to_owned(),
-        )),
-        Some(Kind::Kube) => reach_kube(args).await,
-        None if named => reach_kube(args).await,
-        _ => reach_embedded().await,
+async fn reach(choice: &Choice, scenario: Scenario) -> Result<Patient, Error> {
+    match choice {
+        Choice::Kube(access) => {
+            let reached = access.connect().await?;
+            Ok(Patient {
+                subject: Subject::new(reached.client, reached.name, reached.server, scenario),
+                connection: None,
+            })
+        }
+        Choice::Embedded => embedded(choice, scenario).await,
     }
 }
 
-async fn reach_embedded() -> Result<Reached, Error> {
+async fn embedded(choice: &Choice, scenario: Scenario) -> Result<Patient, Error> {
     let log = tempfile::NamedTempFile::new().map_err(|error| Error::Internal(error.into()))?;
-    let connection = Connection::open(&Choice::Embedded, log.path()).await?;
-    let kubeconfig = Kubeconfig::read_from(&connection.cluster.kubeconfig);
-    let config = configured(kubeconfig, None).await?;
-    Ok(Reached {
-        client: connection.cluster.client.clone(),
-        name: connection.cluster.name.clone(),
-        endpoint: config.cluster_url,
-        embedded: Some(connection),
+    let connection = Connection::open(choice, log.path()).await?;
+    let cluster = connection.cluster.clone();
+    let server = server(&cluster).await.unwrap_or_else(|| "loopback".to_owned());
+    let mut subject = Subject::new(cluster.client, cluster.name, server, scenario);
+    subject.embedded = true;
+    Ok(Patient {
+        subject,
+        connection: Some(connection),
     })
 }
 
-async fn reach_kube(args: &Args) -> Result<Reached, Error> {
-    let kubeconfig = match &args.kubeconfig {
-        Some(file) => Kubeconfig::read_from(file),
-        None => Kubeconfig::read(),
-    };
-    let context = args.context.clone();
-    let name = context
-        .clone()
-        .or_else(|| kubeconfig.as_ref().ok()?.current_context.clone());
-    let name = name.unwrap_or_else(|| "(no context)".to_owned());
-    let config = configured(kubeconfig, context).await?;
-    let endpoint = config.cluster_url.clone();
-    let client = Client::try_from(config).map_err(cluster::Error::api("make a client"))?;
-    Ok(Reached {
-        client,
-        name,
-        endpoint,
-        embedded: None,
-    })
-}
-
-async fn configured(
-    kubeconfig: Result<Kubeconfig, kube::config::KubeconfigError>,
-    context: Option<String>,
-) -> Result<Config, Error> {
-    let options = KubeConfigOptions {
-        context,
-        ..KubeConfigOptions::default()
-    };
-    let config = match kubeconfig {
-        Ok(kubeconfig) => Config::from_custom_kubeconfig(kubeconfig, &options).await,
-        Err(error) => Err(error),
-    };
-    config.map_err(|error| {
-        Error::Cluster(cluster::Error::Unreachable {
-            name: options.context.unwrap_or_else(|| "kubeconfig".to_owned()),
-            reason: error.to_string(),
-        })
-    })
+/// Address of a cluster's API server, from the kubeconfig that reaches it.
+async fn server(cluster: &cluster::Cluster) -> Option<String> {
+    let kubeconfig = Kubeconfig::read_from(&cluster.kubeconfig).ok()?;
+    let options = KubeConfigOptions::default();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
+        .await
+        .ok()?;
+    Some(config.cluster_url.to_string())
 }

@@ -83,13 +83,10 @@ pub(super) async fn configured_driver(client: &Client, node: &str) -> Known<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::doctor::{Status, reading::Reading};
+    use crate::cluster::doctor::Status;
 
     fn judged(text: &str) -> Status {
-        let probed = Probed {
-            reading: Ok(Reading::parse(text)),
-            ..Probed::unseen("n", "")
-        };
+        let probed = Probed::telling(text);
         hierarchy(&probed).status
     }
 

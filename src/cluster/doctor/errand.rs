@@ -11,7 +11,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client,
-    api::{AttachParams, ListParams},
+    api::{AttachParams, AttachedProcess, ListParams},
 };
 use tokio::{io::AsyncReadExt, time::timeout};
 
@@ -153,21 +153,23 @@ impl Running {
 
     /// Run a shell script in it; what it wrote to stdout.
     pub(super) async fn shell(&self, script: &str, limit: Duration) -> Known<String> {
-        let ended = timeout(limit, self.exec(["sh", "-c", script])).await;
+        let ended = timeout(limit, self.exec(script)).await;
         ended.unwrap_or_else(|_| Err(format!("a command in pod {} took too long", self.name)))
     }
 
-    async fn exec(&self, command: [&str; 3]) -> Known<String> {
-        let parameters = AttachParams::default().container(CONTAINER);
-        let mut process = self
-            .api
-            .exec(&self.name, command, &parameters)
-            .await
-            .map_err(|error| format!("exec was refused: {}", told(&error)))?;
+    async fn exec(&self, script: &str) -> Known<String> {
+        let mut process = self.open(script, false).await?;
         let status = OptionFuture::from(process.take_status());
         let (stdout, stderr) = (read(process.stdout()), read(process.stderr()));
         let (stdout, stderr, status) = join!(stdout, stderr, status);
         ended_well(status.flatten(), &stderr).map(|()| stdout)
+    }
+
+    /// Start a shell script in it, with or without input.
+    pub(super) async fn open(&self, script: &str, input: bool) -> Known<AttachedProcess> {
+        let parameters = AttachParams::default().container(CONTAINER).stdin(input);
+        let opened = self.api.exec(&self.name, ["sh", "-c", script], &parameters).await;
+        opened.map_err(|error| format!("exec was refused: {}", told(&error)))
     }
 }
 

@@ -21,12 +21,11 @@ use crate::scenario::{Scenario, quantity};
 /// Examine a cluster. Everything that is made for it is made in `place`, which the caller leaves in any case.
 pub async fn examine(subject: &Subject, place: &Place) -> Report {
     let client = &subject.client;
-    let (answer, tools, nodes, pods, rights, orchestrator) = tokio::join!(
+    let (answer, tools, nodes, pods, orchestrator) = tokio::join!(
         limited(version(client)),
         tools::read(),
         list(Api::all(client.clone())),
         list(Api::all(client.clone())),
-        limited(rights::read(subject, place)),
         limited(network::find_orchestrator(client)),
     );
     let (version, server_clock) = match answer {
@@ -35,12 +34,15 @@ pub async fn examine(subject: &Subject, place: &Place) -> Report {
     };
     let scaled = scale(&subject.scenario, &nodes);
     let look = Look::open(subject, place, &nodes).await;
-    let (probed, images, storage, admission) = tokio::join!(
+    let (mut probed, images, storage, admission, rights) = tokio::join!(
         Box::pin(look.probe()),
         Box::pin(look.pull()),
         Box::pin(look.storage()),
-        Box::pin(look.admission(&scaled))
+        Box::pin(look.admission(&scaled)),
+        rights::read(subject, place, &orchestrator),
     );
+    let [one, other] = &mut probed;
+    tokio::join!(one.read_load(), other.read_load());
     Report::of(&Facts {
         subject: subject.clone(),
         scaled,

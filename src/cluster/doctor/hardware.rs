@@ -57,6 +57,7 @@ pub(super) enum Unit {
 impl Unit {
     pub(super) fn print(self, amount: u64) -> String {
         match self {
+            Self::Cores if amount == 1 => "1 core".to_owned(),
             Self::Cores => format!("{amount} cores"),
             Self::Bytes if amount >= 1000 * GB => format!("{:.1} TB", amount as f64 / (1000 * GB) as f64),
             Self::Bytes => format!("{:.1} GB", amount as f64 / GB as f64),
@@ -176,7 +177,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cluster::doctor::{Status, reading::Reading};
+    use crate::cluster::doctor::Status;
 
     fn node(labels: &serde_json::Value, cpu: &str, memory: &str, disk: &str) -> Node {
         serde_json::from_value(json!({
@@ -223,15 +224,9 @@ mod tests {
     fn a_node_that_does_not_tell_is_skipped() {
         let silent = node(&json!({}), "16", "32G", "");
         assert_eq!(statuses(&silent, true)[2], Status::Skipped);
-        let unplugged = Probed {
-            reading: Ok(Reading::parse("link.eth0=-1")),
-            ..Probed::unseen("n", "")
-        };
+        let unplugged = Probed::telling("link.eth0=-1");
         assert_eq!(link(&unplugged, true).status, Status::Skipped);
-        let slow = Probed {
-            reading: Ok(Reading::parse("link.eth0=100")),
-            ..Probed::unseen("n", "")
-        };
+        let slow = Probed::telling("link.eth0=100");
         assert_eq!(link(&slow, false).status, Status::Warning);
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
 fn busy(probed: &Probed) -> Finding {
     let wanted = format!("busy below {}", percent(BUSY_TOLERATED));
     let question = Question::new("load", wanted).on(&probed.node);
-    let reading = match &probed.reading {
+    let reading = match &probed.load {
         Err(why) => return question.skipped(why),
         Ok(reading) => reading,
     };
@@ -41,7 +41,7 @@ fn busy(probed: &Probed) -> Finding {
 fn steal(probed: &Probed) -> Finding {
     let wanted = format!("below {}", percent(STEAL_TOLERATED));
     let question = Question::new("steal", wanted).on(&probed.node);
-    match probed.reading.as_ref().map(Reading::shares) {
+    match probed.load.as_ref().map(Reading::shares) {
         Err(why) => question.skipped(why),
         Ok(None) => question.skipped("the node does not tell its processor times"),
         Ok(Some(shares)) => question.ok_if(
@@ -80,15 +80,8 @@ mod tests {
     use super::*;
     use crate::cluster::doctor::Status;
 
-    fn probed(text: &str) -> Probed {
-        Probed {
-            reading: Ok(Reading::parse(text)),
-            ..Probed::unseen("n", "")
-        }
-    }
-
     fn times(user: u64, idle: u64, steal: u64) -> Probed {
-        probed(&format!(
+        Probed::telling(&format!(
             "load=0.1\ncpu.times.before=cpu  0 0 0 0 0 0 0 0\ncpu.times.after=cpu  {user} 0 0 {idle} 0 0 0 {steal}"
         ))
     }
@@ -99,15 +92,18 @@ mod tests {
         assert_eq!(busy(&times(15, 85, 0)).status, Status::Warning);
         assert_eq!(steal(&times(5, 95, 0)).status, Status::Ok);
         assert_eq!(steal(&times(0, 98, 2)).status, Status::Warning);
-        assert_eq!(steal(&probed("")).status, Status::Skipped);
+        assert_eq!(steal(&Probed::telling("")).status, Status::Skipped);
     }
 
     #[test]
     fn unequal_processors_warn() {
-        let (epyc, xeon) = (probed("cpu.model=EPYC"), probed("cpu.model=Xeon"));
+        let (epyc, xeon) = (
+            Probed::telling("cpu.model=EPYC"),
+            Probed::telling("cpu.model=Xeon"),
+        );
         let judged = |one: &Probed, other: &Probed| same_processor(&[one.clone(), other.clone()]).status;
         assert_eq!(judged(&epyc, &epyc), Status::Ok);
         assert_eq!(judged(&epyc, &xeon), Status::Warning);
-        assert_eq!(judged(&epyc, &probed("")), Status::Skipped);
+        assert_eq!(judged(&epyc, &Probed::telling("")), Status::Skipped);
     }
 }

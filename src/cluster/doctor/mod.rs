@@ -32,7 +32,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Node, Pod};
 
 use self::{
-    admission::Admission, image::Pulled, network::Orchestrator, probe::Probed, rights::Review,
+    admission::Admission, image::Pulled, network::Orchestrator, probe::Probed, rights::Rights,
     storage::Storage, tools::Tools,
 };
 pub use self::{
@@ -56,7 +56,7 @@ pub struct Subject {
     /// Whether it is the embedded one.
     pub embedded: bool,
     /// Address of the API server, as the kubeconfig has it.
-    pub endpoint: http::Uri,
+    pub server: String,
     /// What is to be run.
     pub scenario: Scenario,
     /// Whether hardware below the minimum fails.
@@ -75,6 +75,19 @@ impl std::fmt::Debug for Subject {
 }
 
 impl Subject {
+    /// A real cluster, judged leniently.
+    pub fn new(client: kube::Client, name: String, server: String, scenario: Scenario) -> Self {
+        Self {
+            client,
+            name,
+            embedded: false,
+            server,
+            scenario,
+            strict: false,
+            patience: Duration::from_secs(180),
+        }
+    }
+
     /// The two nodes that the scenario uses.
     fn nodes(&self) -> [&str; 2] {
         [&self.scenario.source, &self.scenario.target]
@@ -99,7 +112,7 @@ struct Facts {
     nodes: Known<Vec<Node>>,
     /// The pods of all namespaces.
     pods: Known<Vec<Pod>>,
-    rights: Known<Review>,
+    rights: Rights,
     /// The orchestrator's service, if one is deployed.
     orchestrator: Known<Option<Orchestrator>>,
     server_clock: Known<clocks::Offset>,

@@ -1,6 +1,6 @@
 //! The two ports that the certified set-up opens, and names.
 
-use http::{Request, Uri};
+use http::Request;
 use k8s_openapi::api::core::v1::Service;
 use kube::{Api, Client, ResourceExt};
 
@@ -10,6 +10,7 @@ use super::{
     finding::{Finding, Question},
     probe::Probed,
 };
+use crate::deploy::MANAGED_BY;
 
 const API_PORT: u16 = 6443;
 const ORCHESTRATOR_PORT: i32 = 8080;
@@ -18,7 +19,9 @@ const ORCHESTRATOR_NAMESPACE: &str = "kube-system";
 /// An orchestrator's service, and what it answered when asked for its health.
 #[derive(Debug, Clone)]
 pub(super) struct Orchestrator {
-    name: String,
+    pub(super) name: String,
+    /// Whether migbench installed it.
+    pub(super) is_ours: bool,
     health: Known<String>,
 }
 
@@ -26,7 +29,7 @@ pub(super) struct Orchestrator {
 pub(super) async fn find_orchestrator(client: &Client) -> Known<Option<Orchestrator>> {
     let services = list(Api::namespaced(client.clone(), ORCHESTRATOR_NAMESPACE)).await?;
     Ok(match services.iter().find(|service| is_orchestrator(service)) {
-        Some(service) => Some(ask(client, &service.name_any()).await),
+        Some(service) => Some(ask(client, service).await),
         None => None,
     })
 }
@@ -38,23 +41,28 @@ fn is_orchestrator(service: &Service) -> bool {
 }
 
 /// Through the API server: this host need not reach the pod network.
-async fn ask(client: &Client, service: &str) -> Orchestrator {
+async fn ask(client: &Client, service: &Service) -> Orchestrator {
+    let name = service.name_any();
     let path = format!(
-        "/api/v1/namespaces/{ORCHESTRATOR_NAMESPACE}/services/{service}:{ORCHESTRATOR_PORT}/proxy/health"
+        "/api/v1/namespaces/{ORCHESTRATOR_NAMESPACE}/services/{name}:{ORCHESTRATOR_PORT}/proxy/health"
     );
     let health = match Request::get(path).body(Vec::new()) {
         Ok(request) => client.request_text(request).await.map_err(|error| told(&error)),
         Err(error) => Err(error.to_string()),
     };
     Orchestrator {
-        name: service.to_owned(),
+        is_ours: service
+            .labels()
+            .get(MANAGED_BY.0)
+            .is_some_and(|by| by == MANAGED_BY.1),
+        name,
         health,
     }
 }
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![
-        api_port(&facts.subject.endpoint, facts.version.as_ref().err()),
+        api_port(&facts.subject.server, facts.version.as_ref().err()),
         orchestrator_port(&facts.orchestrator),
     ];
     findings.extend(
@@ -66,14 +74,12 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-fn api_port(endpoint: &Uri, refused: Option<&String>) -> Finding {
+fn api_port(server: &str, refused: Option<&String>) -> Finding {
     let question = Question::new(
         "API server",
         format!("answers ({API_PORT} unless the kubeconfig says otherwise)"),
     );
-    let authority = endpoint
-        .authority()
-        .map_or_else(|| endpoint.to_string(), ToString::to_string);
+    let authority = server.trim_end_matches('/').trim_start_matches("https://");
     match refused {
         None => question.ok(format!("{authority} answers")),
         Some(why) => question.failed(
@@ -93,14 +99,16 @@ fn orchestrator_port(orchestrator: &Known<Option<Orchestrator>>) -> Finding {
         Ok(None) => {
             question.skipped("not deployed; a run brings its own unless --orchestrator-url names one")
         }
-        Ok(Some(Orchestrator { name, health: Ok(_) })) => question.ok(format!("{name} answers")),
-        Ok(Some(Orchestrator {
-            name,
-            health: Err(why),
-        })) => question.failed(
-            format!("{name}: {why}"),
-            format!("kubectl -n {ORCHESTRATOR_NAMESPACE} describe service {name}; its pods must be Ready"),
-        ),
+        Ok(Some(found)) => match &found.health {
+            Ok(_) => question.ok(format!("{} answers", found.name)),
+            Err(why) => question.failed(
+                format!("{}: {why}", found.name),
+                format!(
+                    "its pods must be Ready: kubectl -n {ORCHESTRATOR_NAMESPACE} describe service {}",
+                    found.name
+                ),
+            ),
+        },
     }
 }
 
@@ -128,7 +136,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cluster::doctor::{Status, reading::Reading};
+    use crate::cluster::doctor::Status;
 
     fn service(name: &str, port: i32) -> Service {
         serde_json::from_value(json!({"metadata": {"name": name}, "spec": {"ports": [{"port": port}]}}))
@@ -146,6 +154,7 @@ mod tests {
     fn none_deployed_is_no_fault_but_a_dead_one_is() {
         let dead = Orchestrator {
             name: "o".into(),
+            is_ours: true,
             health: Err("no endpoints available".into()),
         };
         assert_eq!(orchestrator_port(&Ok(None)).status, Status::Skipped);
@@ -159,10 +168,7 @@ mod tests {
     #[test]
     fn a_cluster_without_names_warns() {
         let judged = |text: &str| {
-            let probed = Probed {
-                reading: Ok(Reading::parse(text)),
-                ..Probed::unseen("n", "")
-            };
+            let probed = Probed::telling(text);
             dns(&probed, false).status
         };
         assert_eq!(judged("dns=yes"), Status::Ok);
@@ -172,9 +178,9 @@ mod tests {
 
     #[test]
     fn the_port_is_the_kubeconfigs() {
-        let endpoint = Uri::from_static("https://10.0.0.1:6443/");
-        assert_eq!(api_port(&endpoint, None).found, "10.0.0.1:6443 answers");
+        let server = "https://10.0.0.1:6443/";
+        assert_eq!(api_port(server, None).found, "10.0.0.1:6443 answers");
         let refused = "connection refused".to_owned();
-        assert_eq!(api_port(&endpoint, Some(&refused)).status, Status::Failed);
+        assert_eq!(api_port(server, Some(&refused)).status, Status::Failed);
     }
 }

@@ -27,7 +27,8 @@ const GONE_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Place {
     pub(super) namespace: String,
-    id: String,
+    /// Value of the run label that everything made here carries.
+    pub id: String,
     own: bool,
     made: Mutex<Vec<(String, String)>>,
 }
@@ -158,5 +159,101 @@ where
             seconds: GONE_WITHIN.as_secs(),
             state: "delete it by hand once what holds it is gone".into(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::{
+        Json, Router,
+        extract::{Path, State},
+        http::StatusCode,
+        routing::{delete, post},
+    };
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    type Deleted = Arc<Mutex<Vec<String>>>;
+
+    /// An API server that refuses the pod `refused`, loses the answer for the pod `lost`, and notes what is deleted.
+    fn api(deleted: &Deleted) -> Client {
+        let create = |Path(kind): Path<String>, Json(object): Json<Value>| async move {
+            match object["metadata"]["name"].as_str() {
+                Some("refused") => (StatusCode::FORBIDDEN, Json(status(403))),
+                Some("lost") => (StatusCode::GATEWAY_TIMEOUT, Json(status(504))),
+                _ => (StatusCode::CREATED, Json(made(&kind, &object))),
+            }
+        };
+        let note = |State(deleted): State<Deleted>, Path((kind, name)): Path<(String, String)>| async move {
+            deleted.lock().unwrap().push(format!("{kind}/{name}"));
+            Json(json!({"apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Success"}))
+        };
+        let router = Router::new()
+            .route("/api/v1/namespaces/team-a/{kind}", post(create))
+            .route("/api/v1/namespaces/team-a/{kind}/{name}", delete(note))
+            .with_state(deleted.clone());
+        Client::new(router, "default")
+    }
+
+    fn made(kind: &str, object: &Value) -> Value {
+        let kind = if kind == "pods" {
+            "Pod"
+        } else {
+            "PersistentVolumeClaim"
+        };
+        let mut object = object.clone();
+        object["kind"] = kind.into();
+        object["apiVersion"] = "v1".into();
+        object
+    }
+
+    fn status(code: u16) -> Value {
+        json!({"apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure", "message": "no", "code": code,
+            "reason": "Forbidden"})
+    }
+
+    fn pod(place: &Place, name: &str) -> Pod {
+        Pod {
+            metadata: place.metadata(name),
+            ..Pod::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn all_that_may_exist_is_removed_and_nothing_else() {
+        let deleted = Deleted::default();
+        let client = api(&deleted);
+        let place = Place::new(Some("team-a"));
+        let pods = Api::<Pod>::namespaced(client.clone(), "team-a");
+        let claims = Api::<PersistentVolumeClaim>::namespaced(client.clone(), "team-a");
+        let claim = PersistentVolumeClaim {
+            metadata: place.metadata("claim"),
+            ..PersistentVolumeClaim::default()
+        };
+        assert!(place.make(&claims, &claim).await.is_ok());
+        assert!(place.make(&pods, &pod(&place, "made")).await.is_ok());
+        assert_eq!(
+            place.make(&pods, &pod(&place, "refused")).await.unwrap_err(),
+            "no"
+        );
+        assert!(place.make(&pods, &pod(&place, "lost")).await.is_err());
+        place.leave(&client).await.unwrap();
+        let order = ["pods/made", "pods/lost", "persistentvolumeclaims/claim"];
+        assert_eq!(
+            *deleted.lock().unwrap(),
+            order,
+            "a claim goes after the pods that use it"
+        );
+    }
+
+    #[test]
+    fn a_place_of_its_own_has_a_name_of_its_own() {
+        let (one, other) = (Place::new(None), Place::new(None));
+        assert!(one.namespace.starts_with("migbench-doctor-"));
+        assert_ne!(one.namespace, other.namespace);
+        assert_eq!(Place::new(Some("team-a")).namespace, "team-a");
     }
 }

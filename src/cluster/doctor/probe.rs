@@ -10,8 +10,8 @@ use super::{
     reading::Reading,
 };
 
-/// The script waits some seconds itself; importing nothing, Python still takes a few on a slow node.
-const SCRIPT_WITHIN: Duration = Duration::from_secs(40);
+/// On a slow and busy node Python takes a while to start.
+const SCRIPT_WITHIN: Duration = Duration::from_secs(60);
 
 /// What was seen on a node.
 #[derive(Debug, Clone)]
@@ -21,6 +21,9 @@ pub(super) struct Probed {
     pub(super) clock: Known<Offset>,
     /// `systemd` or `cgroupfs`.
     pub(super) driver: Known<String>,
+    /// Processor times once everything else was done.
+    pub(super) load: Known<Reading>,
+    running: Option<Running>,
 }
 
 impl Probed {
@@ -31,6 +34,25 @@ impl Probed {
             reading: Err(why.to_owned()),
             clock: Err(why.to_owned()),
             driver: Err(why.to_owned()),
+            load: Err(why.to_owned()),
+            running: None,
+        }
+    }
+
+    /// What a test wants a node to have told.
+    #[cfg(test)]
+    pub(super) fn telling(text: &str) -> Self {
+        Self {
+            reading: Ok(Reading::parse(text)),
+            load: Ok(Reading::parse(text)),
+            ..Self::unseen("n", "not told")
+        }
+    }
+
+    /// See how busy the node is. The doctor's own pods should be idle by now.
+    pub(super) async fn read_load(&mut self) {
+        if let Some(running) = &self.running {
+            self.load = script(running, include_str!("load.sh")).await;
         }
     }
 }
@@ -42,8 +64,7 @@ pub(super) async fn probe(subject: &Subject, place: &Place, node: &str) -> Probe
         Err(why) => return Probed::unseen(node, &format!("no pod ran there: {why}")),
     };
     let clock = clocks::of_node(&running).await;
-    let reading = running.shell(include_str!("probe.sh"), SCRIPT_WITHIN).await;
-    let reading = reading.map(|text| Reading::parse(&text));
+    let reading = script(&running, include_str!("probe.sh")).await;
     let root = reading
         .as_ref()
         .ok()
@@ -53,11 +74,17 @@ pub(super) async fn probe(subject: &Subject, place: &Place, node: &str) -> Probe
         None => cgroup::configured_driver(&subject.client, node).await,
     };
     Probed {
-        node: node.to_owned(),
         reading,
         clock,
         driver,
+        running: Some(running),
+        ..Probed::unseen(node, "not read yet")
     }
+}
+
+async fn script(running: &Running, script: &str) -> Known<Reading> {
+    let text = running.shell(script, SCRIPT_WITHIN).await;
+    text.map(|text| Reading::parse(&text))
 }
 
 async fn start(subject: &Subject, place: &Place, node: &str) -> Known<Running> {

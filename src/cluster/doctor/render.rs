@@ -58,33 +58,42 @@ fn row(finding: &Finding) -> [String; 5] {
 
 /// Failures first; what several findings ask for is said once.
 fn to_do(report: &Report, width: u16) -> String {
-    let mut said: Vec<(Status, &str, Vec<String>)> = Vec::new();
-    for status in [Status::Failed, Status::Warning] {
-        for finding in report.with(status) {
-            let remedy = finding.remedy.as_deref().unwrap_or_default();
-            let name = name(finding);
-            match said
-                .iter_mut()
-                .find(|(of, text, _)| (*of, *text) == (status, remedy))
-            {
-                Some((_, _, names)) => names.push(name),
-                None => said.push((status, remedy, vec![name])),
-            }
+    let mut groups: Vec<Vec<&Finding>> = Vec::new();
+    for finding in report.with(Status::Failed).chain(report.with(Status::Warning)) {
+        let asks_the_same =
+            |other: &Finding| (other.status, &other.remedy) == (finding.status, &finding.remedy);
+        match groups.iter_mut().find(|group| asks_the_same(group[0])) {
+            Some(group) => group.push(finding),
+            None => groups.push(vec![finding]),
         }
     }
     let mut text = String::new();
-    for (status, remedy, names) in said {
-        let line = format!("{}: {}: {remedy}", status.word(), names.join(", "));
-        let _ = writeln!(text, "{}", wrapped(&line, usize::from(width)));
+    for group in groups {
+        let _ = writeln!(text, "{}", wrapped(&sentence(&group), usize::from(width)));
     }
     text + &summary(report)
 }
 
-fn name(finding: &Finding) -> String {
-    match &finding.on {
-        Some(on) => format!("{} on {on}", finding.check),
-        None => finding.check.to_owned(),
+fn sentence(group: &[&Finding]) -> String {
+    let checks = each_once(group.iter().map(|finding| finding.check));
+    let subjects = each_once(group.iter().filter_map(|finding| finding.on.as_deref()));
+    let on = if subjects.is_empty() {
+        String::new()
+    } else {
+        format!(" ({subjects})")
+    };
+    let remedy = group[0].remedy.as_deref().unwrap_or_default();
+    format!("{}: {checks}{on}: {remedy}", group[0].status.word())
+}
+
+fn each_once<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    let mut seen = Vec::new();
+    for word in words {
+        if !seen.contains(&word) {
+            seen.push(word);
+        }
     }
+    seen.join(", ")
 }
 
 fn summary(report: &Report) -> String {

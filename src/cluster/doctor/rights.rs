@@ -1,11 +1,14 @@
 //! Rights: every verb that a run uses, each missing one by name.
 
+use kube::Client;
+
 use super::{
     Facts, Known, Subject,
     finding::{Finding, Question},
+    network::Orchestrator,
     place::Place,
 };
-use crate::cluster::rights::{self, Right, Scope};
+use crate::cluster::rights::{self, Right, Scope, Whose};
 
 /// What was asked for, and what of it would be refused.
 #[derive(Debug, Clone)]
@@ -15,42 +18,82 @@ pub(super) struct Review {
     namespace: Option<String>,
 }
 
-pub(super) async fn read(subject: &Subject, place: &Place) -> Known<Review> {
+/// The rights of the harness, and those of the orchestrator.
+#[derive(Debug, Clone)]
+pub(super) struct Rights {
+    harness: Known<Review>,
+    orchestrator: Known<Review>,
+}
+
+pub(super) async fn read(
+    subject: &Subject,
+    place: &Place,
+    orchestrator: &Known<Option<Orchestrator>>,
+) -> Rights {
     if subject.embedded {
-        return Err("embedded: one identity, no RBAC".to_owned());
+        let why = "embedded: one identity, no RBAC".to_owned();
+        return Rights {
+            harness: Err(why.clone()),
+            orchestrator: Err(why),
+        };
     }
-    let wanted = rights::of_run(place.is_own());
-    let refused = rights::missing(&subject.client, &place.namespace, &wanted).await;
+    let wanted = rights::of_harness(place.is_own());
+    let mut harness = review(&subject.client, Whose::Own, &place.namespace, &wanted).await;
+    if let (Ok(review), false) = (&mut harness, place.is_own()) {
+        review.namespace = Some(place.namespace.clone());
+    }
+    Rights {
+        harness,
+        orchestrator: of_orchestrator(&subject.client, orchestrator).await,
+    }
+}
+
+/// An installed orchestrator has an account of its own; one that a run starts has the rights of whoever runs it.
+async fn of_orchestrator(client: &Client, found: &Known<Option<Orchestrator>>) -> Known<Review> {
+    let whose = match found {
+        Ok(Some(found)) if found.is_ours => Whose::User(rights::ORCHESTRATOR_ACCOUNT),
+        Ok(Some(found)) => return Err(format!("{} was not installed by migbench", found.name)),
+        Ok(None) | Err(_) => Whose::Own,
+    };
+    review(client, whose, "", &rights::of_orchestrator()).await
+}
+
+async fn review(client: &Client, whose: Whose, namespace: &str, wanted: &[Right]) -> Known<Review> {
+    let refused = rights::missing(client, whose, namespace, wanted).await;
     Ok(Review {
         asked: wanted.len(),
         refused: refused.map_err(|error| error.to_string())?,
-        namespace: (!place.is_own()).then(|| place.namespace.clone()),
+        namespace: None,
     })
 }
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
-    of_review(&facts.rights)
+    let mut findings = of_review("harness", &facts.rights.harness);
+    findings.extend(of_review("orchestrator", &facts.rights.orchestrator));
+    findings
 }
 
-fn of_review(rights: &Known<Review>) -> Vec<Finding> {
-    let question = || Question::new("rights", "every verb that a run uses");
-    match rights {
+fn of_review(whose: &str, review: &Known<Review>) -> Vec<Finding> {
+    let question = || Question::new("rights", "every verb that it uses").on(whose);
+    match review {
         Err(why) => vec![question().skipped(why)],
         Ok(review) if review.refused.is_empty() => vec![question().ok(format!("all {}", review.asked))],
-        Ok(review) => review
-            .refused
-            .iter()
-            .map(|right| refused(review, right))
-            .collect(),
+        Ok(review) => {
+            let refused = review.refused.iter();
+            refused.map(|right| refusal(whose, review, right)).collect()
+        }
     }
 }
 
-fn refused(review: &Review, right: &Right) -> Finding {
+fn refusal(whose: &str, review: &Review, right: &Right) -> Finding {
     let place = match (&review.namespace, right.scope) {
-        (Some(namespace), Scope::Namespace) => format!("namespace {namespace}, by a Role there"),
-        _ => "the whole cluster, by a ClusterRole".to_owned(),
+        (Some(namespace), Scope::Namespace) => format!("in namespace {namespace}"),
+        _ => "cluster-wide".to_owned(),
     };
-    Question::new("rights", right.to_string()).failed("refused", format!("grant {right} in {place}"))
+    Question::new("rights", right.to_string()).on(whose).failed(
+        "refused",
+        format!("grant it {place}: manifests/base/rbac.yaml has the roles, `migbench deploy` installs them"),
+    )
 }
 
 #[cfg(test)]
@@ -59,16 +102,17 @@ mod tests {
     use crate::cluster::doctor::Status;
 
     fn findings(refused: &[Right], namespace: Option<&str>) -> Vec<Finding> {
-        of_review(&Ok(Review {
+        let review = Review {
             asked: 30,
             refused: refused.to_vec(),
             namespace: namespace.map(str::to_owned),
-        }))
+        };
+        of_review("harness", &Ok(review))
     }
 
     #[test]
     fn each_missing_right_is_a_finding_of_its_own() {
-        let missing: Vec<_> = rights::of_run(true).into_iter().take(3).collect();
+        let missing: Vec<_> = rights::of_harness(true).into_iter().take(3).collect();
         let found = findings(&missing, None);
         let names: Vec<_> = found.iter().map(|finding| finding.wanted.clone()).collect();
         assert_eq!(names, missing.iter().map(Right::to_string).collect::<Vec<_>>());
@@ -77,12 +121,13 @@ mod tests {
 
     #[test]
     fn what_is_needed_in_a_given_namespace_is_granted_there() {
-        let exec = rights::of_run(false)
-            .into_iter()
-            .find(|right| right.subresource == "exec")
-            .unwrap();
-        let remedy = findings(&[exec], Some("team-a"))[0].remedy.clone().unwrap();
-        assert!(remedy.contains("namespace team-a"), "{remedy}");
+        let rights = rights::of_harness(false);
+        let exec = rights.iter().find(|right| right.subresource == "exec").unwrap();
+        let remedy = findings(&[*exec], Some("team-a"))[0].remedy.clone().unwrap();
+        assert!(remedy.contains("in namespace team-a"), "{remedy}");
+        let node = rights.iter().find(|right| right.resource == "nodes").unwrap();
+        let remedy = findings(&[*node], Some("team-a"))[0].remedy.clone().unwrap();
+        assert!(remedy.contains("cluster-wide"), "{remedy}");
     }
 
     #[test]

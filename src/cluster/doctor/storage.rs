@@ -151,7 +151,7 @@ fn source(way: &Known<Way>, embedded: bool) -> Finding {
         Ok(_) if embedded => question.skipped("embedded: a directory of this host"),
         Ok(Way::Existing) => question.ok("the claim is in the namespace already"),
         Ok(Way::Provision(class)) => question.ok(format!("class {class} provisions")),
-        Ok(Way::Twin(volume)) => question.ok(format!("volume {} is free", volume.name_any())),
+        Ok(Way::Twin(volume)) => question.ok(format!("volume {} serves", volume.name_any())),
         Ok(Way::Nowhere(why)) => question.failed(
             why,
             "make a PersistentVolume that fits, or free one: kubectl patch pv NAME -p '{\"spec\":{\"claimRef\":null}}'",

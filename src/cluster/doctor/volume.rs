@@ -103,20 +103,22 @@ fn by_hand(claim: &PersistentVolumeClaim, class: Option<&StorageClass>, volumes:
     }
 }
 
+/// A volume that is free, or that a claim of this name has elsewhere: what is installed once serves every run.
 fn fits(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
     let spec = volume.spec.clone().unwrap_or_default();
-    let modes = spec.access_modes.unwrap_or_default();
     let phase = volume.status.as_ref().and_then(|status| status.phase.as_deref());
+    let is_offered = match spec.claim_ref {
+        Some(holder) => holder.name == claim.metadata.name,
+        None => phase == Some("Available"),
+    };
+    let modes = spec.access_modes.unwrap_or_default();
     let wanted = claim
         .spec
         .clone()
         .unwrap_or_default()
         .access_modes
         .unwrap_or_default();
-    phase == Some("Available")
-        && spec.claim_ref.is_none()
-        && wanted.iter().all(|mode| modes.contains(mode))
-        && capacity(volume) >= request(claim)
+    is_offered && wanted.iter().all(|mode| modes.contains(mode)) && capacity(volume) >= request(claim)
 }
 
 /// What a claim asks for, bytes.
@@ -343,6 +345,19 @@ mod tests {
         let none = |way| matches!(way, Ok(Way::Nowhere(_)));
         assert!(none(way(&claim(&json!("nfs")), &[], &volumes[3..])));
         assert!(none(way(&claim(&json!("")), &[], &volumes)), "of another class");
+    }
+
+    #[test]
+    fn a_volume_that_was_made_for_the_scenarios_claim_serves_also_when_bound() {
+        let mut volume = volume("pv", "5Gi", &json!(["ReadWriteMany"]), "Bound");
+        let held_by = |name: &str| ObjectReference {
+            name: Some(name.to_owned()),
+            ..ObjectReference::default()
+        };
+        volume.spec.as_mut().unwrap().claim_ref = Some(held_by("checkpoints"));
+        assert!(fits(&volume, &claim(&json!("nfs"))));
+        volume.spec.as_mut().unwrap().claim_ref = Some(held_by("somebody-elses"));
+        assert!(!fits(&volume, &claim(&json!("nfs"))));
     }
 
     #[test]
