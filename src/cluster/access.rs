@@ -84,7 +84,7 @@ impl Access {
         };
         match read {
             Ok(kubeconfig) => self.pick(kubeconfig).await,
-            Err(_) if !named && Path::new(SERVICE_ACCOUNT_TOKEN).exists() => in_cluster(),
+            Err(_) if !named && in_pod() => in_cluster(),
             Err(error) => Err(unreachable(&self.to_string(), no_kubeconfig(&error))),
         }
     }
@@ -112,6 +112,11 @@ impl Access {
             Err(error) => Err(unreachable(&name, error.to_string())),
         }
     }
+}
+
+/// Whether this runs in a pod that has a service account.
+pub fn in_pod() -> bool {
+    Path::new(SERVICE_ACCOUNT_TOKEN).exists()
 }
 
 fn in_cluster() -> Result<(String, Config), Error> {

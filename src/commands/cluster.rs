@@ -1,10 +1,7 @@
 //! `migbench cluster`.
 
-use std::io;
-
 use anyhow::Context;
 use clap::Subcommand;
-use tokio::sync::oneshot;
 
 use crate::{
     cluster,
@@ -57,7 +54,7 @@ pub async fn execute(args: Args) -> Result<(), Error> {
 async fn until_over(up: &mut Up, private: bool) -> Result<(), Error> {
     let closed = async {
         // Without a sender the thread that reads stdin has died, and the parent cannot be heard any more.
-        let _ = stdin_closed().await;
+        let _ = super::stdin_closed().await;
     };
     tokio::select! {
         () = closed, if private => Ok(()),
@@ -91,15 +88,4 @@ fn readable(up: &Up) -> String {
         nodes = NODES.join(", "),
         isolation = handshake.isolation,
     )
-}
-
-/// Told when stdin ends. In a thread of its own, for a read of the runtime's own would hold up its end.
-fn stdin_closed() -> oneshot::Receiver<()> {
-    let (sender, receiver) = oneshot::channel();
-    std::thread::spawn(move || {
-        // An error is an end as well.
-        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
-        let _ = sender.send(());
-    });
-    receiver
 }

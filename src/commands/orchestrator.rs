@@ -1,30 +1,18 @@
 //! `migbench orchestrator`.
 
-use std::{
-    io::{self, Write},
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{future, net::SocketAddr, path::PathBuf, time::Duration};
 
-use kube::{
-    Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::net::TcpListener;
 
 use crate::{
-    cluster,
+    cluster::access::{Access, in_pod},
     error::Error,
+    harness::interrupt::Interrupt,
     orchestrator::{migration::Limits, server, service::Service},
 };
 
-/// Where Kubernetes puts the credentials of a pod's service account.
-const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 /// Time for migrations under way when the service is told to stop.
 const DRAIN: Duration = Duration::from_secs(60);
 
@@ -58,102 +46,55 @@ pub struct Handshake {
 /// Run the command.
 pub async fn execute(args: Args) -> Result<(), Error> {
     super::log_to_stderr();
-    let client = connect(args.kubeconfig.as_deref(), args.context).await?;
-    let service = Service::new(client, &args.verify_image, Limits::default());
+    let interrupt = Interrupt::listen().context("signals")?;
+    let cluster = access(args.kubeconfig, args.context)?.connect().await?;
+    let service = Service::new(cluster.client, &args.verify_image, Limits::default());
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|error| Error::Usage(format!("--listen {}: {error}; choose another port", args.listen)))?;
-    announce(&listener).map_err(internal)?;
-    let serving = server::run(listener, service, told_to_stop(args.private), DRAIN);
-    let drained = tokio::select! {
-        drained = serving => drained.map_err(internal)?,
-        () = signals(2) => false,
-    };
+    announce(&listener)?;
+    let drained = server::run(listener, service, told_to_stop(interrupt, args.private), DRAIN)
+        .await
+        .context("the server ended")?;
     if drained {
         Ok(())
     } else {
-        Err(Error::Internal(anyhow::anyhow!(
+        Err(Error::Internal(anyhow!(
             "stopped with migrations under way: look at their pods before starting again"
         )))
     }
 }
 
-/// Connect to the cluster that is named, and to no other: never to somebody's current context unasked.
-async fn connect(kubeconfig: Option<&Path>, context: Option<String>) -> Result<Client, Error> {
-    let in_pod = Path::new(SERVICE_ACCOUNT_TOKEN).exists();
-    let options = KubeConfigOptions {
-        context,
-        ..KubeConfigOptions::default()
-    };
-    let config = match (kubeconfig, &options.context) {
-        (Some(file), _) => {
-            let kubeconfig = Kubeconfig::read_from(file).map_err(|error| unreachable(file, &error))?;
-            Config::from_custom_kubeconfig(kubeconfig, &options)
-                .await
-                .map_err(|error| unreachable(file, &error))?
-        }
-        (None, Some(name)) => Config::from_kubeconfig(&options)
-            .await
-            .map_err(|error| unreachable(Path::new(name), &error))?,
-        (None, None) if in_pod => {
-            Config::incluster().map_err(|error| unreachable(Path::new("in-cluster"), &error))?
-        }
-        (None, None) => {
-            return Err(Error::Usage(
-                "name the cluster: --kubeconfig FILE, --context NAME, or run in a pod with a service account"
-                    .into(),
-            ));
-        }
-    };
-    Client::try_from(config).map_err(|error| unreachable(Path::new("cluster"), &error))
+/// The cluster that was named, and no other: never somebody's current context unasked.
+fn access(kubeconfig: Option<PathBuf>, context: Option<String>) -> Result<Access, Error> {
+    if kubeconfig.is_none() && context.is_none() && !in_pod() {
+        return Err(Error::Usage(
+            "name the cluster: --kubeconfig FILE, --context NAME, or run in a pod with a service account"
+                .into(),
+        ));
+    }
+    Ok(Access { kubeconfig, context })
 }
 
-fn unreachable(name: &Path, reason: &dyn std::error::Error) -> Error {
-    Error::Cluster(cluster::Error::Unreachable {
-        name: name.display().to_string(),
-        reason: reason.to_string(),
-    })
-}
-
-fn announce(listener: &TcpListener) -> io::Result<()> {
+fn announce(listener: &TcpListener) -> Result<(), Error> {
     let handshake = Handshake {
-        listening: listener.local_addr()?,
+        listening: listener.local_addr().context("the address listened on")?,
     };
-    let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{}", serde_json::to_string(&handshake)?)?;
-    stdout.flush()
+    let line = serde_json::to_string(&handshake).context("handshake")?;
+    super::print(format!("{line}\n").as_bytes())
 }
 
-/// The first signal, or the end of stdin where the service is private.
-async fn told_to_stop(private: bool) {
+/// The first signal, or the end of stdin where the service is private. A second signal ends the process at once.
+async fn told_to_stop(mut interrupt: Interrupt, private: bool) {
     let stdin_closed = async {
-        if private {
-            // Whatever is written there: only its end means something.
-            let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await;
-        } else {
-            std::future::pending::<()>().await;
+        if !private {
+            return future::pending().await;
         }
+        // Without a sender the thread that reads stdin has died, and the parent cannot be heard any more.
+        let _ = super::stdin_closed().await;
+        Ok(())
     };
-    tokio::select! {
-        () = signals(1) => {}
-        () = stdin_closed => {}
-    }
-}
-
-/// SIGTERM or SIGINT for the n-th time: the first one drains, the second one aborts.
-async fn signals(n: u32) {
-    let streams = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (Ok(mut terminate), Ok(mut interrupt)) = streams else {
-        return std::future::pending().await;
-    };
-    for _ in 0..n {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    }
-}
-
-fn internal(error: impl Into<anyhow::Error>) -> Error {
-    Error::Internal(error.into())
+    // Both say the same.
+    let _ = interrupt.unless(stdin_closed).await;
+    interrupt.abort_on_next();
 }
