@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{Read, Write},
+    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -29,19 +29,27 @@ pub struct State {
     pub step: u64,
 }
 
-/// Write a checkpoint below `dir`; `writer` tells checkpoints of several trainers on one volume apart. On failure
-/// nothing is left. Returns its directory.
-pub fn write(dir: &Path, writer: &str, step: u64) -> Result<PathBuf, Error> {
+/// Write a checkpoint below `dir`; `writer` tells checkpoints of several trainers on one volume apart. A durable one
+/// would survive the node: slow where others write, so only for what must. On failure nothing is left. Returns its
+/// directory.
+pub fn write(dir: &Path, writer: &str, step: u64, durable: bool) -> Result<PathBuf, Error> {
     let place = dir.join(format!("{PREFIX}{step}-{writer}"));
-    if place.exists() {
-        return Ok(place);
-    }
     let partial = dir.join(format!("{PARTIAL}{step}-{writer}"));
-    let written = write_files(&partial, step)
-        .and_then(|()| fs::rename(&partial, &place).map_err(Error::at(&place)))
-        .and_then(|()| sync(dir));
+    let write = || {
+        if !place.exists() {
+            write_files(&partial, step)?;
+            fs::rename(&partial, &place).map_err(Error::at(&place))?;
+        }
+        if durable {
+            sync_checkpoint(dir, &place)
+        } else {
+            Ok(())
+        }
+    };
+    let written = write();
     if written.is_err() {
         let _ = fs::remove_dir_all(&partial);
+        let _ = fs::remove_dir_all(&place);
     }
     written.map(|()| place)
 }
@@ -49,34 +57,37 @@ pub fn write(dir: &Path, writer: &str, step: u64) -> Result<PathBuf, Error> {
 fn write_files(directory: &Path, step: u64) -> Result<(), Error> {
     fs::create_dir_all(directory).map_err(Error::at(directory))?;
     let state = serde_json::to_vec(&State { step }).map_err(|error| Error::Refused(error.to_string()))?;
-    write_synced(&directory.join(STATE), &state)?;
-    write_synced(&directory.join(WEIGHTS), &weights(step))?;
-    sync(directory)
+    for (name, content) in [(STATE, state), (WEIGHTS, weights(step))] {
+        let path = directory.join(name);
+        fs::write(&path, content).map_err(Error::at(&path))?;
+    }
+    Ok(())
 }
 
-/// Write a file whole and wait until it is on the volume.
-pub(crate) fn write_synced(path: &Path, content: &[u8]) -> Result<(), Error> {
-    let mut file = File::create(path).map_err(Error::at(path))?;
-    file.write_all(content)
-        .and_then(|()| file.sync_all())
-        .map_err(Error::at(path))
+fn sync_checkpoint(dir: &Path, place: &Path) -> Result<(), Error> {
+    for path in [&place.join(STATE), &place.join(WEIGHTS), place, dir] {
+        sync(path)?;
+    }
+    Ok(())
 }
 
 /// Write a file under a name of its own and then give it its place, so that no reader sees half of it.
 pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), Error> {
     let partial = path.with_extension(format!("partial-{}", std::process::id()));
-    let written =
-        write_synced(&partial, content).and_then(|()| fs::rename(&partial, path).map_err(Error::at(path)));
+    let written = fs::write(&partial, content)
+        .map_err(Error::at(&partial))
+        .and_then(|()| fs::rename(&partial, path).map_err(Error::at(path)));
     if written.is_err() {
         let _ = fs::remove_file(&partial);
     }
     written
 }
 
-fn sync(directory: &Path) -> Result<(), Error> {
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(Error::at(directory))
+/// Wait until a file or directory is on the volume.
+pub(crate) fn sync(path: &Path) -> Result<(), Error> {
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(Error::at(path))
 }
 
 /// Weights as training would leave them after `step`: a function of the step, so that a restore can check them.
@@ -168,7 +179,7 @@ mod tests {
     #[test]
     fn what_was_written_is_read_back() {
         let dir = tempfile::tempdir().unwrap();
-        let place = write(dir.path(), "a", 42).unwrap();
+        let place = write(dir.path(), "a", 42, true).unwrap();
         assert_eq!(read(&place).unwrap(), State { step: 42 });
         assert_eq!(newest(dir.path()), Some(place.clone()));
         let manifest = manifest(dir.path(), &place, 42).unwrap();
@@ -181,7 +192,7 @@ mod tests {
     fn the_newest_is_the_one_with_the_highest_step() {
         let dir = tempfile::tempdir().unwrap();
         for step in [9, 100, 20] {
-            write(dir.path(), "a", step).unwrap();
+            write(dir.path(), "a", step, true).unwrap();
         }
         fs::create_dir(dir.path().join(".partial-500-a")).unwrap();
         assert!(newest(dir.path()).unwrap().ends_with("ckpt-100-a"));
@@ -190,7 +201,7 @@ mod tests {
     #[test]
     fn a_flipped_byte_and_a_truncated_file_are_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let place = write(dir.path(), "a", 7).unwrap();
+        let place = write(dir.path(), "a", 7, true).unwrap();
         let weights = place.join(WEIGHTS);
         let mut bytes = fs::read(&weights).unwrap();
         bytes[1000] ^= 1;
@@ -211,7 +222,7 @@ mod tests {
         // The second file cannot be written: its name is taken by a directory.
         let partial = dir.path().join(".partial-3-a");
         fs::create_dir_all(partial.join(WEIGHTS)).unwrap();
-        write(dir.path(), "a", 3).unwrap_err();
+        write(dir.path(), "a", 3, true).unwrap_err();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 

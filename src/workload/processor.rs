@@ -9,7 +9,11 @@ use std::{
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    Ending, Error, burner::Burner, checkpoint::write_atomically, protocol::Progress, report, termination,
+    Ending, Error,
+    burner::Burner,
+    checkpoint::{sync, write_atomically},
+    protocol::Progress,
+    report, termination,
 };
 
 /// Shards over the whole duration; the first is written at once.
@@ -57,9 +61,11 @@ async fn produce(options: Options) -> Result<(), Error> {
         sleep_until(started + options.duration * number / SHARDS).await;
         let path = shard(&options.output, number);
         write_atomically(&path, &vec![u8::try_from(number).unwrap_or(0); SHARD_BYTES])?;
-        outputs.push(path.display().to_string());
+        outputs.push(path);
     }
     sleep_until(started + options.duration).await;
+    outputs.iter().try_for_each(|path| sync(path))?;
+    let outputs = outputs.iter().map(|path| path.display().to_string()).collect();
     report(&Progress::Done { outputs });
     Ok(())
 }

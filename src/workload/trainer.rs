@@ -21,7 +21,7 @@ use super::{
 pub const STEP: Duration = Duration::from_millis(160);
 /// Least time between two lines of progress.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
-/// Own periodic checkpoints that are kept; those made on request are never removed.
+/// Own periodic checkpoints that are kept, for the monitor; those made on request are never removed.
 const KEEP: usize = 2;
 
 /// What the trainer is told.
@@ -122,7 +122,7 @@ impl Trainer {
 
     fn checkpoint_periodically(&mut self) {
         self.saved = Instant::now();
-        match checkpoint::write(&self.options.checkpoints, &self.writer, self.step) {
+        match checkpoint::write(&self.options.checkpoints, &self.writer, self.step, false) {
             Ok(place) if self.periodic.last() != Some(&place) => self.periodic.push(place),
             Ok(_) => {}
             Err(error) => tracing::warn!("periodic checkpoint: {error}"),
@@ -154,7 +154,7 @@ impl Trainer {
 
     fn write_and_hold(&mut self) -> Result<Manifest, Error> {
         let dir = &self.options.checkpoints;
-        let place = checkpoint::write(dir, &self.writer, self.step)?;
+        let place = checkpoint::write(dir, &self.writer, self.step, true)?;
         self.periodic.retain(|periodic| *periodic != place);
         let manifest = checkpoint::manifest(dir, &place, self.step);
         let held = manifest.and_then(|manifest| self.desk.hold().map(|()| manifest));

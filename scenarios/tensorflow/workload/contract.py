@@ -41,15 +41,22 @@ def exit_on_sigterm(cleanup=lambda: None):
 
 
 def write_atomically(path, write):
-    """Call `write(file)` on a file of another name, and give it its place once it is on the volume."""
+    """Call `write(file)` on a file of another name and then give it its place: no reader sees half of it."""
     partial = "{}.partial-{}".format(path, os.getpid())
     try:
         with open(partial, "wb") as file:
             write(file)
-            file.flush()
-            os.fsync(file.fileno())
         os.replace(partial, path)
     except BaseException:
         if os.path.exists(partial):
             os.remove(partial)
         raise
+
+
+def sync(path):
+    """Wait until a file or directory would survive the node: slow where others write, so only for what must."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -7,6 +7,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf  # noqa: E402  (the level must be set before)
 
+from contract import sync  # noqa: E402
 from dataset import CLASSES, FEATURES  # noqa: E402
 
 PREFIX = "ckpt-"
@@ -39,24 +40,28 @@ class Checkpoints:
         self.directory = directory
         self.checkpoint = tf.train.Checkpoint(**objects)
 
-    def write(self, step, writer):
+    def write(self, step, writer, durable):
         """Write a checkpoint and return the name of its directory; on failure nothing is left."""
         name = "{}{}-{}".format(PREFIX, step, writer)
         place = os.path.join(self.directory, name)
         partial = os.path.join(self.directory, PARTIAL + name)
-        if os.path.isdir(place):
-            return name
         try:
-            os.makedirs(partial)
-            self.checkpoint.write(os.path.join(partial, FILE))
-            for file in os.listdir(partial):
-                sync(os.path.join(partial, file))
-            os.rename(partial, place)
-            sync(self.directory)
+            if not os.path.isdir(place):
+                os.makedirs(partial)
+                self.checkpoint.write(os.path.join(partial, FILE))
+                os.rename(partial, place)
+            if durable:
+                self.sync(place)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
+            self.remove(name)
             raise
         return name
+
+    def sync(self, place):
+        for file in os.listdir(place):
+            sync(os.path.join(place, file))
+        sync(self.directory)
 
     def remove(self, name):
         shutil.rmtree(os.path.join(self.directory, name), ignore_errors=True)
@@ -71,10 +76,3 @@ class Checkpoints:
         newest = max(names, key=lambda name: int(name.split("-")[1]), default=None)
         return newest and os.path.join(self.directory, newest)
 
-
-def sync(path):
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from contract import exit_on_sigterm, report, write_atomically
+from contract import exit_on_sigterm, report, sync, write_atomically
 from dataset import CLASSES, FEATURES, ROWS, SHARDS, shard_path
 
 SAMPLES = 1024
@@ -68,7 +68,10 @@ def main():
     args = parser.parse_args()
     exit_on_sigterm()
     os.makedirs(args.output, exist_ok=True)
-    report("done", outputs=produce(args.output, args.seconds))
+    outputs = produce(args.output, args.seconds)
+    for path in outputs:
+        sync(path)
+    report("done", outputs=outputs)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from hook import LOOK, Desk, manifest
 from model import Checkpoints, tf
 
 BATCH = 512
-KEEP = 2  # Own periodic checkpoints; those made on request are never removed.
+KEEP = 2  # Own periodic checkpoints, which are for the monitor; those made on request are never removed.
 RELOAD = 200  # Steps between two looks at the data, which gets cleaner while the processor works.
 
 
@@ -67,7 +67,7 @@ class Trainer:
     def checkpoint_periodically(self):
         self.saved = time.monotonic()
         try:
-            name = self.checkpoints.write(int(self.step), self.writer)
+            name = self.checkpoints.write(int(self.step), self.writer, durable=False)
         except (OSError, tf.errors.OpError) as error:
             print("periodic checkpoint:", error, flush=True)
             return
@@ -88,7 +88,7 @@ class Trainer:
         """Write the checkpoint and tell; returns its name, or None when nobody knows of one."""
         name = None
         try:
-            name = self.checkpoints.write(step, self.writer)
+            name = self.checkpoints.write(step, self.writer, durable=True)
             self.periodic = [periodic for periodic in self.periodic if periodic != name]
             self.desk.hold()
             response = {"written": manifest(self.args.checkpoints, name, step)}
