@@ -91,10 +91,10 @@ impl Cluster {
     /// Wait until a pod is as wanted.
     async fn until(&self, name: &str, wanted: impl Fn(&Pod) -> bool) -> Pod {
         let condition = |pod: Option<&Pod>| pod.is_some_and(&wanted);
-        match timeout(PATIENCE, await_condition(self.pods(), name, condition)).await {
-            Ok(pod) => pod.unwrap().unwrap(),
-            Err(_) => panic!("{name} stays {:?}", self.pods().get(name).await.unwrap().status),
-        }
+        let Ok(pod) = timeout(PATIENCE, await_condition(self.pods(), name, condition)).await else {
+            panic!("{name} stays {:?}", self.pods().get(name).await.unwrap().status);
+        };
+        pod.unwrap().unwrap()
     }
 
     async fn until_phase(&self, name: &str, wanted: &str) -> Pod {

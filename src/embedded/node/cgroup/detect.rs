@@ -5,6 +5,8 @@ use std::{
     collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use super::{Cgroups, Hierarchy, Mode, PODS, at, kill, write};
@@ -15,6 +17,9 @@ const NEEDED: [&str; 2] = ["cpu", "memory"];
 const WANTED: [&str; 3] = ["cpu", "memory", "pids"];
 /// Leaf of the cluster process itself, below a delegated cgroup: a v2 cgroup holds either processes or controllers.
 const SUPERVISOR: &str = "supervisor";
+/// Longer than a thread takes to end; then it is somebody else's process that is in the way.
+const BUSY_ATTEMPTS: u32 = 20;
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// Find the hierarchies for a cluster and make its directory `migbench-<cluster>` in each.
 pub fn detect(mounts: &Mounts, cluster: &str) -> Cgroups {
@@ -42,15 +47,15 @@ pub fn can_be_made(mounts: &Mounts) -> bool {
 fn unified(mounts: &Mounts, own: &str, name: &str) -> Result<Cgroups, String> {
     let mount = mounts.v2.as_deref().ok_or("v2 is not mounted")?;
     let own = own_cgroup(mount, own).unwrap_or_else(|| mount.to_owned());
-    let mut reasons = Vec::new();
-    for place in [mount, &own] {
-        match unified_at(place, name) {
-            Ok(cgroups) => return Ok(cgroups),
-            Err(error) => reasons.push(error.to_string()),
-        }
-    }
-    reasons.dedup();
-    Err(format!("v2: {}", reasons.join(", ")))
+    unified_at(mount, name)
+        .or_else(|error| {
+            if own == mount {
+                Err(error)
+            } else {
+                unified_at(&own, name)
+            }
+        })
+        .map_err(|error| format!("v2: {error}"))
 }
 
 fn unified_at(place: &Path, name: &str) -> io::Result<Cgroups> {
@@ -96,8 +101,22 @@ fn prepare(place: &Path, hierarchy: &Hierarchy) -> io::Result<Option<PathBuf>> {
     let leaf = hierarchy.base.join(SUPERVISOR);
     make(&leaf)?;
     write(&leaf.join("cgroup.procs"), "0")?;
-    hierarchy.delegate(place)?;
+    delegate_when_empty(place, hierarchy)?;
     Ok(Some(place.to_owned()))
+}
+
+/// A thread of this process that is just ending is not moved with the others, and keeps the place busy until it has.
+fn delegate_when_empty(place: &Path, hierarchy: &Hierarchy) -> io::Result<()> {
+    let mut attempts = 0;
+    loop {
+        match hierarchy.delegate(place) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy && attempts < BUSY_ATTEMPTS => {
+                attempts += 1;
+                thread::sleep(BUSY_PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Undo [`prepare`]: the pods' cgroups go, the controllers are withdrawn, and this process returns to where it was found.
