@@ -1,5 +1,5 @@
 //! The known answer on a real cluster: burners at set loads, measured through the node agents, must read what they were
-//! set to, and the agents must not charge anything to what they measure.
+//! set to, and the agents must not charge anything to what they measure. The fallback, which reads from inside, does.
 //!
 //! Runs where `MIGBENCH_TEST_KUBECONFIG` names a cluster whose nodes have the image `MIGBENCH_TEST_IMAGE`.
 
@@ -9,7 +9,7 @@
     reason = "test code outside of #[test] functions"
 )]
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::{
@@ -18,10 +18,12 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use migbench::{
-    cluster::agents,
+    cluster::{agents, exec::PodExec},
     deploy::{state, wait},
     install::manifests,
-    sample::{ContainerRef, Meter, Schedule, Segment, Sweep, clock::monotonic_ns},
+    sample::{
+        ContainerRef, Meter, Reading, Schedule, Segment, Sweep, clock::monotonic_ns, exec::meter::ExecMeter,
+    },
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -72,39 +74,63 @@ fn image() -> String {
 
 async fn measure(client: Client, namespace: String) {
     let nodes = workers(&client).await;
+    let mut burning = Vec::new();
+    for node in &nodes {
+        burning.extend(burners(&client, &namespace, node).await);
+    }
+    through_agents(&client, &namespace, &nodes, &burning).await;
+    from_inside(&client, &namespace, &burning).await;
+}
+
+async fn through_agents(client: &Client, namespace: &str, nodes: &[String], burning: &[ContainerRef]) {
     let agent = manifests::agent_spec(&image()).unwrap();
-    agents::start(&client, &namespace, "known-answer", &agent, &nodes)
+    agents::start(client, namespace, "known-answer", &agent, nodes)
         .await
         .unwrap();
-    let meter = agents::connect(&client, &namespace, &nodes).await.unwrap();
-    let mut expected = BTreeMap::new();
-    for node in &nodes {
-        for (container, id) in burners(&client, &namespace, node).await {
-            let epoch = u32::try_from(expected.len()).unwrap();
-            meter.follow(epoch, id).await.unwrap();
-            expected.insert(epoch, (node.clone(), container));
+    let meter = agents::connect(client, namespace, nodes).await.unwrap();
+    let sweeps = phase(&meter, burning).await;
+    for (epoch, container) in (0..).zip(burning) {
+        let read = Read::of(&sweeps, epoch);
+        println!("{} on {}: {read}", container.container, container.node);
+        match set(container) {
+            Some(millicores) => assert!(
+                (read.mean / millicores - 1.0).abs() < TOLERANCE,
+                "{millicores} m were set; {:?}",
+                read.rates
+            ),
+            None => assert!(
+                read.mean.abs() < f64::EPSILON,
+                "an idle container was charged something"
+            ),
         }
     }
-    // Start-up is over, and every quota has run out at least once.
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    let clocks = meter.clocks().await.unwrap();
-    let costs = meter.costs().await;
-    let sweeps = phase(&meter).await;
-    for (before, after) in clocks.iter().zip(meter.clocks().await.unwrap()) {
+}
+
+/// What the fallback adds to a container is not hidden: it is seen where nothing else runs.
+async fn from_inside(client: &Client, namespace: &str, burning: &[ContainerRef]) {
+    let meter = ExecMeter::new(Arc::new(PodExec::new(client, namespace)));
+    let sweeps = phase(&meter, burning).await;
+    for (epoch, container) in (0..).zip(burning) {
+        let read = Read::of(&sweeps, epoch);
         println!(
-            "clock of {}: {} ns ± {} ns, drift {:?} ppm",
-            after.of,
-            after.offset_ns,
-            after.error_ns,
-            after.drift_ppm(before)
+            "{} on {}, from inside: {read}",
+            container.container, container.node
         );
+        if set(container).is_none() {
+            assert!(
+                read.mean > 0.0,
+                "the reader is charged to the container it runs in"
+            );
+        }
     }
-    for (before, after) in costs.iter().zip(meter.costs().await) {
-        let used = after.usec.unwrap() - before.usec.clone().unwrap();
-        println!("{} used {used} µs of CPU in {SAMPLES} s", after.process);
-    }
-    for (epoch, (node, container)) in &expected {
-        judge(&sweeps, *epoch, &format!("{container} on {node}"));
+}
+
+/// What a burner must read, millicores; nothing for the idle container.
+fn set(container: &ContainerRef) -> Option<f64> {
+    match container.container.as_str() {
+        "limited" => Some(LIMITED_MILLICORES as f64),
+        "paced" => Some(PACED_MILLICORES as f64),
+        _ => None,
     }
 }
 
@@ -122,7 +148,7 @@ async fn workers(client: &Client) -> Vec<String> {
 }
 
 /// A pod with a limited, a paced and an idle container.
-async fn burners(client: &Client, namespace: &str, node: &str) -> Vec<(String, ContainerRef)> {
+async fn burners(client: &Client, namespace: &str, node: &str) -> Vec<ContainerRef> {
     let burner = |name: &str, want: u64, limit: u64| {
         json!({
             "name": name, "image": image(), "imagePullPolicy": "IfNotPresent",
@@ -158,10 +184,7 @@ async fn burners(client: &Client, namespace: &str, node: &str) -> Vec<(String, C
         container_id: container.id,
         node: node.to_owned(),
     };
-    state::containers(&pod)
-        .into_iter()
-        .map(|container| (container.name.clone(), reference(container)))
-        .collect()
+    state::containers(&pod).into_iter().map(reference).collect()
 }
 
 async fn create(client: &Client, namespace: &str, manifest: Value) -> Pod {
@@ -174,7 +197,13 @@ async fn create(client: &Client, namespace: &str, manifest: Value) -> Pod {
         .unwrap()
 }
 
-async fn phase(meter: &impl Meter) -> Vec<Sweep> {
+/// Follow the containers, and take one phase once start-up is over and every quota has run out at least once.
+async fn phase(meter: &impl Meter, containers: &[ContainerRef]) -> Vec<Sweep> {
+    for (epoch, container) in (0..).zip(containers) {
+        meter.follow(epoch, container.clone()).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let (clocks, costs) = (meter.clocks().await.unwrap(), meter.costs().await);
     let schedule = Schedule {
         segment: Segment::Before,
         first_ns: monotonic_ns(),
@@ -186,52 +215,71 @@ async fn phase(meter: &impl Meter) -> Vec<Sweep> {
     while let Some(sweep) = sweeps.recv().await {
         taken.push(sweep.unwrap());
     }
+    for (before, after) in costs.iter().zip(meter.costs().await) {
+        let used = after.usec.unwrap() - before.usec.clone().unwrap();
+        println!("{}: {used} µs of CPU in {SAMPLES} s", after.process);
+    }
+    for (before, after) in clocks.iter().zip(meter.clocks().await.unwrap()) {
+        let drift = after.drift_ppm(before).unwrap();
+        println!(
+            "clock of {}: ± {} µs, drift {drift:.0} ppm",
+            after.of,
+            after.error_ns / 1000
+        );
+    }
     taken
 }
 
-fn judge(sweeps: &[Sweep], epoch: u32, name: &str) {
-    let late = |sweep: &Sweep, before_ns: u64| (before_ns - sweep.due_ns) as f64 / 1e6;
-    let mut readings: Vec<_> = sweeps
-        .iter()
-        .flat_map(|sweep| {
-            sweep
-                .readings
-                .iter()
-                .map(move |reading| (late(sweep, reading.before_ns), reading))
-        })
-        .filter(|(_, reading)| reading.epoch == epoch)
-        .collect();
-    readings.sort_by_key(|(_, reading)| reading.before_ns);
-    let worst = readings.iter().map(|(late, _)| *late).fold(0.0, f64::max);
-    let rates: Vec<f64> = readings
-        .windows(2)
-        .map(|pair| millicores(pair[0].1, pair[1].1))
-        .collect();
-    assert_eq!(rates.len(), SAMPLES as usize, "{name}");
-    let mean = rates.iter().sum::<f64>() / rates.len() as f64;
-    let (least, most) = rates
-        .iter()
-        .fold((f64::MAX, 0.0), |(a, b): (f64, f64), r| (a.min(*r), b.max(*r)));
-    println!("{name}: {mean:.2} m ({least:.1} to {most:.1}), worst tick {worst:.2} ms late");
-    let set = match name.split(' ').next() {
-        Some("limited") => LIMITED_MILLICORES,
-        Some("paced") => PACED_MILLICORES,
-        _ => {
-            return assert!(
-                mean.abs() < f64::EPSILON,
-                "reading an idle container charged it {mean} m"
-            );
+/// The samples of one container, millicores.
+struct Read {
+    rates: Vec<f64>,
+    mean: f64,
+    /// How late the latest reading was, milliseconds.
+    late: f64,
+}
+
+impl Read {
+    fn of(sweeps: &[Sweep], epoch: u32) -> Self {
+        let late = |sweep: &Sweep, reading: &Reading| (reading.before_ns as f64 - sweep.due_ns as f64) / 1e6;
+        let mut readings: Vec<(f64, &Reading)> = sweeps
+            .iter()
+            .flat_map(|sweep| {
+                sweep
+                    .readings
+                    .iter()
+                    .map(move |reading| (late(sweep, reading), reading))
+            })
+            .filter(|(_, reading)| reading.epoch == epoch)
+            .collect();
+        readings.sort_by_key(|(_, reading)| reading.before_ns);
+        let rates: Vec<f64> = readings
+            .windows(2)
+            .map(|pair| millicores(pair[0].1, pair[1].1))
+            .collect();
+        assert_eq!(rates.len(), SAMPLES as usize);
+        Self {
+            mean: rates.iter().sum::<f64>() / rates.len() as f64,
+            late: readings.iter().map(|(late, _)| *late).fold(0.0, f64::max),
+            rates,
         }
-    };
-    assert!(
-        (mean / set as f64 - 1.0).abs() < TOLERANCE,
-        "{name}: {mean} instead of {set}; {rates:?}"
-    );
+    }
+}
+
+impl std::fmt::Display for Read {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let least = self.rates.iter().copied().fold(f64::MAX, f64::min);
+        let most = self.rates.iter().copied().fold(0.0, f64::max);
+        write!(
+            f,
+            "{:.2} m ({least:.1} to {most:.1}), at most {:.2} ms late",
+            self.mean, self.late
+        )
+    }
 }
 
 /// Usage between two readings; a reading's time is its mid-point.
-fn millicores(from: &migbench::sample::Reading, to: &migbench::sample::Reading) -> f64 {
-    let middle = |reading: &migbench::sample::Reading| (reading.before_ns + reading.after_ns) as f64 / 2.0;
+fn millicores(from: &Reading, to: &Reading) -> f64 {
+    let middle = |reading: &Reading| (reading.before_ns + reading.after_ns) as f64 / 2.0;
     let used = to.counters.usage_usec.unwrap() - from.counters.usage_usec.unwrap();
     used as f64 * 1e6 / (middle(to) - middle(from))
 }

@@ -36,7 +36,7 @@ pub fn pod(node: &str, spec: &PodSpec) -> Pod {
     pod
 }
 
-/// By the name of the node's object, as DaemonSets do it: its label `kubernetes.io/hostname` may differ.
+/// By the name of the node's object, as a `DaemonSet` does it: its label `kubernetes.io/hostname` may differ.
 fn only_on(node: &str) -> Affinity {
     let requirement = NodeSelectorRequirement {
         key: "metadata.name".into(),

@@ -20,27 +20,29 @@ pub fn serve(root: &Path, input: impl BufRead, mut output: impl Write) -> io::Re
     output.flush()?;
     for line in input.lines() {
         line?;
-        write!(output, "{}", answer(&files))?;
+        // In one piece: each write is a message through the API server.
+        let mut block = Vec::new();
+        answer(&files, &mut block)?;
+        output.write_all(&block)?;
         output.flush()?;
     }
     Ok(())
 }
 
-fn answer(files: &[(&str, CounterFile)]) -> String {
+fn answer(files: &[(&str, CounterFile)], block: &mut Vec<u8>) -> io::Result<()> {
     let mut buffer = EMPTY;
-    let mut text = format!("@time {}\n", monotonic_ns());
+    writeln!(block, "@time {}", monotonic_ns())?;
     for (name, file) in files {
         match file.read(&mut buffer) {
-            Ok(content) => text.extend(["@file ", name, "\n", content.trim_end(), "\n"]),
-            Err(error) => text.extend(["@error ", name, ": ", &error.to_string(), "\n"]),
+            Ok(content) => writeln!(block, "@file {name}\n{}", content.trim_end())?,
+            Err(error) => writeln!(block, "@error {name}: {error}")?,
         }
     }
-    text.push_str(&format!("@time {}\n", monotonic_ns()));
+    writeln!(block, "@time {}", monotonic_ns())?;
     if let Ok(usec) = own_cpu_usec() {
-        text.push_str(&format!("@cpu {usec}\n"));
+        writeln!(block, "@cpu {usec}")?;
     }
-    text.push_str("@end\n");
-    text
+    writeln!(block, "@end")
 }
 
 #[cfg(test)]

@@ -92,7 +92,7 @@ impl Meter for ExecMeter {
             stop,
             sweeps,
         };
-        tokio::spawn(run.to_the_end());
+        tokio::spawn(run.execute());
         receiver
     }
 
@@ -132,7 +132,7 @@ struct Run {
 }
 
 impl Run {
-    async fn to_the_end(self) {
+    async fn execute(self) {
         let first = self.schedule.first_ns.max(monotonic_ns());
         let interval = u64::try_from(self.schedule.interval.as_nanos()).unwrap_or(u64::MAX);
         for tick in 0..self.schedule.ticks.unwrap_or(u32::MAX) {
