@@ -34,9 +34,7 @@ impl State {
     /// [`State::create`] with another place for temporary files.
     pub fn create_below(temporary: &Path) -> io::Result<Self> {
         let root = own_root(temporary)?;
-        // Held while directories come and go, so that a new one is not taken for a dead one before it is locked.
-        let guard = File::create(root.join(LOCK))?;
-        guard.lock()?;
+        let _guard = guard(&root)?;
         for dead in dead_clusters(&root)? {
             reap::reap(&dead);
         }
@@ -92,7 +90,28 @@ impl State {
 
     /// Remove the directory. The caller has ended everything that uses it.
     pub fn remove(&self) -> io::Result<()> {
-        fs::remove_dir_all(&self.directory)
+        fs::remove_dir_all(&self.directory)?;
+        if let Some(root) = self.directory.parent() {
+            let _guard = guard(root)?;
+            // Stays as long as there are other clusters.
+            let _ = fs::remove_dir(root);
+        }
+        Ok(())
+    }
+}
+
+/// Held while directories come and go, so that a new one is not taken for a dead one before it is locked. The last
+/// cluster removes the root, so what was locked may no longer be what has its name.
+fn guard(root: &Path) -> io::Result<File> {
+    loop {
+        private_directory(root)?;
+        let guard = File::open(root)?;
+        guard.lock()?;
+        if fs::metadata(root)
+            .is_ok_and(|found| guard.metadata().is_ok_and(|locked| locked.ino() == found.ino()))
+        {
+            return Ok(guard);
+        }
     }
 }
 
@@ -151,6 +170,9 @@ mod tests {
         assert!(living.directory().exists() && third.directory().exists());
         living.remove().unwrap();
         assert!(!living.directory().exists());
+        assert!(third.directory().exists(), "the root stays for it");
+        third.remove().unwrap();
+        assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
     }
 
     #[test]
