@@ -5,7 +5,7 @@
 //! | `tensorflow/tensorflow:2.13.0` | a Python environment with the wheel `tensorflow-cpu==2.13.0`, built once into the user's cache | Python's version and the hash of every installed file, from the wheels' `RECORD`s |
 //! | `migbench`, `migbench:<this version>` | this binary on the `PATH` | the binary |
 //!
-//! Anything else is unknown; there is no substitute. To add an image, add it to [`catalogue`].
+//! Anything else is unknown; there is no substitute. To add an image, add it to `catalogue`.
 
 mod binary;
 mod build;

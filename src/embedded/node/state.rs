@@ -82,7 +82,7 @@ impl State {
         self.directory.join("pods").join(uid)
     }
 
-    /// Note the cgroups for [`reap`].
+    /// Note the cgroups for `reap`.
     pub fn note_cgroups(&self, bases: &[PathBuf]) -> io::Result<()> {
         let lines: Vec<_> = bases.iter().map(|base| base.to_string_lossy()).collect();
         fs::write(self.directory.join(CGROUPS), lines.join("\n"))

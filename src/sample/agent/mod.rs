@@ -7,7 +7,7 @@
 //! ```
 //!
 //! What passes between them is one JSON object a line ([`protocol`]). A connection may drop at any moment: the
-//! [`session`] keeps its epochs, its running schedule and its last sweeps, and the [`link`] connects again and takes up
+//! `session` keeps its epochs, its running schedule and its last sweeps, and the `link` connects again and takes up
 //! where it was. Each node has a clock of its own; [`offset`] measures how far it is from the harness's.
 
 pub mod link;
