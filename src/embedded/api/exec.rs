@@ -41,20 +41,23 @@ pub(crate) async fn serve(
             ApiError::bad_request("you must specify at least 1 of stdin, stdout, stderr over a WebSocket")
         })?;
     let kubelet = server.kubelet()?;
-    let session = kubelet.exec(request).await.map_err(ApiError::internal)?;
+    let session = kubelet.exec(request).await;
     Ok(upgrade
         .protocols(PROTOCOLS)
         .on_upgrade(|socket| connect(socket, session))
         .into_response())
 }
 
-async fn connect(socket: WebSocket, session: ExecSession) {
+/// What the kubelet says, its refusal too, comes over the WebSocket.
+async fn connect(socket: WebSocket, session: Result<ExecSession, String>) {
     let (mut sink, stream) = socket.split();
-    let ExecSession { stdin, output } = session;
-    tokio::select! {
-        // The output decides when it is over; the client may go earlier.
-        () = send_output(&mut sink, output) => {}
-        () = receive_input(stream, stdin) => {}
+    match session {
+        Ok(ExecSession { stdin, output }) => tokio::select! {
+            // The output decides when it is over; the client may go earlier.
+            () = send_output(&mut sink, output) => {}
+            () = receive_input(stream, stdin) => {}
+        },
+        Err(refusal) => send_status(&mut sink, &internal_error(&refusal)).await,
     }
     let normal = CloseFrame {
         code: close_code::NORMAL,
@@ -79,8 +82,12 @@ async fn send_output(sink: &mut SplitSink<WebSocket, Message>, mut output: mpsc:
             return;
         }
     }
-    let status = exit_status(code).to_string();
-    sink.send(frame(STATUS, status.as_bytes())).await.ok();
+    send_status(sink, &exit_status(code)).await;
+}
+
+async fn send_status(sink: &mut SplitSink<WebSocket, Message>, status: &Value) {
+    // A client that has gone needs none.
+    sink.send(frame(STATUS, status.to_string().as_bytes())).await.ok();
 }
 
 fn frame(channel: u8, bytes: &[u8]) -> Message {
@@ -115,12 +122,17 @@ fn exit_status(code: Option<i32>) -> Value {
         Some(0) => json!({"metadata": {}, "status": "Success"}),
         Some(code) => json!({
             "metadata": {}, "status": "Failure", "reason": "NonZeroExitCode",
-            "message": format!("command terminated with non-zero exit code: exit status {code}"),
+            "message": format!("command terminated with non-zero exit code: command terminated with exit code {code}"),
             "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]},
         }),
-        None => json!({
-            "metadata": {}, "status": "Failure", "reason": "InternalError", "code": 500,
-            "message": "the command was lost: its container ended",
-        }),
+        None => internal_error("the command was lost: its container ended"),
     }
+}
+
+fn internal_error(message: &str) -> Value {
+    json!({
+        "metadata": {}, "status": "Failure", "reason": "InternalError", "code": 500,
+        "message": format!("Internal error occurred: {message}"),
+        "details": {"causes": [{"message": message}]},
+    })
 }

@@ -82,7 +82,9 @@ impl Form {
         let mut metadata = json!({"resourceVersion": page.revision.to_string()});
         if !page.token.is_empty() {
             metadata["continue"] = json!(page.token);
-            metadata["remainingItemCount"] = json!(page.remaining);
+        }
+        if let Some(remaining) = page.remaining {
+            metadata["remainingItemCount"] = json!(remaining);
         }
         let objects = page.objects.iter().map(AsRef::as_ref);
         match self {

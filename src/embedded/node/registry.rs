@@ -67,13 +67,13 @@ impl Registry {
         let ContainerKey { pod, container, .. } = key;
         let lives = self.lock();
         match lives.get(key) {
-            None => Err(format!(
+            None if !previous => Err(format!(
                 "container {container:?} in pod {pod:?} is waiting to start"
             )),
-            Some(lives) if previous => lives.previous.clone().ok_or_else(|| {
+            Some(lives) if !previous => Ok(Arc::clone(&lives.latest)),
+            lives => lives.and_then(|lives| lives.previous.clone()).ok_or_else(|| {
                 format!("previous terminated container {container:?} in pod {pod:?} not found")
             }),
-            Some(lives) => Ok(Arc::clone(&lives.latest)),
         }
     }
 
@@ -83,8 +83,10 @@ impl Registry {
         }
         let container = self.find(&request.key, false)?;
         if container.exit().is_some() {
-            let ContainerKey { pod, container, .. } = &request.key;
-            return Err(format!("container {container:?} in pod {pod:?} does not run"));
+            let name = &request.key.container;
+            return Err(format!(
+                "unable to upgrade connection: container not found ({name:?})"
+            ));
         }
         self.runtime
             .exec(&container, &request.command, request.stdin)

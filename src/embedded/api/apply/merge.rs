@@ -17,6 +17,7 @@ pub(super) fn merge(live: &Value, config: &Value, custom: bool) -> Value {
 fn merge_field(object: &mut Value, name: &str, value: &Value, custom: bool) {
     let present = &mut object[name];
     match shape::of(name, value, custom) {
+        _ if present.is_object() && shape::is_open(name, value, custom) => {}
         Shape::Fields => merge_fields(present, value, custom),
         Shape::Keyed(keys) => merge_keyed(present, value, keys, custom),
         Shape::Set => merge_set(present, value),

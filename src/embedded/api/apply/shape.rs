@@ -27,6 +27,11 @@ pub(super) fn of(field: &str, value: &Value, custom: bool) -> Shape {
     }
 }
 
+/// Whether it is a map that says nothing of what is in it: what others have put there stays.
+pub(super) fn is_open(field: &str, value: &Value, custom: bool) -> bool {
+    value.as_object().is_some_and(Map::is_empty) && (custom || !is_atomic_map(field))
+}
+
 fn list(field: &str, items: &[Value], custom: bool) -> Shape {
     let keys: &[&str] = match field {
         "finalizers" => return Shape::Set,

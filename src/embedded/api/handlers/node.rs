@@ -12,12 +12,15 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::Call;
 use crate::embedded::{
     ContainerKey, ExecRequest, LogOptions,
-    api::{exec, status::ApiError, verbs::text},
+    api::{exec, status::ApiError, store::Object, verbs::text},
 };
 
 /// `…/pods/x/log`.
 pub(super) async fn log(call: &Call) -> Result<Response, ApiError> {
-    let key = container(call)?;
+    let (pod, key) = container(call)?;
+    if text(&pod, "/spec/nodeName").is_empty() {
+        return Ok(([(CONTENT_TYPE, "text/plain")], Body::empty()).into_response());
+    }
     let query = &call.query;
     let options = LogOptions {
         follow: query.flag("follow"),
@@ -26,20 +29,28 @@ pub(super) async fn log(call: &Call) -> Result<Response, ApiError> {
         since_seconds: query.number("sinceSeconds")?,
         timestamps: query.flag("timestamps"),
     };
+    let waiting = waiting(&pod, &key.container).filter(|_| !options.previous);
     let lines = call
         .server
         .kubelet()?
         .logs(key, options)
         .await
-        .map_err(ApiError::bad_request)?;
+        .map_err(|refusal| ApiError::bad_request(refusal + &waiting.unwrap_or_default()))?;
     let body = Body::from_stream(ReceiverStream::new(lines).map(Ok::<_, std::convert::Infallible>));
     Ok(([(CONTENT_TYPE, "text/plain")], body).into_response())
 }
 
 /// `…/pods/x/exec`.
 pub(super) async fn exec(call: &Call, parts: &mut Parts) -> Result<Response, ApiError> {
+    let (pod, key) = container(call)?;
+    if text(&pod, "/spec/nodeName").is_empty() {
+        return Err(ApiError::bad_request(format!(
+            "pod {} does not have a host assigned",
+            key.pod
+        )));
+    }
     let request = ExecRequest {
-        key: container(call)?,
+        key,
         command: call.query.all("command").map(ToOwned::to_owned).collect(),
         stdin: call.query.flag("stdin"),
         tty: call.query.flag("tty"),
@@ -52,8 +63,8 @@ pub(super) async fn exec(call: &Call, parts: &mut Parts) -> Result<Response, Api
     exec::serve(&call.server, parts, request).await
 }
 
-/// The container that is meant: the only one, unless it is named.
-fn container(call: &Call) -> Result<ContainerKey, ApiError> {
+/// The pod, and the container that is meant: the only one, unless it is named.
+fn container(call: &Call) -> Result<(Object, ContainerKey), ApiError> {
     let key = call.target.object_key()?;
     let pod = call
         .server
@@ -61,17 +72,21 @@ fn container(call: &Call) -> Result<ContainerKey, ApiError> {
         .read(|state| state.get(&key).cloned())
         .ok_or_else(|| call.target.not_found())?;
     let container = choose(&pod, &key.name, call.query.text("container"))?;
-    if text(&pod, "/spec/nodeName").is_empty() {
-        return Err(ApiError::bad_request(format!(
-            "pod {} does not have a host assigned",
-            key.name
-        )));
-    }
-    Ok(ContainerKey {
+    let key = ContainerKey {
         namespace: key.namespace,
         pod: key.name,
         container,
-    })
+    };
+    Ok((pod, key))
+}
+
+/// `: PodInitializing`, or what else a container waits for.
+fn waiting(pod: &Value, container: &str) -> Option<String> {
+    let lists = ["containerStatuses", "initContainerStatuses"].map(|list| pod["status"][list].as_array());
+    let mut statuses = lists.into_iter().flatten().flatten();
+    let status = statuses.find(|status| text(status, "/name") == container)?;
+    let reason = status.pointer("/state/waiting/reason")?.as_str()?;
+    Some(format!(": {reason}"))
 }
 
 fn choose(pod: &Value, name: &str, wanted: &str) -> Result<String, ApiError> {

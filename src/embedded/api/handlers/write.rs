@@ -50,6 +50,7 @@ pub(super) fn patch(call: &Call, bytes: &[u8]) -> Result<Response, ApiError> {
         verbs::update(state, &call.target, &options, |old| {
             let decoded = decode(call, patch.apply(old)?)?;
             warnings = decoded.warnings;
+            verbs::check_patched_uid(&call.target, old, &decoded.object)?;
             Ok(decoded.object)
         })
     })?;
@@ -91,6 +92,7 @@ fn apply_to(
     let exists = state.get(&target.object_key()?).is_some();
     if exists {
         let changed = verbs::update(state, target, options, |live| {
+            verbs::check_patched_uid(target, live, config)?;
             apply::apply(live, config, writer, force)
         });
         return changed.map(|object| (StatusCode::OK, object));

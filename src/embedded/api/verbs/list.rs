@@ -27,8 +27,8 @@ pub(crate) struct Page {
     pub(crate) revision: u64,
     /// Empty on the last page.
     pub(crate) token: String,
-    /// How many are left after this page.
-    pub(crate) remaining: usize,
+    /// How many are left after this page. Not told to who selects, for a real server does not count what it filters out.
+    pub(crate) remaining: Option<usize>,
 }
 
 /// What the token holds. Later pages show the present state: changes since the first page are also seen by the watch
@@ -75,7 +75,7 @@ pub(crate) fn list(
         objects: page.iter().map(|(_, object)| (*object).clone()).collect(),
         revision,
         token: token.unwrap_or_default(),
-        remaining: rest.len(),
+        remaining: (!rest.is_empty() && selector.is_empty()).then_some(rest.len()),
     })
 }
 

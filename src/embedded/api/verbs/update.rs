@@ -76,6 +76,14 @@ fn check_identity(target: &Target, old: &Value, new: &mut Value) -> Result<(), A
     Ok(())
 }
 
+/// 422 for a patch that names another uid: the uid is a field like others there, in a PUT it is a precondition.
+pub(crate) fn check_patched_uid(target: &Target, old: &Value, patched: &Value) -> Result<(), ApiError> {
+    let uid = text(patched, "/metadata/uid");
+    let changed = !uid.is_empty() && uid != text(old, "/metadata/uid");
+    let cause = changed.then(|| Cause::invalid("metadata.uid", &uid.into(), "field is immutable"));
+    refuse(target, text(old, "/metadata/name"), &Vec::from_iter(cause))
+}
+
 fn keep_metadata(old: &Value, new: &mut Value) -> Result<(), ApiError> {
     let metadata = metadata(new)?;
     for field in KEPT {
