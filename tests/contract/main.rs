@@ -1,0 +1,37 @@
+//! What the program relies on in a Kubernetes API server and its kubelets: each body runs on the embedded cluster, and on
+//! the real one that the kubeconfig in `MIGBENCH_TEST_KUBECONFIG` reaches. Its nodes must have this version's image, or
+//! the one that `MIGBENCH_TEST_IMAGE` names.
+#![allow(
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "tests: skipped ones say why, failed ones panic"
+)]
+
+/// Makes two tests of each body: `<body>::embedded` and `<body>::real`.
+macro_rules! on_both_clusters {
+    ($($body:ident),+ $(,)?) => {
+        $(mod $body {
+            #[tokio::test]
+            async fn embedded() {
+                crate::cluster::on_embedded(super::$body).await;
+            }
+
+            #[tokio::test]
+            async fn real() {
+                crate::cluster::on_real(super::$body).await;
+            }
+        })+
+    };
+}
+
+mod applying;
+mod case;
+mod cluster;
+mod commands;
+mod deleting;
+mod dry_run;
+mod listing;
+mod logs;
+mod native_leg;
+mod watching;
+mod writing;
