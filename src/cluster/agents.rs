@@ -6,15 +6,18 @@ use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{
     Affinity, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec,
 };
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, ResourceExt, api::ListParams};
 use serde_json::json;
 
-use super::forward::PodPort;
+use super::{exec::PodExec, forward::PodPort};
 use crate::{
-    deploy::{self, apply, wait},
+    deploy::{self, apply, place::Place, state, wait},
+    error::Error,
+    install::NAMESPACE,
     sample::{
-        self,
+        self, Meter,
         agent::{Dial, meter::AgentMeter, protocol::PORT},
+        exec::meter::ExecMeter,
     },
 };
 
@@ -116,6 +119,42 @@ pub async fn start(
         wait::until_running(&api, &name, &uid, READY_WITHIN).await
     });
     try_join_all(started).await.map(drop)
+}
+
+/// Connect to the installed agents of these nodes; where one of them has none, make agents in the run's namespace; where
+/// that is forbidden, read from inside the containers.
+pub async fn reach(client: &Client, place: &Place, nodes: &[String]) -> Result<Arc<dyn Meter>, Error> {
+    if are_installed(client, nodes).await {
+        return Ok(Arc::new(connect(client, NAMESPACE, nodes).await?));
+    }
+    match start(client, &place.namespace, &place.run, &place.image, nodes).await {
+        Ok(()) => Ok(Arc::new(connect(client, &place.namespace, nodes).await?)),
+        Err(deploy::Error::Api { source, .. }) if forbids_host_paths(&source) => {
+            let enter = PodExec::new(client, &place.namespace);
+            Ok(Arc::new(ExecMeter::new(Arc::new(enter))))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether the namespace's Pod Security level stands against agents.
+fn forbids_host_paths(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 403 && status.message.contains("violates PodSecurity"))
+}
+
+/// Whether each node has an agent that `migbench deploy` installed. Who may not look has none.
+async fn are_installed(client: &Client, nodes: &[String]) -> bool {
+    let api: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
+    let agents = ListParams::default().labels(&format!("{}={}", NAME.0, NAME.1));
+    let Ok(found) = api.list(&agents).await else {
+        return false;
+    };
+    let runs_on = |node: &String| {
+        found.items.iter().any(|pod| {
+            state::all_run(pod) && pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) == Some(node)
+        })
+    };
+    nodes.iter().all(runs_on)
 }
 
 /// Connect to the agents that run on these nodes: pods of that namespace with the label [`NAME`].

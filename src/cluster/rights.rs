@@ -71,56 +71,49 @@ impl fmt::Display for Right {
     }
 }
 
-/// Resource, subresource, where, verbs: what the code calls, line by line. All are in the core group.
-type Line = (&'static str, &'static str, Scope, &'static [&'static str]);
+/// Group, resource, subresource, where, verbs: what the code calls, line by line.
+type Line = (
+    &'static str,
+    &'static str,
+    &'static str,
+    Scope,
+    &'static [&'static str],
+);
+
+const STORAGE: &str = "storage.k8s.io";
+const LOOK: &[&str] = &["get", "list", "watch"];
+const MAKE_AND_REMOVE: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
 
 /// Applying is `patch`, and `create` where the object is new; exec and port-forward are `get` over WebSocket, and `create`
 /// too since Kubernetes 1.35.
 const HARNESS: &[Line] = &[
+    ("", "namespaces", "", Scope::OwnNamespace, MAKE_AND_REMOVE),
+    ("", "nodes", "", Scope::Cluster, &["get", "list"]),
+    ("", "pods", "", Scope::Namespace, MAKE_AND_REMOVE),
+    ("", "pods", "", Scope::Namespace, &["deletecollection"]),
+    ("", "pods", "log", Scope::Namespace, &["get"]),
+    ("", "pods", "exec", Scope::Namespace, &["get", "create"]),
+    ("", "pods", "portforward", Scope::Namespace, &["get", "create"]),
     (
-        "namespaces",
         "",
-        Scope::OwnNamespace,
-        &["create", "patch", "list", "watch", "delete"],
-    ),
-    ("nodes", "", Scope::Cluster, &["get", "list"]),
-    (
-        "pods",
-        "",
-        Scope::Namespace,
-        &[
-            "get",
-            "list",
-            "watch",
-            "create",
-            "patch",
-            "delete",
-            "deletecollection",
-        ],
-    ),
-    ("pods", "log", Scope::Namespace, &["get"]),
-    ("pods", "exec", Scope::Namespace, &["get", "create"]),
-    (
         "persistentvolumeclaims",
         "",
         Scope::Namespace,
-        &["get", "create", "patch"],
+        MAKE_AND_REMOVE,
     ),
-    ("configmaps", "", Scope::Namespace, &["create", "patch"]),
+    ("", "configmaps", "", Scope::Namespace, MAKE_AND_REMOVE),
+    ("", "persistentvolumes", "", Scope::OwnNamespace, MAKE_AND_REMOVE),
+    (STORAGE, "storageclasses", "", Scope::OwnNamespace, &["list"]),
 ];
 
 const ORCHESTRATOR: &[Line] = &[
-    ("nodes", "", Scope::Cluster, &["get"]),
-    ("pods", "", Scope::Cluster, &["list"]),
-    (
-        "pods",
-        "",
-        Scope::Namespace,
-        &["get", "list", "watch", "create", "delete"],
-    ),
-    ("pods", "log", Scope::Namespace, &["get"]),
-    ("pods", "exec", Scope::Namespace, &["get", "create"]),
-    ("persistentvolumeclaims", "", Scope::Namespace, &["get"]),
+    ("", "nodes", "", Scope::Cluster, &["get"]),
+    ("", "pods", "", Scope::Cluster, &["list"]),
+    ("", "pods", "", Scope::Namespace, LOOK),
+    ("", "pods", "", Scope::Namespace, &["create", "delete"]),
+    ("", "pods", "log", Scope::Namespace, &["get"]),
+    ("", "pods", "exec", Scope::Namespace, &["get", "create"]),
+    ("", "persistentvolumeclaims", "", Scope::Namespace, &["get"]),
 ];
 
 /// The rights of a role, in the order of the list.
@@ -129,9 +122,9 @@ pub fn of(role: Role) -> Vec<Right> {
         Role::Harness => HARNESS,
         Role::Orchestrator => ORCHESTRATOR,
     };
-    let spread = |&(resource, subresource, scope, verbs): &Line| {
+    let spread = |&(group, resource, subresource, scope, verbs): &Line| {
         verbs.iter().map(move |&verb| Right {
-            group: "",
+            group,
             resource,
             subresource,
             verb,

@@ -3,14 +3,11 @@
 use std::{
     io::{self, Write},
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
-use kube::{
-    Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use kube::Client;
 use serde::{Deserialize, Serialize};
 use tokio::{
     net::TcpListener,
@@ -18,13 +15,11 @@ use tokio::{
 };
 
 use crate::{
-    cluster,
+    cluster::access::{self, Access},
     error::Error,
     orchestrator::{migration::Limits, server, service::Service},
 };
 
-/// Where Kubernetes puts the credentials of a pod's service account.
-const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 /// Time for migrations under way when the service is told to stop.
 const DRAIN: Duration = Duration::from_secs(60);
 
@@ -58,7 +53,7 @@ pub struct Handshake {
 /// Run the command.
 pub async fn execute(args: Args) -> Result<(), Error> {
     super::log_to_stderr();
-    let client = connect(args.kubeconfig.as_deref(), args.context).await?;
+    let client = connect(args.kubeconfig, args.context).await?;
     let service = Service::new(client, &args.verify_image, Limits::default());
     let listener = TcpListener::bind(args.listen)
         .await
@@ -78,41 +73,16 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     }
 }
 
-/// Connect to the cluster that is named, and to no other: never to somebody's current context unasked.
-async fn connect(kubeconfig: Option<&Path>, context: Option<String>) -> Result<Client, Error> {
-    let in_pod = Path::new(SERVICE_ACCOUNT_TOKEN).exists();
-    let options = KubeConfigOptions {
-        context,
-        ..KubeConfigOptions::default()
-    };
-    let config = match (kubeconfig, &options.context) {
-        (Some(file), _) => {
-            let kubeconfig = Kubeconfig::read_from(file).map_err(|error| unreachable(file, &error))?;
-            Config::from_custom_kubeconfig(kubeconfig, &options)
-                .await
-                .map_err(|error| unreachable(file, &error))?
-        }
-        (None, Some(name)) => Config::from_kubeconfig(&options)
-            .await
-            .map_err(|error| unreachable(Path::new(name), &error))?,
-        (None, None) if in_pod => {
-            Config::incluster().map_err(|error| unreachable(Path::new("in-cluster"), &error))?
-        }
-        (None, None) => {
-            return Err(Error::Usage(
-                "name the cluster: --kubeconfig FILE, --context NAME, or run in a pod with a service account"
-                    .into(),
-            ));
-        }
-    };
-    Client::try_from(config).map_err(|error| unreachable(Path::new("cluster"), &error))
-}
-
-fn unreachable(name: &Path, reason: &dyn std::error::Error) -> Error {
-    Error::Cluster(cluster::Error::Unreachable {
-        name: name.display().to_string(),
-        reason: reason.to_string(),
-    })
+/// Connect to the cluster that is named, or to the one that this runs in as a pod.
+async fn connect(kubeconfig: Option<PathBuf>, context: Option<String>) -> Result<Client, Error> {
+    if kubeconfig.is_none() && context.is_none() && !access::is_in_pod() {
+        return Err(Error::Usage(
+            "name the cluster: --kubeconfig FILE, --context NAME, or run in a pod with a service account"
+                .into(),
+        ));
+    }
+    let access = Access { kubeconfig, context };
+    Ok(access.connect().await?.client)
 }
 
 fn announce(listener: &TcpListener) -> io::Result<()> {

@@ -91,6 +91,7 @@ pub(crate) fn record(shape: &Shape) -> RunRecord {
         id: "019ab3c4-0000-7000-8000-000000000001".into(),
         started: wall(BOOT_NS),
         ended: Some(wall(clock_ns)),
+        resumed: Vec::new(),
         settings: settings(shape),
         environment: environment(),
         legs,
@@ -124,6 +125,7 @@ fn settings(shape: &Shape) -> RunSettings {
         cpu_limits_millicores: by_name.clone().zip(shape.millicores).collect(),
         roles: by_name.zip(ROLES.map(str::to_owned)).collect(),
         order_seed: 7,
+        arguments: vec!["--scenario".into(), "tensorflow".into()],
     }
 }
 
@@ -145,6 +147,7 @@ fn environment() -> Environment {
             kind: "local cgroup files".into(),
             cgroup: "v2".into(),
             from_cgroup: true,
+            capped: None,
         },
         kernel: "6.14.0".into(),
         cpu_model: Some("AMD EPYC 7R13".into()),
@@ -297,6 +300,7 @@ impl<'a> Leg<'a> {
             sweeps: self.sweeps(),
             overhead: self.overhead(),
             events: self.events,
+            clocks: Vec::new(),
         }
     }
 
