@@ -18,6 +18,8 @@ pub struct Cli {
 pub enum Command {
     /// Deploy a scenario, migrate it with each strategy, measure, compare.
     Run(commands::run::Args),
+    /// Go on with a run that did not come to its end.
+    Resume(commands::resume::Args),
     /// Report on a run, from its record alone.
     Report(commands::report::Args),
     /// List the runs.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     cluster::Choice,
-    commands::run::Args,
+    commands::{run::Args, site_args::Site},
     error::Error,
     harness::{
         order::{self, PlannedLeg},
@@ -36,6 +36,10 @@ pub struct Settings {
     pub rounds: u32,
     /// Seed of the order of the legs.
     pub seed: u64,
+    /// What is particular to a real cluster.
+    pub site: Site,
+    /// Arguments of `migbench run`, as they were written.
+    pub arguments: Vec<String>,
     /// Where results are kept.
     pub results: PathBuf,
     /// Address of somebody else's orchestrator.
@@ -48,12 +52,13 @@ pub struct Settings {
 
 impl Settings {
     /// Check what was asked for.
-    pub fn resolve(args: Args) -> Result<Self, Error> {
+    pub fn resolve(args: Args, arguments: Vec<String>) -> Result<Self, Error> {
         let Args {
             scenario,
             workload,
             overrides,
             cluster,
+            site,
             rounds,
             strategies,
             seed,
@@ -63,10 +68,17 @@ impl Settings {
             dry_run,
         } = args;
         check_strategies(&strategies)?;
+        let mut scenario = Scenario::load(&scenario, workload.as_deref(), &overrides)?;
+        let choice = cluster.choice()?;
+        if choice != Choice::Embedded {
+            scenario.use_image(&site.image);
+        }
         Ok(Self {
             id: Uuid::now_v7().to_string(),
-            scenario: Scenario::load(&scenario, workload.as_deref(), &overrides)?,
-            choice: cluster.choice()?,
+            scenario,
+            choice,
+            site: site.into(),
+            arguments,
             strategies,
             rounds,
             seed: seed.unwrap_or_else(rand::random),
@@ -77,9 +89,9 @@ impl Settings {
         })
     }
 
-    /// Whether our own orchestrator has to be started: one is asked for, and no address of another is given.
-    pub fn needs_own_orchestrator(&self) -> bool {
-        self.orchestrator_url.is_none() && self.strategies.iter().any(|name| name == "orchestrator")
+    /// Whether an orchestrator takes part.
+    pub fn needs_orchestrator(&self) -> bool {
+        self.strategies.iter().any(|name| name == "orchestrator")
     }
 
     /// The legs in order.
@@ -122,6 +134,7 @@ impl Settings {
             id: self.id.clone(),
             started: Timestamp::now(),
             ended: None,
+            resumed: Vec::new(),
             settings: self.recorded(scaled, cpu_scale),
             environment,
             legs: Vec::new(),
@@ -149,6 +162,7 @@ impl Settings {
             cpu_limits_millicores: scaled.cpu_limits(),
             roles: roles.collect::<BTreeMap<_, _>>(),
             order_seed: self.seed,
+            arguments: self.arguments.clone(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt, stream};
 use k8s_openapi::api::{
     core::v1::{Namespace, Node, PersistentVolume},
-    rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject as RbacSubject},
+    rbac::v1::{ClusterRole, ClusterRoleBinding, RoleRef, Subject as RbacSubject},
 };
 use kube::{
     Api, Client, Config, ResourceExt,
@@ -14,9 +14,11 @@ use kube::{
 };
 use migbench::{
     cluster::{
-        doctor::{self, Place, Report, Status, Subject},
-        rights::{self, Right, Whose},
+        doctor::{self, Intent, Place, Report, Status, Subject},
+        rights::{self, Right, Role},
     },
+    deploy::storage::Wish,
+    install,
     scenario::Scenario,
 };
 use uuid::Uuid;
@@ -73,7 +75,7 @@ impl Roles {
         let name = format!("migbench-doctor-test-{}-{number}", self.test);
         let role = ClusterRole {
             metadata: self.metadata(&name),
-            rules: Some(rights.iter().map(rule).collect()),
+            rules: Some(rights::policy_rules(rights)),
             ..ClusterRole::default()
         };
         let binding = ClusterRoleBinding {
@@ -107,26 +109,11 @@ impl Roles {
     }
 }
 
-fn rule(right: &Right) -> PolicyRule {
-    let resource = match right.subresource {
-        "" => right.resource.to_owned(),
-        subresource => format!("{}/{subresource}", right.resource),
-    };
-    PolicyRule {
-        api_groups: Some(vec![right.group.to_owned()]),
-        resources: Some(vec![resource]),
-        verbs: vec![right.verb.to_owned()],
-        ..PolicyRule::default()
-    }
-}
-
 /// What is missing, once the authoriser has heard of the role.
 async fn missing(client: &Client, wanted: &[Right]) -> Vec<Right> {
     let started = Instant::now();
     loop {
-        let missing = rights::missing(client, Whose::Own, "default", wanted)
-            .await
-            .unwrap();
+        let missing = rights::missing(client, "default", wanted).await.unwrap();
         if missing.len() == 1 || started.elapsed() > EFFECTIVE_WITHIN {
             return missing;
         }
@@ -138,7 +125,7 @@ async fn missing(client: &Client, wanted: &[Right]) -> Vec<Right> {
 async fn a_role_with_one_verb_missing_at_a_time_lacks_exactly_it() {
     let Some(config) = config().await else { return };
     let roles = Roles::new(&Client::try_from(config.clone()).unwrap());
-    let wanted = rights::of_harness(true);
+    let wanted = rights::of(Role::Harness);
     let checks = (0..wanted.len()).map(|number| {
         let (roles, wanted, config) = (&roles, &wanted, &config);
         async move {
@@ -178,8 +165,20 @@ async fn scenario(client: &Client) -> Option<Scenario> {
 }
 
 async fn examine(client: Client, scenario: Scenario) -> (Report, Place) {
-    let mut subject = Subject::new(client, "test".to_owned(), "(test)".to_owned(), scenario);
-    subject.patience = Duration::from_secs(120);
+    let subject = Subject {
+        client,
+        name: "test".to_owned(),
+        embedded: false,
+        endpoint: http::Uri::default(),
+        intent: Intent {
+            scenario,
+            image: install::IMAGE.to_owned(),
+            storage: Wish::default(),
+            orchestrator_url: None,
+            strict: false,
+            patience: Duration::from_secs(120),
+        },
+    };
     let place = Place::new(None);
     let report = Box::pin(doctor::examine(&subject, &place)).await;
     place.leave(&subject.client).await.unwrap();
@@ -232,11 +231,11 @@ async fn who_may_make_no_namespace_is_told_so_and_the_rest_is_skipped() {
         return;
     };
     let roles = Roles::new(&admin);
-    let mut granted = rights::of_harness(true);
+    let mut granted = rights::of(Role::Harness);
     granted.retain(|right| (right.verb, right.resource) != ("create", "namespaces"));
     let user = roles.user(0, &granted).await;
     let client = client_as(&config, &user);
-    missing(&client, &rights::of_harness(true)).await;
+    missing(&client, &rights::of(Role::Harness)).await;
     let (report, place) = examine(client, scenario).await;
     roles.remove().await;
     let refused: Vec<_> = report

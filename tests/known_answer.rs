@@ -20,7 +20,6 @@ use kube::{
 use migbench::{
     cluster::{agents, exec::PodExec},
     deploy::{state, wait},
-    install::manifests,
     sample::{
         ContainerRef, Meter, Reading, Schedule, Segment, Sweep, clock::monotonic_ns, exec::meter::ExecMeter,
     },
@@ -83,8 +82,7 @@ async fn measure(client: Client, namespace: String) {
 }
 
 async fn through_agents(client: &Client, namespace: &str, nodes: &[String], burning: &[ContainerRef]) {
-    let agent = manifests::agent_spec(&image()).unwrap();
-    agents::start(client, namespace, "known-answer", &agent, nodes)
+    agents::start(client, namespace, "known-answer", &image(), nodes)
         .await
         .unwrap();
     let meter = agents::connect(client, namespace, nodes).await.unwrap();

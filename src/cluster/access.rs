@@ -38,14 +38,14 @@ pub struct Reached {
     /// Version that the API server told, as in `v1.35.4`.
     pub kubernetes: String,
     /// Address of the API server.
-    pub server: String,
+    pub endpoint: http::Uri,
 }
 
 impl fmt::Debug for Reached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reached")
             .field("name", &self.name)
-            .field("server", &self.server)
+            .field("endpoint", &self.endpoint)
             .finish_non_exhaustive()
     }
 }
@@ -64,15 +64,15 @@ impl Access {
     /// Connect, and have the API server answer once.
     pub async fn connect(&self) -> Result<Reached, Error> {
         let (name, config) = self.config().await?;
-        let server = config.cluster_url.to_string();
+        let endpoint = config.cluster_url.clone();
         let namespace = config.default_namespace.clone();
         let client = Client::try_from(config).map_err(|error| unreachable(&name, explain::of(&error)))?;
-        let kubernetes = version(&client, &name, &server).await?;
+        let kubernetes = version(&client, &name, &endpoint).await?;
         Ok(Reached {
             client: reconnect::patient(client, &namespace),
             name,
             kubernetes,
-            server,
+            endpoint,
         })
     }
 
@@ -84,7 +84,7 @@ impl Access {
         };
         match read {
             Ok(kubeconfig) => self.pick(kubeconfig).await,
-            Err(_) if !named && in_pod() => in_cluster(),
+            Err(_) if !named && is_in_pod() => in_cluster(),
             Err(error) => Err(unreachable(&self.to_string(), no_kubeconfig(&error))),
         }
     }
@@ -114,8 +114,8 @@ impl Access {
     }
 }
 
-/// Whether this runs in a pod that has a service account.
-pub fn in_pod() -> bool {
+/// Whether this is a pod with a service account.
+pub fn is_in_pod() -> bool {
     Path::new(SERVICE_ACCOUNT_TOKEN).exists()
 }
 
@@ -125,14 +125,14 @@ fn in_cluster() -> Result<(String, Config), Error> {
     Ok((name.into(), config))
 }
 
-async fn version(client: &Client, name: &str, server: &str) -> Result<String, Error> {
+async fn version(client: &Client, name: &str, endpoint: &http::Uri) -> Result<String, Error> {
     match tokio::time::timeout(ANSWER, client.apiserver_version()).await {
         Ok(Ok(version)) => Ok(version.git_version),
-        Ok(Err(error)) => Err(unreachable(name, format!("{server}: {}", explain::of(&error)))),
+        Ok(Err(error)) => Err(unreachable(name, format!("{endpoint}: {}", explain::of(&error)))),
         Err(_) => Err(unreachable(
             name,
             format!(
-                "{server} did not answer within {} s\n  to do: see whether the API server runs and a firewall lets port 6443 through",
+                "{endpoint} did not answer within {} s\n  to do: see whether the API server runs and a firewall lets port 6443 through",
                 ANSWER.as_secs()
             ),
         )),

@@ -7,25 +7,71 @@ use k8s_openapi::api::core::v1::{
     Affinity, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec,
 };
 use kube::{Api, Client, ResourceExt, api::ListParams};
+use serde_json::json;
 
-use super::forward::PodPort;
+use super::{exec::PodExec, forward::PodPort};
 use crate::{
-    deploy::{self, apply, state, wait},
+    deploy::{self, apply, place::Place, state, wait},
+    error::Error,
+    install::NAMESPACE,
     sample::{
-        self,
+        self, Meter,
         agent::{Dial, meter::AgentMeter, protocol::PORT},
+        exec::meter::ExecMeter,
     },
 };
 
 /// Label of an agent's pod, with this value.
 pub const NAME: (&str, &str) = ("app.kubernetes.io/name", "migbench-agent");
+/// Where the node's cgroup tree is mounted in it.
+const CGROUP_ROOT: &str = "/host/sys/fs/cgroup";
 /// How long the pods may take to run; the image may have to be pulled.
 const READY_WITHIN: Duration = Duration::from_secs(120);
 
-/// The agent of one node: `spec` is what the DaemonSet runs ([`crate::install::manifests::agent_spec`]), here pinned to the node.
-pub fn pod(node: &str, spec: &PodSpec) -> Pod {
+/// What runs in an agent's pod, as a DaemonSet has it too. It needs no privilege: the counter files are readable for all.
+/// It tolerates every taint, since what is measured may.
+pub fn pod_spec(image: &str) -> PodSpec {
+    let spec = json!({
+        "containers": [{
+            "name": "agent",
+            "image": image,
+            "imagePullPolicy": "IfNotPresent",
+            "args": ["agent", "--cgroup-root", CGROUP_ROOT, "--listen", format!("127.0.0.1:{PORT}")],
+            "resources": {
+                "requests": {"cpu": "10m", "memory": "16Mi"},
+                "limits": {"memory": "64Mi"},
+            },
+            "securityContext": {
+                "allowPrivilegeEscalation": false,
+                "readOnlyRootFilesystem": true,
+                "capabilities": {"drop": ["ALL"]},
+            },
+            "volumeMounts": [{"name": "cgroup", "mountPath": CGROUP_ROOT, "readOnly": true}],
+        }],
+        "volumes": [{"name": "cgroup", "hostPath": {"path": "/sys/fs/cgroup", "type": "Directory"}}],
+        "securityContext": {
+            "runAsNonRoot": true,
+            "runAsUser": 65532,
+            "runAsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "dnsPolicy": "Default",
+        "automountServiceAccountToken": false,
+        "enableServiceLinks": false,
+        "terminationGracePeriodSeconds": 5,
+        "tolerations": [{"operator": "Exists"}],
+    });
+    #[expect(
+        clippy::expect_used,
+        reason = "the document is a constant of the right form, and tested"
+    )]
+    serde_json::from_value(spec).expect("a pod's spec")
+}
+
+/// The agent of one node.
+pub fn pod(node: &str, image: &str) -> Pod {
     let mut pod = Pod {
-        spec: Some(spec.clone()),
+        spec: Some(pod_spec(image)),
         ..Pod::default()
     };
     pod.metadata.name = Some(format!("{}-{node}", NAME.1));
@@ -36,7 +82,7 @@ pub fn pod(node: &str, spec: &PodSpec) -> Pod {
     pod
 }
 
-/// By the name of the node's object, as a `DaemonSet` does it: its label `kubernetes.io/hostname` may differ.
+/// By the name of the node's object, as DaemonSets do it: its label `kubernetes.io/hostname` may differ.
 fn only_on(node: &str) -> Affinity {
     let requirement = NodeSelectorRequirement {
         key: "metadata.name".into(),
@@ -63,31 +109,52 @@ pub async fn start(
     client: &Client,
     namespace: &str,
     run: &str,
-    spec: &PodSpec,
+    image: &str,
     nodes: &[String],
 ) -> Result<(), deploy::Error> {
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let started = nodes.iter().map(|node| async {
-        let made = apply::pod(client, namespace, run, &pod(node, spec)).await?;
+        let made = apply::pod(client, namespace, run, &pod(node, image)).await?;
         let (name, uid) = (made.name_any(), made.uid().unwrap_or_default());
         wait::until_running(&api, &name, &uid, READY_WITHIN).await
     });
     try_join_all(started).await.map(drop)
 }
 
-/// Whether an agent is ready on each of these nodes: where they were installed for good.
-pub async fn are_ready(client: &Client, namespace: &str, nodes: &[String]) -> Result<bool, deploy::Error> {
-    let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let labels = format!("{}={}", NAME.0, NAME.1);
-    let pods = api
-        .list(&ListParams::default().labels(&labels))
-        .await
-        .map_err(deploy::Error::api("list the node agents"))?;
-    let ready_on = |node: &String| {
-        let on_node = |pod: &Pod| pod.spec.iter().any(|spec| spec.node_name.as_ref() == Some(node));
-        pods.items.iter().any(|pod| on_node(pod) && state::all_run(pod))
+/// Connect to the installed agents of these nodes; where one of them has none, make agents in the run's namespace; where
+/// that is forbidden, read from inside the containers.
+pub async fn reach(client: &Client, place: &Place, nodes: &[String]) -> Result<Arc<dyn Meter>, Error> {
+    if are_installed(client, nodes).await {
+        return Ok(Arc::new(connect(client, NAMESPACE, nodes).await?));
+    }
+    match start(client, &place.namespace, &place.run, &place.image, nodes).await {
+        Ok(()) => Ok(Arc::new(connect(client, &place.namespace, nodes).await?)),
+        Err(deploy::Error::Api { source, .. }) if forbids_host_paths(&source) => {
+            let enter = PodExec::new(client, &place.namespace);
+            Ok(Arc::new(ExecMeter::new(Arc::new(enter))))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether the namespace's Pod Security level stands against agents.
+fn forbids_host_paths(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 403 && status.message.contains("violates PodSecurity"))
+}
+
+/// Whether each node has an agent that `migbench deploy` installed. Who may not look has none.
+async fn are_installed(client: &Client, nodes: &[String]) -> bool {
+    let api: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
+    let agents = ListParams::default().labels(&format!("{}={}", NAME.0, NAME.1));
+    let Ok(found) = api.list(&agents).await else {
+        return false;
     };
-    Ok(nodes.iter().all(ready_on))
+    let runs_on = |node: &String| {
+        found.items.iter().any(|pod| {
+            state::all_run(pod) && pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) == Some(node)
+        })
+    };
+    nodes.iter().all(runs_on)
 }
 
 /// Connect to the agents that run on these nodes: pods of that namespace with the label [`NAME`].
@@ -112,12 +179,10 @@ pub fn others() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::install::manifests;
 
     #[test]
     fn an_agent_has_no_privilege_and_reads_only() {
-        let spec = manifests::agent_spec("migbench:1").unwrap();
-        let pod = pod("gpu-server-03", &spec);
+        let pod = pod("gpu-server-03", "migbench:1");
         let spec = pod.spec.as_ref().unwrap();
         assert_eq!(spec.host_pid, None);
         assert_eq!(
@@ -125,14 +190,6 @@ mod tests {
             Some(true)
         );
         let container = &spec.containers[0];
-        assert_eq!(container.image.as_deref(), Some("migbench:1"));
-        assert!(
-            container
-                .args
-                .as_ref()
-                .unwrap()
-                .contains(&format!("127.0.0.1:{PORT}"))
-        );
         let security = container.security_context.as_ref().unwrap();
         assert_eq!(
             (security.privileged, security.read_only_root_filesystem),

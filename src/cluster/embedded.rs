@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Cluster, Error};
+use super::{Connection, Door, Error};
 use crate::{
     embedded::{Handshake, images},
     progress,
@@ -30,11 +30,13 @@ const DOWN_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Process {
     child: Child,
+    handshake: Handshake,
+    meter: Arc<dyn Meter>,
 }
 
 impl Process {
-    /// Start it; its log goes to `log`.
-    pub async fn start(log: &Path) -> Result<(Self, Cluster), Error> {
+    /// Start it and connect; its log goes to `log`.
+    pub async fn start(log: &Path) -> Result<Connection, Error> {
         let failed = |reason: String| Error::Embedded(format!("{reason} (its log: {})", log.display()));
         let mut child = spawn(log).map_err(|error| failed(error.to_string()))?;
         let line = match timeout(UP_WITHIN, first_line(&mut child)).await {
@@ -43,8 +45,27 @@ impl Process {
         };
         let handshake: Handshake = serde_json::from_str(&line)
             .map_err(|_| failed("it ended without saying that it is up".into()))?;
-        let cluster = connect(&handshake).await.map_err(failed)?;
-        Ok((Self { child }, cluster))
+        let (client, endpoint) = connect(&handshake).await.map_err(failed)?;
+        Ok(Connection {
+            client,
+            name: format!("embedded ({})", handshake.isolation),
+            endpoint,
+            door: Door::Embedded(Self {
+                meter: meter(&handshake).map_err(failed)?,
+                child,
+                handshake,
+            }),
+        })
+    }
+
+    /// How the containers' counters are read.
+    pub fn meter(&self) -> Arc<dyn Meter> {
+        self.meter.clone()
+    }
+
+    /// A kubeconfig that reaches it, for processes that are started beside.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.handshake.kubeconfig
     }
 
     /// Have it remove everything, and wait for its end.
@@ -83,19 +104,14 @@ async fn first_line(child: &mut Child) -> std::io::Result<String> {
     Ok(line)
 }
 
-async fn connect(handshake: &Handshake) -> Result<Cluster, String> {
+async fn connect(handshake: &Handshake) -> Result<(Client, http::Uri), String> {
     let kubeconfig = Kubeconfig::read_from(&handshake.kubeconfig).map_err(|error| error.to_string())?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .map_err(|error| error.to_string())?;
+    let endpoint = config.cluster_url.clone();
     let client = Client::try_from(config).map_err(|error| error.to_string())?;
-    Ok(Cluster {
-        client,
-        meter: meter(handshake)?,
-        name: format!("embedded ({})", handshake.isolation),
-        embedded: true,
-        kubeconfig: handshake.kubeconfig.clone(),
-    })
+    Ok((client, endpoint))
 }
 
 fn meter(handshake: &Handshake) -> Result<Arc<dyn Meter>, String> {

@@ -8,19 +8,16 @@ pub mod embedded;
 pub mod exec;
 pub mod explain;
 pub mod forward;
-pub mod meter;
+pub mod orchestrator;
 mod reconnect;
 pub mod rights;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
-use self::access::Access;
-use crate::{sample::Meter, scenario::Scenario};
+use self::{access::Access, orchestrator::Orchestrator};
+use crate::{deploy::place::Place, sample::Meter, scenario::Scenario};
 
-/// A connected cluster.
+/// A connected cluster whose counters can be read.
 #[derive(Clone)]
 pub struct Cluster {
     /// The API.
@@ -31,8 +28,6 @@ pub struct Cluster {
     pub name: String,
     /// Whether it is the embedded one.
     pub embedded: bool,
-    /// A kubeconfig that reaches it, for processes that are started beside.
-    pub kubeconfig: PathBuf,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -70,40 +65,85 @@ pub async fn prepare(choice: &Choice, scenario: &Scenario) -> Result<(), crate::
     }
 }
 
-/// A cluster, and what has to be ended with it.
-#[derive(Debug)]
+/// A cluster within reach, and what has to be ended with it.
 pub struct Connection {
-    /// The cluster.
-    pub cluster: Cluster,
-    process: Option<embedded::Process>,
+    /// The API.
+    pub client: kube::Client,
+    /// `embedded`, or the name of the context.
+    pub name: String,
+    /// Address of the API server.
+    pub endpoint: http::Uri,
+    door: Door,
+}
+
+/// How counters and orchestrator are reached.
+enum Door {
+    Embedded(embedded::Process),
+    Real,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Connection {
     /// Connect to the cluster of choice; what runs beside it writes its log to `log`.
     pub async fn open(choice: &Choice, log: &Path) -> Result<Self, Error> {
         match choice {
-            Choice::Embedded => {
-                let (process, cluster) = embedded::Process::start(log).await?;
-                Ok(Self {
-                    cluster,
-                    process: Some(process),
-                })
-            }
+            Choice::Embedded => embedded::Process::start(log).await,
             Choice::Kube(access) => {
                 let reached = access.connect().await?;
-                Err(Error::Unreachable {
+                Ok(Self {
+                    client: reached.client,
                     name: reached.name,
-                    reason: "this build cannot read counters there yet".into(),
+                    endpoint: reached.endpoint,
+                    door: Door::Real,
                 })
             }
         }
     }
 
+    /// Whether it is the embedded one.
+    pub fn is_embedded(&self) -> bool {
+        matches!(self.door, Door::Embedded(_))
+    }
+
+    /// The cluster with a meter for these nodes. Where no agents are installed, the run gets its own.
+    pub async fn metered(&self, place: &Place, nodes: &[String]) -> Result<Cluster, crate::error::Error> {
+        let meter: Arc<dyn Meter> = match &self.door {
+            Door::Embedded(process) => process.meter(),
+            Door::Real => agents::reach(&self.client, place, nodes).await?,
+        };
+        Ok(Cluster {
+            client: self.client.clone(),
+            meter,
+            name: self.name.clone(),
+            embedded: self.is_embedded(),
+        })
+    }
+
+    /// The orchestrator at `url`, else the one that belongs to the cluster.
+    pub async fn orchestrator(
+        &self,
+        url: Option<&str>,
+        log: &Path,
+    ) -> Result<Orchestrator, crate::error::Error> {
+        match (url, &self.door) {
+            (Some(url), _) => Ok(Orchestrator::Foreign(url.to_owned())),
+            (None, Door::Embedded(process)) => Orchestrator::start(process.kubeconfig(), log).await,
+            (None, Door::Real) => Orchestrator::installed(&self.client, &self.name).await,
+        }
+    }
+
     /// End what was started for it.
     pub async fn close(self) -> Result<(), Error> {
-        match self.process {
-            Some(process) => process.stop().await,
-            None => Ok(()),
+        match self.door {
+            Door::Embedded(process) => process.stop().await,
+            Door::Real => Ok(()),
         }
     }
 }

@@ -1,23 +1,34 @@
 //! What migbench has to be allowed to do: the list from which access is asked for before a run. The roles in
 //! `manifests/base/rbac.yaml` grant these rights and no others; a test compares the two.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt, future::Future};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,
-    SubjectAccessReviewSpec, SubjectAccessReviewStatus,
+use k8s_openapi::api::{
+    authorization::v1::{
+        ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,
+        SubjectAccessReviewSpec,
+    },
+    rbac::v1::PolicyRule,
 };
 use kube::{Api, Client, api::PostParams};
 
 use super::Error;
-use crate::error;
 
 /// Reviews under way at a time: enough to be quick, too few to be throttled.
 const REVIEWS_AT_ONCE: usize = 8;
 
 /// User name of the service account that an installed orchestrator runs as.
 pub const ORCHESTRATOR_ACCOUNT: &str = "system:serviceaccount:kube-system:ai-storage-orchestrator";
+
+/// Who needs a right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// `run`, `doctor` and `cleanup`, with the meter.
+    Harness,
+    /// The AI Storage Orchestrator.
+    Orchestrator,
+}
 
 /// Where a right is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,169 +56,168 @@ pub struct Right {
     pub scope: Scope,
 }
 
+impl Right {
+    /// `pods/exec`, as RBAC rules spell it.
+    pub fn target(&self) -> String {
+        if self.subresource.is_empty() {
+            self.resource.to_owned()
+        } else {
+            format!("{}/{}", self.resource, self.subresource)
+        }
+    }
+}
+
 impl fmt::Display for Right {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.verb, self.resource)?;
+        write!(f, "{} {}", self.verb, self.target())?;
         if !self.group.is_empty() {
             write!(f, ".{}", self.group)?;
-        }
-        if !self.subresource.is_empty() {
-            write!(f, "/{}", self.subresource)?;
         }
         Ok(())
     }
 }
 
-/// Resource with its subresource, verbs, where; all of the core group.
-type Line = (&'static str, &'static str, &'static [&'static str], Scope);
+/// Group, resource, subresource, where, verbs: what the code calls, line by line.
+type Line = (
+    &'static str,
+    &'static str,
+    &'static str,
+    Scope,
+    &'static [&'static str],
+);
 
-/// What is made and removed again.
+const STORAGE: &str = "storage.k8s.io";
+/// What is made and removed again. Applying is `patch`, and `create` where the object is new.
 const KEPT: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
-/// What goes over a WebSocket is a GET, and from Kubernetes 1.35 on a `create` as well.
+/// What goes over a WebSocket is `get`, and since Kubernetes 1.35 `create` too.
 const SOCKET: &[&str] = &["get", "create"];
 
 const HARNESS: &[Line] = &[
-    ("namespaces", "", KEPT, Scope::OwnNamespace),
-    ("pods", "", KEPT, Scope::Namespace),
-    ("pods", "", &["deletecollection"], Scope::Namespace),
-    ("pods", "log", &["get"], Scope::Namespace),
-    ("pods", "exec", SOCKET, Scope::Namespace),
-    ("pods", "portforward", SOCKET, Scope::Namespace),
-    ("configmaps", "", KEPT, Scope::Namespace),
-    ("persistentvolumeclaims", "", KEPT, Scope::Namespace),
-    ("persistentvolumes", "", KEPT, Scope::Cluster),
-    ("nodes", "", &["get", "list"], Scope::Cluster),
+    ("", "namespaces", "", Scope::OwnNamespace, KEPT),
+    ("", "nodes", "", Scope::Cluster, &["get", "list"]),
+    ("", "pods", "", Scope::Namespace, KEPT),
+    ("", "pods", "", Scope::Namespace, &["deletecollection"]),
+    ("", "pods", "log", Scope::Namespace, &["get"]),
+    ("", "pods", "exec", Scope::Namespace, SOCKET),
+    ("", "pods", "portforward", Scope::Namespace, SOCKET),
+    ("", "persistentvolumeclaims", "", Scope::Namespace, KEPT),
+    ("", "configmaps", "", Scope::Namespace, KEPT),
+    ("", "persistentvolumes", "", Scope::OwnNamespace, KEPT),
+    (STORAGE, "storageclasses", "", Scope::OwnNamespace, &["list"]),
 ];
 
 /// It moves pods of any namespace.
 const ORCHESTRATOR: &[Line] = &[
-    (
-        "pods",
-        "",
-        &["get", "list", "watch", "create", "delete"],
-        Scope::Cluster,
-    ),
-    ("pods", "log", &["get"], Scope::Cluster),
-    ("pods", "exec", SOCKET, Scope::Cluster),
-    ("nodes", "", &["get"], Scope::Cluster),
-    ("persistentvolumeclaims", "", &["get"], Scope::Cluster),
+    ("", "nodes", "", Scope::Cluster, &["get"]),
+    ("", "pods", "", Scope::Cluster, &["get", "list", "watch"]),
+    ("", "pods", "", Scope::Cluster, &["create", "delete"]),
+    ("", "pods", "log", Scope::Cluster, &["get"]),
+    ("", "pods", "exec", Scope::Cluster, SOCKET),
+    ("", "persistentvolumeclaims", "", Scope::Cluster, &["get"]),
 ];
 
-/// What `run` and `cleanup` need. A run in a namespace that is there already makes none.
-pub fn of_harness(makes_namespace: bool) -> Vec<Right> {
-    let mut rights = spread(HARNESS);
-    rights.extend(["get", "list"].map(|verb| Right {
-        group: "storage.k8s.io",
-        resource: "storageclasses",
-        subresource: "",
-        verb,
-        scope: Scope::Cluster,
-    }));
-    rights.retain(|right| makes_namespace || right.scope != Scope::OwnNamespace);
-    rights
-}
-
-/// What the orchestrator needs.
-pub fn of_orchestrator() -> Vec<Right> {
-    spread(ORCHESTRATOR)
-}
-
-fn spread(lines: &[Line]) -> Vec<Right> {
-    let each = |&(resource, subresource, verbs, scope): &Line| {
+/// The rights of a role, in the order of the list.
+pub fn of(role: Role) -> Vec<Right> {
+    let lines = match role {
+        Role::Harness => HARNESS,
+        Role::Orchestrator => ORCHESTRATOR,
+    };
+    let spread = |&(group, resource, subresource, scope, verbs): &Line| {
         verbs.iter().map(move |&verb| Right {
-            group: "",
+            group,
             resource,
             subresource,
             verb,
             scope,
         })
     };
-    lines.iter().flat_map(each).collect()
+    lines.iter().flat_map(spread).collect()
 }
 
-/// Whose rights are asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whose {
-    /// Those of whoever asks.
-    Own,
-    /// Those of a user; service accounts have a user name too. Few may ask that.
-    User(&'static str),
+/// What the harness needs in a namespace of its own, or in one that is there already.
+pub fn of_harness(makes_namespace: bool) -> Vec<Right> {
+    let mut rights = of(Role::Harness);
+    rights.retain(|right| makes_namespace || right.scope != Scope::OwnNamespace);
+    rights
 }
 
-/// Which of these rights the API server would refuse; those within a namespace are asked for in `namespace`.
-pub async fn missing(
-    client: &Client,
-    whose: Whose,
-    namespace: &str,
-    rights: &[Right],
-) -> Result<Vec<Right>, Error> {
-    let reviews = stream::iter(rights.iter().copied())
-        .map(|right| async move {
-            let attributes = attributes(namespace, &right);
-            let allowed = review(client, whose, attributes).await;
-            let allowed = allowed.map_err(Error::api(format!("ask for the right to {right}")))?;
-            Ok::<_, Error>((right, allowed))
-        })
-        .buffered(REVIEWS_AT_ONCE);
-    let answers: Vec<_> = reviews.try_collect().await?;
+/// The RBAC rules that grant these rights, one for each resource.
+pub fn policy_rules(rights: &[Right]) -> Vec<PolicyRule> {
+    let mut verbs = BTreeMap::<(&str, String), Vec<String>>::new();
+    for right in rights {
+        let verbs = verbs.entry((right.group, right.target())).or_default();
+        verbs.push(right.verb.to_owned());
+    }
+    let rule = |((group, target), verbs): ((&str, String), Vec<String>)| PolicyRule {
+        api_groups: Some(vec![group.to_owned()]),
+        resources: Some(vec![target]),
+        verbs,
+        ..PolicyRule::default()
+    };
+    verbs.into_iter().map(rule).collect()
+}
+
+/// Which of these rights the API server would refuse to whoever asks; those within a namespace are asked for in
+/// `namespace`.
+pub async fn missing(client: &Client, namespace: &str, rights: &[Right]) -> Result<Vec<Right>, Error> {
+    let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
+    let review = |right: Right| {
+        let (api, attributes) = (api.clone(), attributes(namespace, &right));
+        async move {
+            let review = SelfSubjectAccessReview {
+                spec: SelfSubjectAccessReviewSpec {
+                    resource_attributes: Some(attributes),
+                    ..SelfSubjectAccessReviewSpec::default()
+                },
+                ..SelfSubjectAccessReview::default()
+            };
+            let answer = api.create(&PostParams::default(), &review).await?;
+            Ok(answer.status.is_some_and(|status| status.allowed))
+        }
+    };
+    refused(rights, review).await
+}
+
+/// Which of these rights the API server would refuse to another user. Service accounts have a user name too. Few may ask
+/// this.
+pub async fn missing_of(client: &Client, user: &str, rights: &[Right]) -> Result<Vec<Right>, Error> {
+    let api: Api<SubjectAccessReview> = Api::all(client.clone());
+    let review = |right: Right| {
+        let (api, attributes) = (api.clone(), attributes("", &right));
+        async move {
+            let review = SubjectAccessReview {
+                spec: SubjectAccessReviewSpec {
+                    user: Some(user.to_owned()),
+                    resource_attributes: Some(attributes),
+                    ..SubjectAccessReviewSpec::default()
+                },
+                ..SubjectAccessReview::default()
+            };
+            let answer = api.create(&PostParams::default(), &review).await?;
+            Ok(answer.status.is_some_and(|status| status.allowed))
+        }
+    };
+    refused(rights, review).await
+}
+
+async fn refused<F>(rights: &[Right], review: impl Fn(Right) -> F) -> Result<Vec<Right>, Error>
+where
+    F: Future<Output = kube::Result<bool>>,
+{
+    let reviews = rights.iter().map(|right| {
+        let allowed = review(*right);
+        async move {
+            let allowed = allowed.await;
+            let doing = format!("ask for the right to {right}");
+            Ok::<_, Error>((*right, allowed.map_err(Error::api(doing))?))
+        }
+    });
+    let answers: Vec<_> = stream::iter(reviews)
+        .buffered(REVIEWS_AT_ONCE)
+        .try_collect()
+        .await?;
     let refused = answers.into_iter().filter(|(_, allowed)| !allowed);
     Ok(refused.map(|(right, _)| right).collect())
-}
-
-/// Stop before anything is deployed where the harness lacks a right; the error names each.
-pub async fn require(client: &Client, namespace: &str, makes_namespace: bool) -> Result<(), error::Error> {
-    let wanted = of_harness(makes_namespace);
-    let missing = missing(client, Whose::Own, namespace, &wanted).await?;
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let names: Vec<_> = missing.iter().map(Right::to_string).collect();
-    Err(error::Error::Preflight {
-        missing: format!("the API server does not allow: {}", names.join(", ")),
-        remedy: "have these rights granted; `migbench deploy` installs the role migbench-harness for it, and `migbench \
-                 doctor` looks at everything else"
-            .to_owned(),
-    })
-}
-
-async fn review(client: &Client, whose: Whose, attributes: ResourceAttributes) -> kube::Result<bool> {
-    let status = match whose {
-        Whose::Own => own_review(client, attributes).await?,
-        Whose::User(user) => review_of(client, user, attributes).await?,
-    };
-    Ok(status.is_some_and(|status| status.allowed))
-}
-
-async fn own_review(
-    client: &Client,
-    attributes: ResourceAttributes,
-) -> kube::Result<Option<SubjectAccessReviewStatus>> {
-    let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
-    let review = SelfSubjectAccessReview {
-        spec: SelfSubjectAccessReviewSpec {
-            resource_attributes: Some(attributes),
-            ..SelfSubjectAccessReviewSpec::default()
-        },
-        ..SelfSubjectAccessReview::default()
-    };
-    Ok(api.create(&PostParams::default(), &review).await?.status)
-}
-
-async fn review_of(
-    client: &Client,
-    user: &str,
-    attributes: ResourceAttributes,
-) -> kube::Result<Option<SubjectAccessReviewStatus>> {
-    let api: Api<SubjectAccessReview> = Api::all(client.clone());
-    let review = SubjectAccessReview {
-        spec: SubjectAccessReviewSpec {
-            user: Some(user.to_owned()),
-            resource_attributes: Some(attributes),
-            ..SubjectAccessReviewSpec::default()
-        },
-        ..SubjectAccessReview::default()
-    };
-    Ok(api.create(&PostParams::default(), &review).await?.status)
 }
 
 fn attributes(namespace: &str, right: &Right) -> ResourceAttributes {
@@ -232,33 +242,32 @@ mod tests {
 
     use super::*;
 
-    /// What a role of the manifests grants, in the words of [`Right`].
-    fn granted(role: &str) -> BTreeSet<String> {
+    fn spread(rules: Vec<PolicyRule>) -> BTreeSet<[String; 3]> {
+        let mut granted = BTreeSet::new();
+        for rule in rules {
+            let group = rule.api_groups.unwrap().remove(0);
+            for resource in rule.resources.unwrap() {
+                let verbs = rule.verbs.iter();
+                granted.extend(verbs.map(|verb| [group.clone(), resource.clone(), verb.clone()]));
+            }
+        }
+        granted
+    }
+
+    fn granted(role: &str) -> BTreeSet<[String; 3]> {
         let text = include_str!("../../manifests/base/rbac.yaml");
         let documents: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
         let is_role = |value: &&Value| value["kind"] == "ClusterRole" && value["metadata"]["name"] == role;
         let document = documents.iter().find(is_role).unwrap().clone();
         let role: ClusterRole = serde_json::from_value(document).unwrap();
-        let mut words = BTreeSet::new();
-        for rule in role.rules.unwrap() {
-            let group = rule.api_groups.unwrap().remove(0);
-            for resource in rule.resources.unwrap() {
-                let (resource, subresource) = resource.split_once('/').unwrap_or((&resource, ""));
-                for verb in &rule.verbs {
-                    let dot = if group.is_empty() { "" } else { "." };
-                    let slash = if subresource.is_empty() { "" } else { "/" };
-                    words.insert(format!("{verb} {resource}{dot}{group}{slash}{subresource}"));
-                }
-            }
-        }
-        words
+        spread(role.rules.unwrap())
     }
 
     #[test]
     fn the_manifests_grant_what_is_asked_for_and_nothing_else() {
-        let words = |rights: Vec<Right>| rights.iter().map(Right::to_string).collect::<BTreeSet<_>>();
-        assert_eq!(words(of_harness(true)), granted("migbench-harness"));
-        assert_eq!(words(of_orchestrator()), granted("ai-storage-orchestrator"));
+        let asked = |role| spread(policy_rules(&of(role)));
+        assert_eq!(granted("migbench-harness"), asked(Role::Harness));
+        assert_eq!(granted("ai-storage-orchestrator"), asked(Role::Orchestrator));
     }
 
     /// An API server that allows everything but one verb on one resource.
@@ -277,12 +286,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_run_stops_at_a_missing_right_and_names_it() {
-        let error = require(&all_but("delete", "pods"), "ns", true).await.unwrap_err();
-        assert_eq!(error.exit_code(), error::ExitCode::Preflight);
-        let first = error.to_string().lines().next().unwrap().to_owned();
-        assert_eq!(first, "the API server does not allow: delete pods");
-        assert!(require(&all_but("escalate", "roles"), "ns", true).await.is_ok());
+    async fn exactly_what_the_server_refuses_is_missing() {
+        let wanted = of(Role::Harness);
+        let missing = missing(&all_but("delete", "pods"), "ns", &wanted).await.unwrap();
+        let names: Vec<_> = missing.iter().map(Right::to_string).collect();
+        assert_eq!(names, ["delete pods"]);
     }
 
     #[test]

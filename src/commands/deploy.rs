@@ -1,9 +1,9 @@
 //! `migbench deploy`: what stays on a cluster between runs.
 
-use super::cluster_args::ClusterArgs;
+use super::{cluster_args::ClusterArgs, site_args::NfsArgs};
 use crate::{
     error::Error,
-    install::{self, IMAGE, NAMESPACE, Nfs, Parameters, manifests},
+    install::{self, IMAGE, Parameters, manifests},
 };
 
 /// Install orchestrator, node agents and their rights on a real cluster.
@@ -26,26 +26,16 @@ pub struct Installation {
     /// Image that holds this program, as the nodes pull it.
     #[arg(long, value_name = "IMAGE", default_value = IMAGE)]
     pub image: String,
-    /// Namespace of orchestrator and agents.
-    #[arg(long = "install-namespace", value_name = "NAME", default_value = NAMESPACE)]
-    pub namespace: String,
-    /// Server of a checkpoint volume over NFS, for a cluster that does not provide `ReadWriteMany` by itself.
-    #[arg(long, value_name = "HOST", requires = "nfs_path")]
-    pub nfs_server: Option<String>,
-    /// The directory that it exports.
-    #[arg(long, value_name = "DIR", requires = "nfs_server")]
-    pub nfs_path: Option<String>,
+    /// A checkpoint volume to install.
+    #[command(flatten)]
+    pub nfs: NfsArgs,
 }
 
 impl From<Installation> for Parameters {
     fn from(args: Installation) -> Self {
         Self {
             image: args.image,
-            namespace: args.namespace,
-            nfs: args
-                .nfs_server
-                .zip(args.nfs_path)
-                .map(|(server, path)| Nfs { server, path }),
+            nfs: args.nfs.export(),
         }
     }
 }
@@ -59,7 +49,7 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     let cluster = args.cluster.real()?.connect().await?;
     super::say(&format!(
         "deploying on {} (Kubernetes {}, {})",
-        cluster.name, cluster.kubernetes, cluster.server
+        cluster.name, cluster.kubernetes, cluster.endpoint
     ));
     install::apply::all(&cluster.client, &objects, |line| super::say(&line)).await?;
     install::rollout::wait(&cluster.client, &objects, |line| super::say(&line)).await?;

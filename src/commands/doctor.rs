@@ -3,14 +3,17 @@
 use std::{io::IsTerminal, time::Duration};
 
 use clap::ValueEnum;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 
-use super::cluster_args::ClusterArgs;
+use super::{
+    cluster_args::ClusterArgs,
+    site_args::{Site, SiteArgs},
+};
 use crate::{
     cluster::{
-        self, Choice, Connection,
-        doctor::{self, Place, Report, Status, Subject},
+        Connection,
+        doctor::{self, Intent, Place, Report, Status, Subject},
     },
+    deploy::storage::Wish,
     error::Error,
     harness::interrupt::Interrupt,
     scenario::Scenario,
@@ -34,9 +37,12 @@ pub struct Args {
     /// Which cluster to look at.
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// Look from this namespace, and at its quotas and claims; without, one is made and removed.
-    #[arg(long, value_name = "NAME")]
-    namespace: Option<String>,
+    /// What a run there would be told.
+    #[command(flatten)]
+    site: SiteArgs,
+    /// Orchestrator that a run would put under test.
+    #[arg(long, value_name = "URL")]
+    orchestrator_url: Option<String>,
     /// Let hardware below the certified minimum fail.
     #[arg(long)]
     strict: bool,
@@ -56,25 +62,45 @@ enum Format {
 
 /// Run the command.
 pub async fn execute(args: Args) -> Result<(), Error> {
-    let scenario = Scenario::load(&args.scenario, args.workload.as_deref(), &args.overrides)?;
-    let choice = args.cluster.choice()?;
+    let format = args.format;
+    let choice = args.cluster.clone().choice()?;
+    let site = Site::from(args.site.clone());
+    let place = Place::new(site.namespace.as_deref());
+    let intent = intent(args, site.image, site.storage)?;
     let mut interrupt = Interrupt::listen().map_err(|error| Error::Internal(error.into()))?;
-    let mut patient = interrupt.unless(Box::pin(reach(&choice, scenario))).await?;
-    patient.subject.strict = args.strict;
-    patient.subject.patience = args.patience;
+    let log = tempfile::NamedTempFile::new().map_err(|error| Error::Internal(error.into()))?;
+    let connect = async { Ok(Connection::open(&choice, log.path()).await?) };
+    let connection = interrupt.unless(connect).await?;
+    let subject = Subject {
+        client: connection.client.clone(),
+        name: connection.name.clone(),
+        embedded: connection.is_embedded(),
+        endpoint: connection.endpoint.clone(),
+        intent,
+    };
 
-    let place = Place::new(args.namespace.as_deref());
-    let examination = async { Ok(Box::pin(doctor::examine(&patient.subject, &place)).await) };
+    let examination = async { Ok(Box::pin(doctor::examine(&subject, &place)).await) };
     let examined = interrupt.unless(examination).await;
     interrupt.abort_on_next();
-    let left = place.leave(&patient.subject.client).await;
-    let closed = patient.close().await;
+    let left = place.leave(&subject.client).await;
+    let closed = connection.close().await;
 
     let report = examined?;
-    super::print(rendered(&report, args.format).as_bytes())?;
+    super::print(rendered(&report, format).as_bytes())?;
     left?;
     closed?;
     verdict(&report)
+}
+
+fn intent(args: Args, image: String, storage: Wish) -> Result<Intent, Error> {
+    Ok(Intent {
+        scenario: Scenario::load(&args.scenario, args.workload.as_deref(), &args.overrides)?,
+        image,
+        storage,
+        orchestrator_url: args.orchestrator_url,
+        strict: args.strict,
+        patience: args.patience,
+    })
 }
 
 fn rendered(report: &Report, format: Format) -> String {
@@ -98,55 +124,4 @@ fn verdict(report: &Report) -> Result<(), Error> {
         missing: format!("failed: {}", names.join(", ")),
         remedy: "the report says it for each".to_owned(),
     })
-}
-
-/// The cluster that is examined, and what has to be ended with it.
-struct Patient {
-    subject: Subject,
-    connection: Option<Connection>,
-}
-
-impl Patient {
-    async fn close(self) -> Result<(), Error> {
-        match self.connection {
-            Some(connection) => Ok(connection.close().await?),
-            None => Ok(()),
-        }
-    }
-}
-
-async fn reach(choice: &Choice, scenario: Scenario) -> Result<Patient, Error> {
-    match choice {
-        Choice::Kube(access) => {
-            let reached = access.connect().await?;
-            Ok(Patient {
-                subject: Subject::new(reached.client, reached.name, reached.server, scenario),
-                connection: None,
-            })
-        }
-        Choice::Embedded => embedded(choice, scenario).await,
-    }
-}
-
-async fn embedded(choice: &Choice, scenario: Scenario) -> Result<Patient, Error> {
-    let log = tempfile::NamedTempFile::new().map_err(|error| Error::Internal(error.into()))?;
-    let connection = Connection::open(choice, log.path()).await?;
-    let cluster = connection.cluster.clone();
-    let server = server(&cluster).await.unwrap_or_else(|| "loopback".to_owned());
-    let mut subject = Subject::new(cluster.client, cluster.name, server, scenario);
-    subject.embedded = true;
-    Ok(Patient {
-        subject,
-        connection: Some(connection),
-    })
-}
-
-/// Address of a cluster's API server, from the kubeconfig that reaches it.
-async fn server(cluster: &cluster::Cluster) -> Option<String> {
-    let kubeconfig = Kubeconfig::read_from(&cluster.kubeconfig).ok()?;
-    let options = KubeConfigOptions::default();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
-        .await
-        .ok()?;
-    Some(config.cluster_url.to_string())
 }

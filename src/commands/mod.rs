@@ -1,6 +1,7 @@
 //! The subcommands, one file each: arguments as clap sees them, and `execute`.
 
 pub mod agent;
+mod benchmark;
 pub mod clean_volume;
 pub mod cleanup;
 pub mod cluster;
@@ -12,9 +13,12 @@ pub mod list;
 pub mod orchestrator;
 mod outcome;
 pub mod report;
+pub mod resume;
 pub mod run;
 pub mod scenario;
 pub mod shim;
+pub mod site_args;
+mod stage;
 pub mod verify_checkpoint;
 pub mod workload;
 
@@ -56,6 +60,7 @@ pub fn start(cli: Cli) -> ExitCode {
 async fn dispatch(command: Command) -> Result<(), Error> {
     match command {
         Command::Run(args) => Box::pin(run::execute(args)).await,
+        Command::Resume(args) => Box::pin(resume::execute(args)).await,
         Command::Report(args) => report::execute(args).await,
         Command::List(args) => list::execute(args).await,
         Command::Deploy(args) => deploy::execute(args).await,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
 use crate::{
-    cluster::access::{Access, in_pod},
+    cluster::access::{Access, is_in_pod},
     error::Error,
     harness::interrupt::Interrupt,
     orchestrator::{migration::Limits, server, service::Service},
@@ -67,7 +67,7 @@ pub async fn execute(args: Args) -> Result<(), Error> {
 
 /// The cluster that was named, and no other: never somebody's current context unasked.
 fn access(kubeconfig: Option<PathBuf>, context: Option<String>) -> Result<Access, Error> {
-    if kubeconfig.is_none() && context.is_none() && !in_pod() {
+    if kubeconfig.is_none() && context.is_none() && !is_in_pod() {
         return Err(Error::Usage(
             "name the cluster: --kubeconfig FILE, --context NAME, or run in a pod with a service account"
                 .into(),

@@ -9,6 +9,7 @@ use kube::{
 };
 
 use super::{Error, MANAGED_BY, RUN_LABEL, apply, clean_volume, gone, namespace};
+use crate::cluster::agents;
 
 /// How long one object may take to go away.
 const GONE_WITHIN: Duration = Duration::from_secs(120);
@@ -186,6 +187,16 @@ impl Place {
         ))
     }
 
+    /// Selects the pods under test. In a namespace of the run's own these are all but the agents: an orchestrator may not
+    /// take over the labels. In a given one, others' pods must not be touched.
+    pub fn pods(&self) -> String {
+        if self.own {
+            agents::others()
+        } else {
+            format!("{RUN_LABEL}={},{}", self.run, agents::others())
+        }
+    }
+
     /// The door to objects of a kind in the run's namespace.
     pub fn api<K>(&self, client: &Client) -> Api<K>
     where
@@ -208,6 +219,7 @@ mod tests {
         let given = Place::new(RUN, Some("team"), "i");
         assert_eq!((given.namespace.as_str(), given.own), ("team", false));
         assert_eq!(given.name(), own.name());
+        assert!(given.pods().contains(RUN) && !own.pods().contains(RUN));
     }
 
     #[test]

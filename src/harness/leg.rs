@@ -18,9 +18,8 @@ use super::{
     readings::Readings,
 };
 use crate::{
-    cluster::agents,
     deploy::{
-        self, apply,
+        self, apply, namespace,
         state::{self, State},
     },
     error::Error,
@@ -58,13 +57,7 @@ impl fmt::Debug for Leg<'_> {
 
 impl<'a> Leg<'a> {
     pub(super) fn new(run: &'a Run, strategy: &'a dyn Strategy, head: LegHead) -> Self {
-        let cluster = &run.cluster;
-        let observer = Observer::start(
-            &cluster.client,
-            &run.namespace,
-            cluster.meter.clone(),
-            run.notices.clone(),
-        );
+        let observer = Observer::start(run);
         Self {
             run,
             strategy,
@@ -150,7 +143,7 @@ impl<'a> Leg<'a> {
     fn directory(&self) -> String {
         format!(
             "{}-round{}-{}",
-            self.run.namespace,
+            namespace::name(&self.run.id),
             self.head.round,
             self.strategy.name()
         )
@@ -346,7 +339,7 @@ impl<'a> Leg<'a> {
 
     async fn remove(&self) -> Result<(), Error> {
         let api: Api<Pod> = Api::namespaced(self.run.cluster.client.clone(), &self.run.namespace);
-        let ours = ListParams::default().labels(&agents::others());
+        let ours = ListParams::default().labels(&self.run.pods);
         // Nothing is measured any more: the pods need not be given their whole grace.
         let soon = DeleteParams::default().grace_period(1);
         api.delete_collection(&soon, &ours)

@@ -12,6 +12,7 @@ pub mod overhead;
 mod readings;
 pub mod record;
 pub mod recorder;
+pub mod resume;
 pub mod store;
 
 use std::sync::Arc;
@@ -36,6 +37,8 @@ pub struct Run {
     pub cluster: Cluster,
     /// Namespace of the run; everything that is made is made in it.
     pub namespace: String,
+    /// Selects the pods under test in it.
+    pub pods: String,
     /// The strategies, the baseline first.
     pub strategies: Vec<Arc<dyn Strategy>>,
     /// The legs in order.
@@ -47,7 +50,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Run all legs. `record` is the head of the record: settings and environment, no legs.
+    /// Run the legs. `record` has settings and environment, and the legs that were run earlier.
     pub async fn execute(&self, record: RunRecord) -> Result<(), Error> {
         self.notices.send(Notice::RunStarted(Box::new(record)));
         self.notices.flush().await?;

@@ -9,7 +9,7 @@ use std::{
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
-    Api, Client,
+    Api,
     runtime::{WatchStreamExt, watcher},
 };
 use tokio::{
@@ -18,12 +18,12 @@ use tokio::{
 };
 
 use super::{
+    Run,
     event::Kind,
     notice::{Notice, Notices},
     output,
 };
 use crate::{
-    cluster::agents,
     deploy::{
         self,
         state::{self, Container, State},
@@ -61,14 +61,15 @@ pub(super) struct Observer {
 }
 
 impl Observer {
-    /// Observe a namespace.
-    pub(super) fn start(client: &Client, namespace: &str, meter: Arc<dyn Meter>, notices: Notices) -> Self {
+    /// Observe the run's pods.
+    pub(super) fn start(run: &Run) -> Self {
         let (pods, receiver) = watch::channel(Pods::new());
         let (news, incoming) = mpsc::unbounded_channel();
         let watcher = Watcher {
-            api: Api::namespaced(client.clone(), namespace),
-            meter,
-            notices,
+            api: Api::namespaced(run.cluster.client.clone(), &run.namespace),
+            selection: watcher::Config::default().labels(&run.pods),
+            meter: run.cluster.meter.clone(),
+            notices: run.notices.clone(),
             pods,
             news,
             next_epoch: 0,
@@ -124,6 +125,7 @@ enum News {
 
 struct Watcher {
     api: Api<Pod>,
+    selection: watcher::Config,
     meter: Arc<dyn Meter>,
     notices: Notices,
     pods: watch::Sender<Pods>,
@@ -134,8 +136,7 @@ struct Watcher {
 
 impl Watcher {
     async fn watch(mut self, mut incoming: mpsc::UnboundedReceiver<News>) {
-        let selection = watcher::Config::default().labels(&agents::others());
-        let mut changes = std::pin::pin!(watcher(self.api.clone(), selection).default_backoff());
+        let mut changes = std::pin::pin!(watcher(self.api.clone(), self.selection.clone()).default_backoff());
         loop {
             tokio::select! {
                 change = changes.next() => match change {

@@ -5,26 +5,43 @@ use std::fs;
 use nix::unistd::{SysconfVar, sysconf};
 
 use super::record::Overhead;
-use crate::sample::{Cost, Meter};
+use crate::{
+    migrate::orchestrator,
+    sample::{Cost, Meter},
+};
 
-/// Processes of this host whose CPU time is charged to the strategy or to the measurement.
+/// Processes whose CPU time is charged to the strategy or to the measurement.
 #[derive(Debug, Clone, Default)]
-pub struct Processes(Vec<(String, u32)>);
+pub struct Processes {
+    local: Vec<(&'static str, u32)>,
+    /// Address of an orchestrator elsewhere, which tells what it used.
+    orchestrator: Option<String>,
+}
 
 impl Processes {
-    /// The harness itself and the processes it was told of, by name and pid.
-    pub fn with_harness(mut others: Vec<(String, u32)>) -> Self {
-        others.push(("harness".into(), std::process::id()));
-        Self(others)
+    /// The harness itself, and the orchestrator: a process of this host, or at an address elsewhere.
+    pub fn of_run(pid: Option<u32>, url: Option<String>) -> Self {
+        let mut local = vec![("harness", std::process::id())];
+        local.extend(pid.map(|pid| ("orchestrator", pid)));
+        Self {
+            local,
+            orchestrator: url.filter(|_| pid.is_none()),
+        }
     }
 
     /// Read them now, and what the meter costs elsewhere.
     pub async fn read(&self, meter: &dyn Meter) -> Vec<Cost> {
         let mut costs = meter.costs().await;
-        costs.extend(self.0.iter().map(|(name, pid)| Cost {
-            process: name.clone(),
-            usec: cpu_usec(*pid),
+        costs.extend(self.local.iter().map(|&(name, pid)| Cost {
+            process: name.into(),
+            usec: cpu_usec(pid),
         }));
+        if let Some(url) = &self.orchestrator {
+            costs.push(Cost {
+                process: "orchestrator".into(),
+                usec: orchestrator::cpu_usec(url).await,
+            });
+        }
         costs
     }
 }

@@ -28,6 +28,9 @@ pub struct RunRecord {
     pub started: Timestamp,
     /// When it ended; null while it lasts or after a crash.
     pub ended: Option<Timestamp>,
+    /// When `migbench resume` went on with it; the legs after such a moment may come from another process or boot.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resumed: Vec<Timestamp>,
     /// How it was asked for.
     pub settings: RunSettings,
     /// Where it ran.
@@ -67,6 +70,9 @@ pub struct RunSettings {
     pub roles: BTreeMap<String, String>,
     /// Seed that the order of the legs was drawn from.
     pub order_seed: u64,
+    /// Arguments of `migbench run`, from which `migbench resume` goes on.
+    #[serde(default)]
+    pub arguments: Vec<String>,
 }
 
 /// Where the run took place.

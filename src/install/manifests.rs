@@ -1,15 +1,11 @@
 //! The manifests, as they are in the repository's `manifests/`, with an installation's parameters put in.
 
 use include_dir::{Dir, include_dir};
-use k8s_openapi::api::{
-    core::v1::PodSpec,
-    rbac::v1::{ClusterRole, PolicyRule},
-};
 use kube::core::DynamicObject;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{IMAGE, NAMESPACE, Parameters};
+use super::{IMAGE, Parameters};
 
 static BASE: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/manifests/base");
 static NFS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/manifests/components/nfs");
@@ -49,30 +45,6 @@ pub fn yaml(objects: &[DynamicObject]) -> Result<String, Damaged> {
     Ok(text)
 }
 
-/// What runs in a node agent's pod, with this image.
-pub fn agent_spec(image: &str) -> Result<PodSpec, Damaged> {
-    for mut value in read(&BASE)? {
-        if value["kind"] == "DaemonSet" && value["metadata"]["name"] == "migbench-agent" {
-            let spec = &mut value["spec"]["template"]["spec"];
-            spec["containers"][0]["image"] = image.into();
-            return serde_json::from_value(spec.take()).map_err(|error| Damaged(error.to_string()));
-        }
-    }
-    Err(Damaged("no DaemonSet migbench-agent".into()))
-}
-
-/// The rights that `run` and `cleanup` need: those of the role that an administrator gives to who may benchmark.
-pub fn harness_rights() -> Result<Vec<PolicyRule>, Damaged> {
-    for value in read(&BASE)? {
-        if value["kind"] == "ClusterRole" && value["metadata"]["name"] == "migbench-harness" {
-            let role: ClusterRole =
-                serde_json::from_value(value).map_err(|error| Damaged(error.to_string()))?;
-            return Ok(role.rules.unwrap_or_default());
-        }
-    }
-    Err(Damaged("no role migbench-harness".into()))
-}
-
 fn read(directory: &'static Dir<'static>) -> Result<Vec<Value>, Damaged> {
     let kustomization: Kustomization = serde_saphyr::from_str(text(directory, "kustomization.yaml")?)
         .map_err(|error| Damaged(error.to_string()))?;
@@ -93,10 +65,8 @@ fn text(directory: &'static Dir<'static>, name: &str) -> Result<&'static str, Da
 }
 
 fn parametrised(mut value: Value, parameters: &Parameters) -> Result<DynamicObject, Damaged> {
-    each_string(&mut value, &mut |key, text| {
-        if key == "namespace" && text == NAMESPACE {
-            text.clone_from(&parameters.namespace);
-        } else if text == IMAGE {
+    each_string(&mut value, &mut |text| {
+        if text == IMAGE {
             text.clone_from(&parameters.image);
         } else if text.strip_prefix(VERIFY_IMAGE) == Some(IMAGE) {
             *text = format!("{VERIFY_IMAGE}{}", parameters.image);
@@ -109,33 +79,31 @@ fn parametrised(mut value: Value, parameters: &Parameters) -> Result<DynamicObje
     serde_json::from_value(value).map_err(|error| Damaged(error.to_string()))
 }
 
-/// Show every string to `change`, with the key that it is the value of; items of a list have none.
-fn each_string(value: &mut Value, change: &mut impl FnMut(&str, &mut String)) {
+/// Show every string in a document to `change`.
+fn each_string(value: &mut Value, change: &mut impl FnMut(&mut String)) {
     match value {
-        Value::Array(items) => {
-            for item in items {
-                match item {
-                    Value::String(text) => change("", text),
-                    other => each_string(other, change),
-                }
-            }
-        }
-        Value::Object(entries) => {
-            for (key, entry) in entries {
-                match entry {
-                    Value::String(text) => change(key, text),
-                    other => each_string(other, change),
-                }
-            }
-        }
+        Value::String(text) => change(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| each_string(item, change)),
+        Value::Object(entries) => entries.values_mut().for_each(|entry| each_string(entry, change)),
         _ => {}
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use k8s_openapi::api::{
+        core::v1::PodSpec,
+        rbac::v1::{ClusterRole, PolicyRule},
+    };
+
     use super::*;
     use crate::{
+        cluster::{
+            agents,
+            rights::{self, Role},
+        },
         deploy::MANAGED_BY,
         install::{Nfs, describe},
     };
@@ -143,7 +111,6 @@ mod tests {
     fn parameters() -> Parameters {
         Parameters {
             image: "registry.example/migbench:x".into(),
-            namespace: "elsewhere".into(),
             nfs: Some(Nfs {
                 server: "10.0.0.1".into(),
                 path: "/export".into(),
@@ -165,7 +132,7 @@ mod tests {
     #[test]
     fn parameters_leave_no_trace_of_what_they_replace() {
         let text = yaml(&objects(&parameters()).unwrap()).unwrap();
-        for replaced in [IMAGE, NAMESPACE, "nfs-server", "/nfs/pv-storage"] {
+        for replaced in [IMAGE, "nfs-server", "/nfs/pv-storage"] {
             assert!(!text.contains(replaced), "{replaced} in {text}");
         }
         let containers = text.matches("image: registry.example/migbench:x").count();
@@ -177,7 +144,6 @@ mod tests {
     fn the_files_name_the_image_of_this_version() {
         let defaults = Parameters {
             image: IMAGE.into(),
-            namespace: NAMESPACE.into(),
             nfs: None,
         };
         let text = yaml(&objects(&defaults).unwrap()).unwrap();
@@ -185,14 +151,46 @@ mod tests {
         assert!(!text.contains("PersistentVolume\n"));
     }
 
-    #[test]
-    fn the_harness_has_no_right_to_everything() {
-        for rule in harness_rights().unwrap() {
-            assert!(!rule.verbs.contains(&"*".to_owned()), "{rule:?}");
-            assert!(
-                rule.resources
-                    .is_some_and(|resources| !resources.contains(&"*".to_owned()))
-            );
+    /// What a role of the manifests grants: group, resource and verb.
+    fn granted(role: &str) -> BTreeSet<(String, String, String)> {
+        let values = read(&BASE).unwrap().into_iter();
+        let roles = values.filter(|value| value["kind"] == "ClusterRole");
+        let roles = roles.map(|value| serde_json::from_value::<ClusterRole>(value).unwrap());
+        let found = roles
+            .into_iter()
+            .find(|found| found.metadata.name.as_deref() == Some(role))
+            .unwrap();
+        spread(&found.rules.unwrap())
+    }
+
+    fn spread(rules: &[PolicyRule]) -> BTreeSet<(String, String, String)> {
+        let mut all = BTreeSet::new();
+        for rule in rules {
+            for group in rule.api_groups.iter().flatten() {
+                for resource in rule.resources.iter().flatten() {
+                    all.extend(
+                        rule.verbs
+                            .iter()
+                            .map(|verb| (group.clone(), resource.clone(), verb.clone())),
+                    );
+                }
+            }
         }
+        all
+    }
+
+    #[test]
+    fn the_roles_grant_what_the_program_asks_for_and_no_more() {
+        let asked = |role| spread(&rights::policy_rules(&rights::of(role)));
+        assert_eq!(granted("migbench-harness"), asked(Role::Harness));
+        assert_eq!(granted("ai-storage-orchestrator"), asked(Role::Orchestrator));
+    }
+
+    #[test]
+    fn the_installed_agent_is_the_one_that_a_run_would_start() {
+        let values = read(&BASE).unwrap();
+        let agent = values.iter().find(|value| value["kind"] == "DaemonSet").unwrap();
+        let spec: PodSpec = serde_json::from_value(agent["spec"]["template"]["spec"].clone()).unwrap();
+        assert_eq!(spec, agents::pod_spec(IMAGE));
     }
 }

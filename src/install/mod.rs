@@ -24,8 +24,6 @@ pub const CHECKPOINT_VOLUME: &str =
 pub struct Parameters {
     /// Image that holds this program.
     pub image: String,
-    /// Namespace of orchestrator and agents.
-    pub namespace: String,
     /// The server of the checkpoint volume; without, none is installed.
     pub nfs: Option<Nfs>,
 }

@@ -69,12 +69,8 @@ pub async fn wait(
     for object in objects.iter().filter(makes_pods) {
         let api = kinds.api(object).await?;
         let pods = one(client, &api, object).await?;
-        let count = if pods == 1 {
-            "pod".into()
-        } else {
-            format!("{pods} pods")
-        };
-        tell(format!("running {}: {count}", describe(object)));
+        let plural = if pods == 1 { "" } else { "s" };
+        tell(format!("running {}: {pods} pod{plural}", describe(object)));
     }
     Ok(())
 }

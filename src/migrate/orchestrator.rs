@@ -198,6 +198,26 @@ impl Strategy for Orchestrator {
     }
 }
 
+/// CPU time that the orchestrator at `url` has used since it was started, microseconds.
+///
+/// # Errors
+/// Why it is not known; a third party's need not tell.
+pub async fn cpu_usec(url: &str) -> Result<u64, String> {
+    let orchestrator = Orchestrator::new(url).map_err(|error| error.to_string())?;
+    let address = orchestrator
+        .address("api/v1/metrics")
+        .map_err(|error| error.to_string())?;
+    let answer = orchestrator.http.get(address).send().await;
+    let answer = answer
+        .and_then(Response::error_for_status)
+        .map_err(|error| told(&error))?;
+    let metrics: Value = answer.json().await.map_err(|error| told(&error))?;
+    let seconds = metrics["process_cpu_seconds_total"].as_f64();
+    let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let duration = duration.ok_or("its metrics do not tell process_cpu_seconds_total")?;
+    u64::try_from(duration.as_micros()).map_err(|error| error.to_string())
+}
+
 /// The pod that is to be moved, and where it can be looked for.
 struct Source<'a> {
     name: &'a str,

@@ -8,6 +8,9 @@ use super::Scenario;
 /// claim that waits for its first consumer pending for ever.
 pub const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
 
+/// What a scenario calls the image of this program.
+pub const OWN_IMAGE: &str = "migbench";
+
 impl Scenario {
     /// Source and target node, swapped when the pod moves the other way.
     pub fn direction(&self, reversed: bool) -> (&str, &str) {
@@ -15,6 +18,21 @@ impl Scenario {
             (&self.target, &self.source)
         } else {
             (&self.source, &self.target)
+        }
+    }
+
+    /// The two nodes, the source of the first round first.
+    pub fn nodes(&self) -> [&str; 2] {
+        [&self.source, &self.target]
+    }
+
+    /// Take this program's image from where the nodes find it. In a scenario it is called [`OWN_IMAGE`].
+    pub fn use_image(&mut self, image: &str) {
+        let spec = self.pod.spec.iter_mut();
+        for container in spec.flat_map(|spec| &mut spec.containers) {
+            if container.image.as_deref() == Some(OWN_IMAGE) {
+                container.image = Some(image.to_owned());
+            }
         }
     }
 
@@ -48,6 +66,17 @@ impl Scenario {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_image_of_this_program_is_taken_from_elsewhere() {
+        let mut scenario = Scenario::load("smoke", None, &[]).unwrap();
+        let spec = scenario.pod.spec.as_mut().unwrap();
+        spec.containers[1].image = Some("other".into());
+        scenario.use_image("registry/migbench:1");
+        let images = scenario.pod.spec.unwrap().containers.into_iter();
+        let images: Vec<_> = images.filter_map(|container| container.image).collect();
+        assert_eq!(images, ["registry/migbench:1", "other", "registry/migbench:1"]);
+    }
 
     #[test]
     fn a_pod_is_sent_to_its_node_and_kept_to_its_directory() {

@@ -91,6 +91,7 @@ pub(crate) fn record(shape: &Shape) -> RunRecord {
         id: "019ab3c4-0000-7000-8000-000000000001".into(),
         started: wall(BOOT_NS),
         ended: Some(wall(clock_ns)),
+        resumed: Vec::new(),
         settings: settings(shape),
         environment: environment(),
         legs,
@@ -124,6 +125,7 @@ fn settings(shape: &Shape) -> RunSettings {
         cpu_limits_millicores: by_name.clone().zip(shape.millicores).collect(),
         roles: by_name.zip(ROLES.map(str::to_owned)).collect(),
         order_seed: 7,
+        arguments: vec!["--scenario".into(), "tensorflow".into()],
     }
 }
 
@@ -297,8 +299,8 @@ impl<'a> Leg<'a> {
             epochs: self.epochs(),
             sweeps: self.sweeps(),
             overhead: self.overhead(),
-            clocks: Vec::new(),
             events: self.events,
+            clocks: Vec::new(),
         }
     }
 

@@ -53,7 +53,7 @@ pub(super) async fn read(
     let pods: Api<Pod> = Api::namespaced(client.clone(), &place.namespace);
     let meter = Errand {
         name: "meter".to_owned(),
-        node: &subject.scenario.source,
+        node: &subject.intent.scenario.source,
         image: "migbench",
         command: errand::idle(),
         volume: Some(errand::host_directory("/sys/fs/cgroup", "/host/cgroup")),

@@ -41,7 +41,7 @@ pub(super) struct Errand<'a> {
 impl Errand<'_> {
     /// The pod: tolerations, users, pull secrets and runtime class are those of the scenario's.
     pub(super) fn pod(&self, subject: &Subject, place: &Place) -> Pod {
-        let model = subject.scenario.pod.spec.clone().unwrap_or_default();
+        let model = subject.intent.scenario.pod.spec.clone().unwrap_or_default();
         let twin = model
             .containers
             .iter()
@@ -136,7 +136,14 @@ impl Running {
         let api: Api<Pod> = Api::namespaced(subject.client.clone(), &place.namespace);
         let made = place.make(&api, &errand.pod(subject, place)).await?;
         let uid = made.metadata.uid.unwrap_or_default();
-        match Box::pin(wait::until_running(&api, &errand.name, &uid, subject.patience)).await {
+        match Box::pin(wait::until_running(
+            &api,
+            &errand.name,
+            &uid,
+            subject.intent.patience,
+        ))
+        .await
+        {
             Ok(_) => Ok(Self {
                 api,
                 name: errand.name.clone(),

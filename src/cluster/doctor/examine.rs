@@ -26,13 +26,16 @@ pub async fn examine(subject: &Subject, place: &Place) -> Report {
         tools::read(),
         list(Api::all(client.clone())),
         list(Api::all(client.clone())),
-        limited(network::find_orchestrator(client)),
+        limited(network::find_orchestrator(
+            client,
+            subject.intent.orchestrator_url.as_deref()
+        )),
     );
     let (version, server_clock) = match answer {
         Ok((version, clock)) => (Ok(version), clock),
         Err(why) => (Err(why.clone()), Err(why)),
     };
-    let scaled = scale(&subject.scenario, &nodes);
+    let scaled = scale(&subject.intent.scenario, &nodes);
     let look = Look::open(subject, place, &nodes).await;
     let (mut probed, images, storage, admission, rights) = tokio::join!(
         Box::pin(look.probe()),
@@ -119,7 +122,7 @@ impl<'a> Look<'a> {
     }
 
     async fn pull(&self) -> Vec<Pulled> {
-        let images = image::images(&self.subject.scenario.pod);
+        let images = image::images(self.subject);
         let mut pulls = Vec::new();
         for (node, reachable) in self.subject.nodes().into_iter().zip(&self.reachable) {
             for (number, image) in images.iter().enumerate() {
@@ -137,7 +140,7 @@ impl<'a> Look<'a> {
     async fn storage(&self) -> Storage {
         match self.reachable.iter().find_map(|node| node.as_ref().err()) {
             None => Box::pin(storage::read(self.subject, self.place)).await,
-            Some(why) => Storage::unknown(&self.subject.scenario, why),
+            Some(why) => Storage::unknown(&self.subject.intent.scenario, why),
         }
     }
 
@@ -152,7 +155,7 @@ impl<'a> Look<'a> {
 
 fn takes_pods(subject: &Subject, nodes: &Known<Vec<Node>>, name: &str) -> Known<()> {
     let nodes = nodes.as_ref().map_err(Clone::clone)?;
-    let spec = subject.scenario.pod.spec.as_ref();
+    let spec = subject.intent.scenario.pod.spec.as_ref();
     let tolerations = spec
         .and_then(|spec| spec.tolerations.as_deref())
         .unwrap_or_default();

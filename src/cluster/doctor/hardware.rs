@@ -75,7 +75,7 @@ impl Unit {
 }
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
-    let strict = facts.subject.strict;
+    let strict = facts.subject.intent.strict;
     let mut findings = Vec::new();
     if facts.subject.embedded {
         let why = "embedded: all nodes are this one host";

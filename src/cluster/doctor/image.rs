@@ -42,12 +42,15 @@ impl Pulled {
     }
 }
 
-/// The images of the scenario's pod, each once.
-pub(super) fn images(pod: &Pod) -> BTreeSet<String> {
-    let spec = pod.spec.iter();
+/// The images that a run needs on both nodes, each once: the pod's, and this program's for the agent and for verifying
+/// checkpoints.
+pub(super) fn images(subject: &Subject) -> BTreeSet<String> {
+    let spec = subject.intent.scenario.pod.spec.iter();
     let containers = spec.flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
+    let own = (!subject.embedded).then(|| subject.intent.image.clone());
     containers
         .filter_map(|container| container.image.clone())
+        .chain(own)
         .collect()
 }
 
@@ -73,10 +76,13 @@ async fn run(subject: &Subject, place: &Place, errand: &Errand<'_>) -> Known<Res
     place.make(&api, &errand.pod(subject, place)).await?;
     let decided = |pod: Option<&Pod>| pod.and_then(verdict).is_some();
     let waiting = await_condition(api, &errand.name, decided);
-    match timeout(subject.patience, waiting).await {
+    match timeout(subject.intent.patience, waiting).await {
         Ok(Ok(pod)) => pod.as_ref().and_then(verdict).ok_or("the pod was deleted")?,
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("not pulled within {} s", subject.patience.as_secs())),
+        Err(_) => Err(format!(
+            "not pulled within {} s",
+            subject.intent.patience.as_secs()
+        )),
     }
 }
 

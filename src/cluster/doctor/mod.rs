@@ -41,7 +41,7 @@ pub use self::{
     place::Place,
     render::{json, table},
 };
-use crate::scenario::Scenario;
+use crate::{deploy::storage::Wish, scenario::Scenario};
 
 /// A fact, or why it is not known.
 type Known<T> = Result<T, String>;
@@ -56,9 +56,22 @@ pub struct Subject {
     /// Whether it is the embedded one.
     pub embedded: bool,
     /// Address of the API server, as the kubeconfig has it.
-    pub server: String,
-    /// What is to be run.
+    pub endpoint: http::Uri,
+    /// What is to be run, and how.
+    pub intent: Intent,
+}
+
+/// What is to be run, and how.
+#[derive(Debug, Clone)]
+pub struct Intent {
+    /// The scenario.
     pub scenario: Scenario,
+    /// Image that holds this program.
+    pub image: String,
+    /// What checkpoint volumes come from.
+    pub storage: Wish,
+    /// Address of somebody else's orchestrator.
+    pub orchestrator_url: Option<String>,
     /// Whether hardware below the minimum fails.
     pub strict: bool,
     /// How long a pod may take to start; pulling its image is in it.
@@ -69,33 +82,26 @@ impl std::fmt::Debug for Subject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Subject")
             .field("name", &self.name)
-            .field("scenario", &self.scenario.name)
+            .field("intent", &self.intent)
             .finish_non_exhaustive()
     }
 }
 
 impl Subject {
-    /// A real cluster, judged leniently.
-    pub fn new(client: kube::Client, name: String, server: String, scenario: Scenario) -> Self {
-        Self {
-            client,
-            name,
-            embedded: false,
-            server,
-            scenario,
-            strict: false,
-            patience: Duration::from_secs(180),
-        }
-    }
-
     /// The two nodes that the scenario uses.
     fn nodes(&self) -> [&str; 2] {
-        [&self.scenario.source, &self.scenario.target]
+        [&self.intent.scenario.source, &self.intent.scenario.target]
     }
 
     /// The image that pods on the nodes look around with.
     fn scenario_image(&self) -> Known<&str> {
-        let mut containers = self.scenario.pod.spec.iter().flat_map(|spec| &spec.containers);
+        let mut containers = self
+            .intent
+            .scenario
+            .pod
+            .spec
+            .iter()
+            .flat_map(|spec| &spec.containers);
         let image = containers.find_map(|container| container.image.as_deref());
         image.ok_or_else(|| "the scenario's pod names no image".to_owned())
     }
@@ -168,7 +174,7 @@ impl Report {
     fn of(facts: &Facts) -> Self {
         Self {
             cluster: facts.subject.name.clone(),
-            scenario: facts.subject.scenario.name.clone(),
+            scenario: facts.subject.intent.scenario.name.clone(),
             findings: CHECKS.iter().flat_map(|check| check(facts)).collect(),
         }
     }

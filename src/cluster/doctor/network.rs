@@ -1,6 +1,6 @@
 //! The two ports that the certified set-up opens, and names.
 
-use http::Request;
+use http::{Request, Uri};
 use k8s_openapi::api::core::v1::Service;
 use kube::{Api, Client, ResourceExt};
 
@@ -10,28 +10,63 @@ use super::{
     finding::{Finding, Question},
     probe::Probed,
 };
-use crate::deploy::MANAGED_BY;
+use crate::{deploy::MANAGED_BY, install::NAMESPACE};
 
 const API_PORT: u16 = 6443;
 const ORCHESTRATOR_PORT: i32 = 8080;
-const ORCHESTRATOR_NAMESPACE: &str = "kube-system";
 
-/// An orchestrator's service, and what it answered when asked for its health.
+/// An orchestrator, and what it answered when asked for its health.
 #[derive(Debug, Clone)]
 pub(super) struct Orchestrator {
+    /// Its service or its address.
     pub(super) name: String,
     /// Whether migbench installed it.
     pub(super) is_ours: bool,
-    health: Known<String>,
+    health: Known<()>,
 }
 
-/// The orchestrator's service, if one is deployed.
-pub(super) async fn find_orchestrator(client: &Client) -> Known<Option<Orchestrator>> {
-    let services = list(Api::namespaced(client.clone(), ORCHESTRATOR_NAMESPACE)).await?;
+/// The orchestrator at `url`, else the one that is installed.
+pub(super) async fn find_orchestrator(client: &Client, url: Option<&str>) -> Known<Option<Orchestrator>> {
+    if let Some(url) = url {
+        return Ok(Some(Orchestrator {
+            name: url.to_owned(),
+            is_ours: false,
+            health: ask(url).await,
+        }));
+    }
+    let services: Vec<Service> = list(Api::namespaced(client.clone(), NAMESPACE)).await?;
     Ok(match services.iter().find(|service| is_orchestrator(service)) {
-        Some(service) => Some(ask(client, service).await),
+        Some(service) => Some(Orchestrator {
+            name: service.name_any(),
+            is_ours: service
+                .labels()
+                .get(MANAGED_BY.0)
+                .is_some_and(|by| by == MANAGED_BY.1),
+            health: ask_through(client, &service.name_any()).await,
+        }),
         None => None,
     })
+}
+
+async fn ask(url: &str) -> Known<()> {
+    let address = format!("{}/health", url.trim_end_matches('/'));
+    let answer = reqwest::get(address)
+        .await
+        .and_then(reqwest::Response::error_for_status);
+    answer.map(drop).map_err(|error| error.to_string())
+}
+
+/// Through the API server: this host need not reach the pod network.
+async fn ask_through(client: &Client, service: &str) -> Known<()> {
+    let path = format!("/api/v1/namespaces/{NAMESPACE}/services/{service}:{ORCHESTRATOR_PORT}/proxy/health");
+    let request = Request::get(path)
+        .body(Vec::new())
+        .map_err(|error| error.to_string())?;
+    client
+        .request_text(request)
+        .await
+        .map(drop)
+        .map_err(|error| told(&error))
 }
 
 fn is_orchestrator(service: &Service) -> bool {
@@ -40,30 +75,10 @@ fn is_orchestrator(service: &Service) -> bool {
     named && ports.into_iter().any(|port| port.port == ORCHESTRATOR_PORT)
 }
 
-/// Through the API server: this host need not reach the pod network.
-async fn ask(client: &Client, service: &Service) -> Orchestrator {
-    let name = service.name_any();
-    let path = format!(
-        "/api/v1/namespaces/{ORCHESTRATOR_NAMESPACE}/services/{name}:{ORCHESTRATOR_PORT}/proxy/health"
-    );
-    let health = match Request::get(path).body(Vec::new()) {
-        Ok(request) => client.request_text(request).await.map_err(|error| told(&error)),
-        Err(error) => Err(error.to_string()),
-    };
-    Orchestrator {
-        is_ours: service
-            .labels()
-            .get(MANAGED_BY.0)
-            .is_some_and(|by| by == MANAGED_BY.1),
-        name,
-        health,
-    }
-}
-
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![
-        api_port(&facts.subject.server, facts.version.as_ref().err()),
-        orchestrator_port(&facts.orchestrator),
+        api_port(&facts.subject.endpoint, facts.version.as_ref().err()),
+        orchestrator_port(&facts.orchestrator, facts.subject.embedded),
     ];
     findings.extend(
         facts
@@ -74,12 +89,12 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-fn api_port(server: &str, refused: Option<&String>) -> Finding {
+fn api_port(endpoint: &Uri, refused: Option<&String>) -> Finding {
     let question = Question::new(
         "API server",
         format!("answers ({API_PORT} unless the kubeconfig says otherwise)"),
     );
-    let authority = server.trim_end_matches('/').trim_start_matches("https://");
+    let authority = endpoint.authority().map_or("?", |authority| authority.as_str());
     match refused {
         None => question.ok(format!("{authority} answers")),
         Some(why) => question.failed(
@@ -89,24 +104,21 @@ fn api_port(server: &str, refused: Option<&String>) -> Finding {
     }
 }
 
-fn orchestrator_port(orchestrator: &Known<Option<Orchestrator>>) -> Finding {
-    let question = Question::new(
-        "orchestrator",
-        format!("a service on {ORCHESTRATOR_PORT} in {ORCHESTRATOR_NAMESPACE}"),
-    );
+fn orchestrator_port(orchestrator: &Known<Option<Orchestrator>>, embedded: bool) -> Finding {
+    let wanted = format!("answers on {ORCHESTRATOR_PORT}");
+    let question = Question::new("orchestrator", wanted);
     match orchestrator {
+        _ if embedded => question.skipped("embedded: a run starts its own"),
         Err(why) => question.skipped(why),
-        Ok(None) => {
-            question.skipped("not deployed; a run brings its own unless --orchestrator-url names one")
-        }
+        Ok(None) => question.failed(
+            format!("no service in {NAMESPACE}"),
+            "migbench deploy installs one; --orchestrator-url names another one",
+        ),
         Ok(Some(found)) => match &found.health {
-            Ok(_) => question.ok(format!("{} answers", found.name)),
+            Ok(()) => question.ok(format!("{} answers", found.name)),
             Err(why) => question.failed(
                 format!("{}: {why}", found.name),
-                format!(
-                    "its pods must be Ready: kubectl -n {ORCHESTRATOR_NAMESPACE} describe service {}",
-                    found.name
-                ),
+                "its pod must be Ready and the firewall let the port through: kubectl -n kube-system get pods",
             ),
         },
     }
@@ -151,16 +163,21 @@ mod tests {
     }
 
     #[test]
-    fn none_deployed_is_no_fault_but_a_dead_one_is() {
-        let dead = Orchestrator {
-            name: "o".into(),
-            is_ours: true,
-            health: Err("no endpoints available".into()),
+    fn a_run_needs_an_orchestrator_that_answers() {
+        let answering = |health| {
+            let found = Orchestrator {
+                name: "o".into(),
+                is_ours: true,
+                health,
+            };
+            orchestrator_port(&Ok(Some(found)), false).status
         };
-        assert_eq!(orchestrator_port(&Ok(None)).status, Status::Skipped);
-        assert_eq!(orchestrator_port(&Ok(Some(dead))).status, Status::Failed);
+        assert_eq!(answering(Ok(())), Status::Ok);
+        assert_eq!(answering(Err("no endpoints available".into())), Status::Failed);
+        assert_eq!(orchestrator_port(&Ok(None), false).status, Status::Failed);
+        assert_eq!(orchestrator_port(&Ok(None), true).status, Status::Skipped);
         assert_eq!(
-            orchestrator_port(&Err("forbidden".into())).status,
+            orchestrator_port(&Err("forbidden".into()), false).status,
             Status::Skipped
         );
     }
@@ -178,9 +195,9 @@ mod tests {
 
     #[test]
     fn the_port_is_the_kubeconfigs() {
-        let server = "https://10.0.0.1:6443/";
-        assert_eq!(api_port(server, None).found, "10.0.0.1:6443 answers");
+        let endpoint = Uri::from_static("https://10.0.0.1:6443/");
+        assert_eq!(api_port(&endpoint, None).found, "10.0.0.1:6443 answers");
         let refused = "connection refused".to_owned();
-        assert_eq!(api_port(server, Some(&refused)).status, Status::Failed);
+        assert_eq!(api_port(&endpoint, Some(&refused)).status, Status::Failed);
     }
 }

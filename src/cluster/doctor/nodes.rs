@@ -8,7 +8,7 @@ use super::{
 };
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
-    let spec = facts.subject.scenario.pod.spec.clone().unwrap_or_default();
+    let spec = facts.subject.intent.scenario.pod.spec.clone().unwrap_or_default();
     let tolerations = spec.tolerations.unwrap_or_default();
     let mut findings = vec![enough(facts, &tolerations)];
     findings.extend(

@@ -8,7 +8,10 @@ use super::{
     network::Orchestrator,
     place::Place,
 };
-use crate::cluster::rights::{self, Right, Scope, Whose};
+use crate::cluster::{
+    Error,
+    rights::{self, Right, Role, Scope},
+};
 
 /// What was asked for, and what of it would be refused.
 #[derive(Debug, Clone)]
@@ -38,32 +41,36 @@ pub(super) async fn read(
         };
     }
     let wanted = rights::of_harness(place.is_own());
-    let mut harness = review(&subject.client, Whose::Own, &place.namespace, &wanted).await;
-    if let (Ok(review), false) = (&mut harness, place.is_own()) {
-        review.namespace = Some(place.namespace.clone());
-    }
+    let refused = rights::missing(&subject.client, &place.namespace, &wanted).await;
+    let namespace = (!place.is_own()).then(|| place.namespace.clone());
     Rights {
-        harness,
+        harness: reviewed(&wanted, refused, namespace),
         orchestrator: of_orchestrator(&subject.client, orchestrator).await,
     }
 }
 
-/// An installed orchestrator has an account of its own; one that a run starts has the rights of whoever runs it.
+/// An installed orchestrator has an account of its own.
 async fn of_orchestrator(client: &Client, found: &Known<Option<Orchestrator>>) -> Known<Review> {
-    let whose = match found {
-        Ok(Some(found)) if found.is_ours => Whose::User(rights::ORCHESTRATOR_ACCOUNT),
-        Ok(Some(found)) => return Err(format!("{} was not installed by migbench", found.name)),
-        Ok(None) | Err(_) => Whose::Own,
-    };
-    review(client, whose, "", &rights::of_orchestrator()).await
+    match found.as_ref().map_err(Clone::clone)? {
+        Some(found) if found.is_ours => {
+            let wanted = rights::of(Role::Orchestrator);
+            let refused = rights::missing_of(client, rights::ORCHESTRATOR_ACCOUNT, &wanted).await;
+            reviewed(&wanted, refused, None)
+        }
+        Some(found) => Err(format!("{} was not installed by migbench", found.name)),
+        None => Err("it is not installed".to_owned()),
+    }
 }
 
-async fn review(client: &Client, whose: Whose, namespace: &str, wanted: &[Right]) -> Known<Review> {
-    let refused = rights::missing(client, whose, namespace, wanted).await;
+fn reviewed(
+    wanted: &[Right],
+    refused: Result<Vec<Right>, Error>,
+    namespace: Option<String>,
+) -> Known<Review> {
     Ok(Review {
         asked: wanted.len(),
         refused: refused.map_err(|error| error.to_string())?,
-        namespace: None,
+        namespace,
     })
 }
 

@@ -1,9 +1,6 @@
 //! Storage for checkpoints: both nodes mount it, at once, and see each other's files.
 
-use k8s_openapi::api::{
-    core::v1::{PersistentVolume, PersistentVolumeClaim},
-    storage::v1::StorageClass,
-};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::{Api, ResourceExt};
 
 use super::{
@@ -14,7 +11,7 @@ use super::{
     place::Place,
     volume::{self, Shared, Way},
 };
-use crate::scenario::Scenario;
+use crate::{deploy::storage::Supply, scenario::Scenario};
 
 const SHARED_MODE: &str = "ReadWriteMany";
 const GB: u64 = 1_000_000_000;
@@ -64,7 +61,7 @@ fn checkpoint_claim(scenario: &Scenario) -> Known<PersistentVolumeClaim> {
 
 /// Find a volume and have both nodes use it.
 pub(super) async fn read(subject: &Subject, place: &Place) -> Storage {
-    let claim = checkpoint_claim(&subject.scenario);
+    let claim = checkpoint_claim(&subject.intent.scenario);
     let way = match &claim {
         Ok(claim) => find_way(subject, place, claim).await,
         Err(why) => Err(why.clone()),
@@ -83,17 +80,16 @@ async fn find_way(subject: &Subject, place: &Place, claim: &PersistentVolumeClai
     }
     let client = &subject.client;
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &place.namespace);
-    let name = claim.name_any();
-    let (existing, classes, volumes) = tokio::join!(
-        claims.get_opt(&name),
-        list::<StorageClass>(Api::all(client.clone())),
-        list::<PersistentVolume>(Api::all(client.clone()))
-    );
-    if existing.map_err(|error| told(&error))?.is_some() {
+    let existing = claims
+        .get_opt(&claim.name_any())
+        .await
+        .map_err(|error| told(&error))?;
+    if existing.is_some() {
         return Ok(Way::Existing);
     }
-    let (classes, volumes) = (classes?, volumes?);
-    volume::way(claim, &classes, &volumes)
+    let supply = Supply::read(client).await.map_err(|error| error.to_string())?;
+    let volumes = list(Api::all(client.clone())).await?;
+    volume::way(claim, &subject.intent.storage, &supply, &volumes)
 }
 
 async fn share(subject: &Subject, place: &Place, claim: &PersistentVolumeClaim, way: &Way) -> Known<Shared> {
@@ -112,11 +108,11 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
         access_modes(&storage.claim),
         claim_size(&storage.claim),
         source(&storage.way, facts.subject.embedded),
-        shared(&storage.shared, &storage.way, facts.subject.nodes()),
+        shared(&storage.shared),
     ];
     if !facts.subject.embedded {
         findings.push(file_system(&storage.shared));
-        findings.push(server_size(&storage.shared, facts.subject.strict));
+        findings.push(server_size(&storage.shared, facts.subject.intent.strict));
     }
     findings
 }
@@ -151,29 +147,24 @@ fn source(way: &Known<Way>, embedded: bool) -> Finding {
         Ok(_) if embedded => question.skipped("embedded: a directory of this host"),
         Ok(Way::Existing) => question.ok("the claim is in the namespace already"),
         Ok(Way::Provision(class)) => question.ok(format!("class {class} provisions")),
-        Ok(Way::Twin(volume)) => question.ok(format!("volume {} serves", volume.name_any())),
+        Ok(Way::Make(spec)) => question.ok(format!("over {}", volume::source(spec))),
         Ok(Way::Nowhere(why)) => question.failed(
             why,
-            "make a PersistentVolume that fits, or free one: kubectl patch pv NAME -p '{\"spec\":{\"claimRef\":null}}'",
+            "name an NFS server by --nfs-server HOST --nfs-path DIR (to migbench deploy, or to each run), or a class by \
+             --storage-class NAME",
         ),
         Err(why) => question.skipped(why),
     }
 }
 
-fn shared(outcome: &Known<Result<Shared, String>>, way: &Known<Way>, nodes: [&str; 2]) -> Finding {
+fn shared(outcome: &Known<Result<Shared, String>>) -> Finding {
     let question = Question::new("shared volume", "written on each node, read on the other");
     match outcome {
         Err(why) => question.skipped(why),
-        Ok(Ok(_)) => question.ok(match way {
-            Ok(Way::Twin(volume)) => format!("both ways, over the source of {}", volume.name_any()),
-            _ => "both ways".to_owned(),
-        }),
+        Ok(Ok(_)) => question.ok("both ways"),
         Ok(Err(why)) => question.failed(
             why,
-            format!(
-                "for NFS: nfs-common on {} and {}, and an export that both may mount",
-                nodes[0], nodes[1]
-            ),
+            "for NFS: nfs-common on both nodes, and an export that both may mount and write to",
         ),
     }
 }
@@ -260,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_volume_that_one_node_cannot_mount_fails() {
-        let judged = |outcome| shared(&outcome, &Ok(Way::Existing), ["a", "b"]).status;
+        let judged = |outcome| shared(&outcome).status;
         assert_eq!(judged(Ok(Ok(on("nfs4")))), Status::Ok);
         assert_eq!(judged(Ok(Err("on b: mount failed".into()))), Status::Failed);
         assert_eq!(judged(Err("no pods here".into())), Status::Skipped);

@@ -115,7 +115,7 @@ fn tool(name: &'static str, least: Version, told: &Known<String>) -> Finding {
 
 /// The image's TensorFlow, if the scenario trains with it. An image that brings none trains with something else.
 fn tensorflow(facts: &Facts, node: &str, version: Known<Option<&str>>) -> Option<Finding> {
-    if facts.subject.scenario.workload != "tensorflow" {
+    if facts.subject.intent.scenario.workload != "tensorflow" {
         return None;
     }
     let question = Question::new("TensorFlow", TENSORFLOW).on(node);

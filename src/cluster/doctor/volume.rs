@@ -6,7 +6,7 @@ use k8s_openapi::{
     api::{
         core::v1::{
             ObjectReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimVolumeSource,
-            Volume, VolumeMount,
+            PersistentVolumeSpec, Volume, VolumeMount,
         },
         storage::v1::StorageClass,
     },
@@ -19,25 +19,27 @@ use super::{
     errand::{Errand, Running},
     place::Place,
 };
-use crate::scenario::quantity;
+use crate::{
+    deploy::storage::{self, Supply, Wish},
+    scenario::quantity,
+};
 
 /// Where the pods mount the volume.
 const MOUNT: &str = "/doctor-volume";
 const COMMAND_WITHIN: Duration = Duration::from_secs(30);
-const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 /// Provisioner of classes whose volumes are made by hand.
 const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
 
-/// How the doctor gets a volume like the scenario's.
+/// How the doctor gets a volume like the one that a run would get.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Way {
     /// The scenario's claim is in the namespace already.
     Existing,
     /// A claim of the doctor's, provisioned by this class.
     Provision(String),
-    /// A second volume with the source of this one, and a claim for it: a claim of the doctor's own would take a volume
-    /// that was made by hand away from the run.
-    Twin(Box<PersistentVolume>),
+    /// A volume with this source, and a claim for it. A claim of the doctor's alone would take a volume that was made by
+    /// hand away from the run.
+    Make(Box<PersistentVolumeSpec>),
     /// None of the volumes there are will do, and none would be made; with the reason.
     Nowhere(String),
 }
@@ -50,20 +52,22 @@ pub(super) struct Shared {
     pub(super) bytes: Option<u64>,
 }
 
-/// Choose the way for a claim that is not there yet. An error says why it cannot be tried.
+/// Choose the way for a claim that is not there yet, as a run would. An error says why it cannot be tried.
 pub(super) fn way(
     claim: &PersistentVolumeClaim,
-    classes: &[StorageClass],
+    wish: &Wish,
+    supply: &Supply,
     volumes: &[PersistentVolume],
 ) -> Known<Way> {
-    let spec = claim.spec.clone().unwrap_or_default();
-    let class = match spec.storage_class_name {
-        Some(name) => classes.iter().find(|class| class.name_any() == name),
-        None => classes.iter().find(|class| is_default(class)),
+    let name = match supply.way(wish, claim) {
+        storage::Way::Make(spec) => return Ok(Way::Make(spec)),
+        storage::Way::Nowhere(why) => return Ok(Way::Nowhere(why)),
+        storage::Way::Provision(name) => name,
     };
+    let class = supply.classes.iter().find(|class| class.name_any() == name);
     match class {
         Some(class) if class.provisioner != NO_PROVISIONER => provision(class),
-        _ => Ok(by_hand(claim, class, volumes)),
+        _ => Ok(by_hand(claim, &name, volumes)),
     }
 }
 
@@ -77,48 +81,37 @@ fn provision(class: &StorageClass) -> Known<Way> {
     Ok(Way::Provision(name))
 }
 
-fn by_hand(claim: &PersistentVolumeClaim, class: Option<&StorageClass>, volumes: &[PersistentVolume]) -> Way {
-    let spec = claim.spec.clone().unwrap_or_default();
-    let class = class
-        .map(ResourceExt::name_any)
-        .or(spec.storage_class_name)
-        .unwrap_or_default();
-    let of_class: Vec<_> = volumes
-        .iter()
-        .filter(|volume| {
-            volume
-                .spec
-                .iter()
-                .any(|spec| spec.storage_class_name.clone().unwrap_or_default() == class)
-        })
-        .collect();
+fn by_hand(claim: &PersistentVolumeClaim, class: &str, volumes: &[PersistentVolume]) -> Way {
+    let is_of_class = |volume: &&PersistentVolume| {
+        let spec = volume.spec.as_ref();
+        spec.and_then(|spec| spec.storage_class_name.as_deref()) == Some(class)
+    };
+    let of_class: Vec<_> = volumes.iter().filter(is_of_class).collect();
     let fitting = of_class.iter().filter(|volume| fits(volume, claim));
     let smallest = fitting.min_by_key(|volume| capacity(volume));
-    match smallest {
-        Some(volume) => Way::Twin(Box::new((*volume).clone())),
+    match smallest.and_then(|volume| volume.spec.clone()) {
+        Some(spec) => Way::Make(Box::new(spec)),
         None => Way::Nowhere(format!(
-            "of {} volumes of class {class:?} none is available, large enough and of the access modes wanted",
+            "of {} volumes of class {class} none is available, large enough and of the access modes wanted",
             of_class.len()
         )),
     }
 }
 
-/// A volume that is free, or that a claim of this name has elsewhere: what is installed once serves every run.
 fn fits(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
     let spec = volume.spec.clone().unwrap_or_default();
-    let phase = volume.status.as_ref().and_then(|status| status.phase.as_deref());
-    let is_offered = match spec.claim_ref {
-        Some(holder) => holder.name == claim.metadata.name,
-        None => phase == Some("Available"),
-    };
     let modes = spec.access_modes.unwrap_or_default();
+    let phase = volume.status.as_ref().and_then(|status| status.phase.as_deref());
     let wanted = claim
         .spec
         .clone()
         .unwrap_or_default()
         .access_modes
         .unwrap_or_default();
-    is_offered && wanted.iter().all(|mode| modes.contains(mode)) && capacity(volume) >= request(claim)
+    phase == Some("Available")
+        && spec.claim_ref.is_none()
+        && wanted.iter().all(|mode| modes.contains(mode))
+        && capacity(volume) >= request(claim)
 }
 
 /// What a claim asks for, bytes.
@@ -138,14 +131,7 @@ fn bytes(amount: Option<Quantity>) -> u64 {
         .unwrap_or(0)
 }
 
-fn is_default(class: &StorageClass) -> bool {
-    class
-        .annotations()
-        .get(DEFAULT_CLASS)
-        .is_some_and(|value| value == "true")
-}
-
-/// Name of a claim that leads to a volume like the scenario's; made on the way where it has to be.
+/// Name of a claim that leads to a volume like the run's; made on the way where it has to be.
 pub(super) async fn obtain(
     subject: &Subject,
     place: &Place,
@@ -158,37 +144,55 @@ pub(super) async fn obtain(
         spec: claim.spec.clone(),
         status: None,
     };
+    let spec = wanted.spec.get_or_insert_default();
     match way {
         Way::Existing => return Ok(claim.name_any()),
         Way::Nowhere(why) => return Err(why.clone()),
-        Way::Provision(_) => {}
-        Way::Twin(volume) => {
+        // The embedded cluster has no classes.
+        Way::Provision(_) if subject.embedded => {}
+        Way::Provision(class) => spec.storage_class_name = Some(class.clone()),
+        Way::Make(source) => {
             let volumes: Api<PersistentVolume> = Api::all(subject.client.clone());
-            let twin = twin(volume, place, &name);
-            let made = place.make(&volumes, &twin).await;
-            made.map_err(|why| format!("no second volume like {}: {why}", volume.name_any()))?;
-            wanted.spec.get_or_insert_default().volume_name = Some(name.clone());
+            let made = place.make(&volumes, &volume(source, place, claim)).await;
+            made.map_err(|why| format!("no volume could be made: {why}"))?;
+            spec.storage_class_name = Some(String::new());
+            spec.volume_name = Some(name.clone());
         }
     }
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(subject.client.clone(), &place.namespace);
     place.make(&claims, &wanted).await.map(|_| name)
 }
 
-fn twin(volume: &PersistentVolume, place: &Place, name: &str) -> PersistentVolume {
-    let mut spec = volume.spec.clone().unwrap_or_default();
-    // Whatever is on it belongs to the one it was made for.
+/// A volume for the doctor's claim. Whatever is on it belongs to others.
+fn volume(source: &PersistentVolumeSpec, place: &Place, claim: &PersistentVolumeClaim) -> PersistentVolume {
+    let name = place.unique_name();
+    let mut spec = source.clone();
+    let resources = claim.spec.as_ref().and_then(|spec| spec.resources.clone());
+    if let Some(requests) = resources.and_then(|resources| resources.requests) {
+        spec.capacity = Some(requests);
+    }
     spec.persistent_volume_reclaim_policy = Some("Retain".to_owned());
+    spec.storage_class_name = Some(String::new());
     spec.claim_ref = Some(ObjectReference {
         api_version: Some("v1".to_owned()),
         kind: Some("PersistentVolumeClaim".to_owned()),
         namespace: Some(place.namespace.clone()),
-        name: Some(name.to_owned()),
+        name: Some(name.clone()),
         ..ObjectReference::default()
     });
     PersistentVolume {
-        metadata: place.metadata(name),
+        metadata: place.metadata(&name),
         spec: Some(spec),
         status: None,
+    }
+}
+
+/// Where a volume's data are, in a few words.
+pub(super) fn source(spec: &PersistentVolumeSpec) -> String {
+    match (&spec.nfs, &spec.csi) {
+        (Some(nfs), _) => format!("NFS {}:{}", nfs.server, nfs.path),
+        (None, Some(csi)) => format!("{} {}", csi.driver, csi.volume_handle),
+        (None, None) => "a volume made by hand".to_owned(),
     }
 }
 
@@ -288,85 +292,78 @@ mod tests {
         .unwrap()
     }
 
-    fn class(name: &str, provisioner: &str, policy: &str, default: &str) -> StorageClass {
+    fn class(name: &str, provisioner: &str, policy: &str) -> StorageClass {
         serde_json::from_value(json!({
-            "metadata": {"name": name, "annotations": {DEFAULT_CLASS: default}},
-            "provisioner": provisioner, "reclaimPolicy": policy,
+            "metadata": {"name": name}, "provisioner": provisioner, "reclaimPolicy": policy,
         }))
         .unwrap()
     }
 
-    fn volume(name: &str, size: &str, modes: &Value, phase: &str) -> PersistentVolume {
+    fn chosen(class_name: &str, classes: Vec<StorageClass>, volumes: &[PersistentVolume]) -> Known<Way> {
+        let supply = Supply {
+            classes,
+            installed: None,
+        };
+        way(&claim(&json!(class_name)), &Wish::default(), &supply, volumes)
+    }
+
+    fn made(name: &str, size: &str, modes: &Value, phase: &str) -> PersistentVolume {
         serde_json::from_value(json!({
             "metadata": {"name": name},
             "spec": {"storageClassName": "nfs", "capacity": {"storage": size}, "accessModes": modes,
-                "nfs": {"server": "10.0.0.1", "path": "/"}},
+                "nfs": {"server": "10.0.0.1", "path": format!("/{name}")}},
             "status": {"phase": phase},
         }))
         .unwrap()
     }
 
-    fn twin_of(way: Known<Way>) -> String {
-        match way {
-            Ok(Way::Twin(volume)) => volume.name_any(),
-            other => panic!("{other:?}"),
-        }
-    }
-
     #[test]
     fn a_class_with_a_provisioner_makes_a_volume_unless_it_would_stay() {
-        let classes = [
-            class("fast", "csi.example.com", "Delete", "true"),
-            class("kept", "csi.example.com", "Retain", "false"),
-        ];
-        let chosen = |name: &Value| way(&claim(name), &classes, &[]);
-        assert_eq!(chosen(&json!("fast")), Ok(Way::Provision("fast".into())));
-        assert_eq!(
-            chosen(&json!(null)),
-            Ok(Way::Provision("fast".into())),
-            "the default"
+        let classes = || {
+            vec![
+                class("fast", "csi.example.com", "Delete"),
+                class("kept", "csi.example.com", "Retain"),
+            ]
+        };
+        assert_eq!(chosen("fast", classes(), &[]), Ok(Way::Provision("fast".into())));
+        assert!(
+            chosen("kept", classes(), &[])
+                .unwrap_err()
+                .contains("leave one behind")
         );
-        assert!(chosen(&json!("kept")).unwrap_err().contains("leave one behind"));
     }
 
     #[test]
-    fn the_smallest_free_volume_that_fits_gets_a_twin() {
+    fn the_smallest_free_volume_that_fits_lends_its_source() {
         let many = json!(["ReadWriteMany", "ReadWriteOnce"]);
         let volumes = vec![
-            volume("small", "1Gi", &many, "Available"),
-            volume("large", "50Gi", &many, "Available"),
-            volume("right", "5Gi", &many, "Available"),
-            volume("taken", "5Gi", &many, "Bound"),
-            volume("once", "5Gi", &json!(["ReadWriteOnce"]), "Available"),
+            made("small", "1Gi", &many, "Available"),
+            made("large", "50Gi", &many, "Available"),
+            made("right", "5Gi", &many, "Available"),
+            made("taken", "5Gi", &many, "Bound"),
+            made("once", "5Gi", &json!(["ReadWriteOnce"]), "Available"),
         ];
-        assert_eq!(twin_of(way(&claim(&json!("nfs")), &[], &volumes)), "right");
-        let by_hand = [class("nfs", NO_PROVISIONER, "Delete", "false")];
-        assert_eq!(twin_of(way(&claim(&json!("nfs")), &by_hand, &volumes)), "right");
+        let by_hand = || vec![class("nfs", NO_PROVISIONER, "Delete")];
+        for classes in [Vec::new(), by_hand()] {
+            let Ok(Way::Make(spec)) = chosen("nfs", classes, &volumes) else {
+                panic!("none chosen");
+            };
+            assert_eq!(source(&spec), "NFS 10.0.0.1:/right");
+        }
         let none = |way| matches!(way, Ok(Way::Nowhere(_)));
-        assert!(none(way(&claim(&json!("nfs")), &[], &volumes[3..])));
-        assert!(none(way(&claim(&json!("")), &[], &volumes)), "of another class");
+        assert!(none(chosen("nfs", by_hand(), &volumes[3..])));
+        assert!(none(chosen("other", Vec::new(), &volumes)), "of another class");
     }
 
     #[test]
-    fn a_volume_that_was_made_for_the_scenarios_claim_serves_also_when_bound() {
-        let mut volume = volume("pv", "5Gi", &json!(["ReadWriteMany"]), "Bound");
-        let held_by = |name: &str| ObjectReference {
-            name: Some(name.to_owned()),
-            ..ObjectReference::default()
-        };
-        volume.spec.as_mut().unwrap().claim_ref = Some(held_by("checkpoints"));
-        assert!(fits(&volume, &claim(&json!("nfs"))));
-        volume.spec.as_mut().unwrap().claim_ref = Some(held_by("somebody-elses"));
-        assert!(!fits(&volume, &claim(&json!("nfs"))));
-    }
-
-    #[test]
-    fn a_twin_shares_the_source_and_belongs_to_the_doctors_claim() {
+    fn the_doctors_volume_has_the_source_and_belongs_to_its_claim() {
         let place = Place::new(None);
-        let original = volume("pv", "5Gi", &json!(["ReadWriteMany"]), "Available");
-        let twin = twin(&original, &place, "twin");
-        let spec = twin.spec.unwrap();
-        assert_eq!(spec.nfs, original.spec.unwrap().nfs);
+        let original = made("pv", "50Gi", &json!(["ReadWriteMany"]), "Available")
+            .spec
+            .unwrap();
+        let spec = volume(&original, &place, &claim(&json!("nfs"))).spec.unwrap();
+        assert_eq!(spec.nfs, original.nfs);
+        assert_eq!(spec.capacity.unwrap()["storage"].0, "5Gi");
         assert_eq!(spec.persistent_volume_reclaim_policy.as_deref(), Some("Retain"));
         assert_eq!(spec.claim_ref.unwrap().namespace, Some(place.namespace.clone()));
     }

@@ -1,0 +1,128 @@
+//! What has to be there before the first leg, and must be gone after the last.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    cluster::{
+        Cluster, Connection,
+        orchestrator::Orchestrator,
+        rights::{self, Role},
+    },
+    deploy::{apply, images, place::Place, storage},
+    error::Error,
+    harness::store::RunDirectory,
+    settings::Settings,
+};
+
+/// A run's stage. What was set is removed by [`Stage::strike`], however far setting it came.
+pub(super) struct Stage {
+    connection: Connection,
+    place: Place,
+    orchestrator: Option<Orchestrator>,
+    touched: bool,
+}
+
+/// A stage that is set.
+pub(super) struct Set {
+    /// The cluster, with its meter.
+    pub(super) cluster: Cluster,
+    /// Digests of the images that were pulled for the run.
+    pub(super) digests: BTreeMap<String, String>,
+}
+
+impl Stage {
+    pub(super) fn new(connection: Connection, settings: &Settings) -> Self {
+        let site = &settings.site;
+        Self {
+            connection,
+            place: Place::new(&settings.id, site.namespace.as_deref(), &site.image),
+            orchestrator: None,
+            touched: false,
+        }
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Where the orchestrator listens, where one takes part.
+    pub(super) fn orchestrator_url(&self) -> Option<String> {
+        self.orchestrator.as_ref().map(Orchestrator::url)
+    }
+
+    /// Its process, where it is one of this host.
+    pub(super) fn orchestrator_pid(&self) -> Option<u32> {
+        self.orchestrator.as_ref().and_then(Orchestrator::pid)
+    }
+
+    /// Set the stage; the scenario is fitted to what the cluster has. What is missing is told before anything is made.
+    pub(super) async fn set(
+        &mut self,
+        settings: &mut Settings,
+        directory: &RunDirectory,
+    ) -> Result<Set, Error> {
+        let client = self.connection.client.clone();
+        let real = !self.connection.is_embedded();
+        if real {
+            self.check_rights().await?;
+        }
+        if settings.needs_orchestrator() {
+            let log = directory.file("orchestrator.log");
+            let url = settings.orchestrator_url.as_deref();
+            self.orchestrator = Some(self.connection.orchestrator(url, &log).await?);
+        }
+        self.touched = true;
+        self.place.open(&client).await?;
+        let mut digests = BTreeMap::new();
+        if real {
+            storage::provide(
+                &client,
+                &mut self.place,
+                &mut settings.scenario,
+                &settings.site.storage,
+            )
+            .await?;
+            let scenario = &settings.scenario;
+            digests = images::pull(&client, &self.place, &scenario.pod, &scenario.nodes()).await?;
+            apply::surroundings(&client, &self.place.namespace, &settings.id, scenario).await?;
+            storage::bound(&client, &self.place, scenario).await?;
+        }
+        let nodes = settings.scenario.nodes().map(str::to_owned);
+        let cluster = self.connection.metered(&self.place, &nodes).await?;
+        Ok(Set { cluster, digests })
+    }
+
+    async fn check_rights(&self) -> Result<(), Error> {
+        let mut wanted = rights::of(Role::Harness);
+        wanted.retain(|right| self.place.own || right.scope != rights::Scope::OwnNamespace);
+        let missing = rights::missing(&self.connection.client, &self.place.namespace, &wanted).await?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
+        Err(Error::Preflight {
+            missing: format!("not allowed on {}: {}", self.connection.name, missing.join(", ")),
+            remedy: "have an administrator bind you to the cluster role migbench-harness, which `migbench deploy` installs"
+                .into(),
+        })
+    }
+
+    /// Remove everything; the first failure is told, the rest is removed all the same.
+    pub(super) async fn strike(self) -> Result<(), Error> {
+        let left = if self.touched {
+            self.place
+                .leave(&self.connection.client, |line| tracing::debug!(line))
+                .await
+        } else {
+            Ok(())
+        };
+        let stopped = match self.orchestrator {
+            Some(orchestrator) => orchestrator.stop().await,
+            None => Ok(()),
+        };
+        let closed = self.connection.close().await;
+        left?;
+        stopped?;
+        Ok(closed?)
+    }
+}
