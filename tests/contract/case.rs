@@ -61,21 +61,9 @@ impl Case {
         })
     }
 
-    /// A pod of these containers that its node selector sends to a node.
-    pub(crate) fn pod(&self, name: &str, node: &str, containers: &[Value]) -> Pod {
-        let pod = json!({
-            "metadata": {"name": name},
-            "spec": {
-                "nodeSelector": {"kubernetes.io/hostname": node}, "restartPolicy": "Never",
-                "terminationGracePeriodSeconds": 5, "automountServiceAccountToken": false, "containers": containers,
-            },
-        });
-        serde_json::from_value(pod).unwrap()
-    }
-
     /// A pod that no node takes, so that no kubelet touches it.
     pub(crate) fn homeless(&self, name: &str) -> Pod {
-        self.pod(name, "no-such-node", &[self.lasting("c")])
+        pod(name, "no-such-node", &[self.lasting("c")])
     }
 
     /// Create a pod, and wait until it looks as wanted.
@@ -85,6 +73,18 @@ impl Case {
         let seen = await_condition(pods, &created.name_any(), wanted).await;
         seen.unwrap().expect("the pod as wanted")
     }
+}
+
+/// A pod of these containers that its node selector sends to a node.
+pub(crate) fn pod(name: &str, node: &str, containers: &[Value]) -> Pod {
+    let pod = json!({
+        "metadata": {"name": name},
+        "spec": {
+            "nodeSelector": {"kubernetes.io/hostname": node}, "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 5, "automountServiceAccountToken": false, "containers": containers,
+        },
+    });
+    serde_json::from_value(pod).unwrap()
 }
 
 /// A config map as its JSON says.

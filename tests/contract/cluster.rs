@@ -52,21 +52,20 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let client = connect(kubeconfig).await;
+    let nodes = worker_nodes(&client).await;
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let namespace = create_namespace(&namespaces).await;
     let case = Case {
-        nodes: worker_nodes(&client).await,
         namespace: namespace.name_any(),
+        nodes,
         image,
         client,
     };
     // In a task of its own, so that the namespace goes also when the body panics.
     let outcome = timeout(WITHIN, tokio::spawn(body(case))).await;
     remove(namespaces, &namespace).await;
-    match outcome {
-        Ok(Ok(())) => {}
-        Ok(Err(failed)) => std::panic::resume_unwind(failed.into_panic()),
-        Err(_) => panic!("not over within {} s", WITHIN.as_secs()),
+    if let Err(failed) = outcome.expect("the body ends in time") {
+        std::panic::resume_unwind(failed.into_panic());
     }
 }
 

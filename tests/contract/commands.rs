@@ -8,7 +8,7 @@ use kube::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::case::{Case, has_ended, said};
+use crate::case::{Case, has_ended, pod, said};
 
 on_both_clusters! {
     a_command_s_output_and_exit_code_come_back,
@@ -37,7 +37,7 @@ fn exit_code(status: &Status) -> Option<&str> {
 }
 
 async fn running(case: &Case) -> Api<Pod> {
-    let pod = case.pod("p", &case.nodes[0], &[case.lasting("c")]);
+    let pod = pod("p", &case.nodes[0], &[case.lasting("c")]);
     case.create_until(&pod, is_pod_running()).await;
     case.api()
 }
@@ -99,7 +99,7 @@ async fn a_command_that_is_not_there_fails_and_is_named(case: Case) {
 
 async fn only_running_containers_are_entered(case: Case) {
     let pods: Api<Pod> = case.api();
-    let pod = case.pod("p", &case.nodes[0], &[case.lasting("a"), case.completing("b", 1)]);
+    let pod = pod("p", &case.nodes[0], &[case.lasting("a"), case.completing("b", 1)]);
     case.create_until(&pod, has_ended("b", 0)).await;
     let exec = async |container: Option<&str>| {
         let parameters = AttachParams {

@@ -7,7 +7,7 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::case::{Case, config_map, said};
+use crate::case::{Case, config_map, pod, said};
 
 on_both_clusters! {
     nothing_is_created,
@@ -32,7 +32,7 @@ async fn nothing_is_created(case: Case) {
     let answer = pods.patch("p", &parameters, &applied).await.unwrap();
     assert_eq!(answer.name_any(), "p");
     assert!(pods.get_opt("p").await.unwrap().is_none());
-    let (code, reason, message) = said(pods.create(&dry(), &case.pod("p", "n", &[])).await);
+    let (code, reason, message) = said(pods.create(&dry(), &pod("p", "n", &[])).await);
     assert_eq!((code, reason.as_str()), (422, "Invalid"), "{message}");
 }
 

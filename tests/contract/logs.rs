@@ -9,7 +9,7 @@ use kube::{
 };
 use migbench::workload::protocol::Progress;
 
-use crate::case::{Case, has_ended, said};
+use crate::case::{Case, has_ended, pod, said};
 
 on_both_clusters! {
     a_follower_reads_to_the_end_and_the_log_stays,
@@ -27,7 +27,7 @@ fn of(container: &str) -> LogParams {
 
 async fn a_follower_reads_to_the_end_and_the_log_stays(case: Case) {
     let pods: Api<Pod> = case.api();
-    let pod = case.pod("p", &case.nodes[0], &[case.completing("c", 5)]);
+    let pod = pod("p", &case.nodes[0], &[case.completing("c", 5)]);
     case.create_until(&pod, is_pod_running()).await;
     let follow = LogParams {
         follow: true,
@@ -54,7 +54,7 @@ async fn a_follower_reads_to_the_end_and_the_log_stays(case: Case) {
 async fn a_container_is_named_where_there_are_several(case: Case) {
     let pods: Api<Pod> = case.api();
     let containers = [case.completing("a", 1), case.completing("b", 1)];
-    let pod = case.pod("p", &case.nodes[0], &containers);
+    let pod = pod("p", &case.nodes[0], &containers);
     case.create_until(&pod, has_ended("b", 0)).await;
     assert!(pods.logs("p", &of("b")).await.unwrap().contains("\"done\""));
     let bad = |message: &str| (400, "BadRequest".to_owned(), message.to_owned());
@@ -78,7 +78,7 @@ async fn a_container_is_named_where_there_are_several(case: Case) {
 
 async fn a_container_that_has_not_started_has_no_log(case: Case) {
     let pods: Api<Pod> = case.api();
-    let mut pod = case.pod("p", &case.nodes[0], &[case.lasting("c")]);
+    let mut pod = pod("p", &case.nodes[0], &[case.lasting("c")]);
     let first = serde_json::from_value(case.lasting("first")).unwrap();
     pod.spec.as_mut().unwrap().init_containers = Some(vec![first]);
     let first_runs = |pod: Option<&Pod>| {

@@ -9,7 +9,7 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::case::{Case, exit_code, has_ended};
+use crate::case::{Case, exit_code, has_ended, pod};
 
 on_both_clusters!(the_phases_of_a_native_leg_come_in_this_order);
 
@@ -68,7 +68,7 @@ fn workload(case: &Case, node: &str) -> Pod {
     for container in &mut containers {
         container["volumeMounts"] = json!([{"name": "v", "mountPath": "/v"}]);
     }
-    let mut pod = case.pod(NAME, node, &containers);
+    let mut pod = pod(NAME, node, &containers);
     pod.spec.as_mut().unwrap().volumes =
         serde_json::from_value(json!([{"name": "v", "emptyDir": {}}])).unwrap();
     pod

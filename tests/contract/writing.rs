@@ -7,7 +7,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::case::{Case, config_map, refusal, said};
+use crate::case::{Case, config_map, pod, refusal, said};
 
 on_both_clusters! {
     a_name_is_taken_once_and_can_be_generated,
@@ -165,7 +165,7 @@ async fn a_wrong_pod_is_refused_field_by_field(case: Case) {
     container["name"] = json!("C_");
     container["resources"] = json!({"requests": {"cpu": "2"}, "limits": {"cpu": "1"}});
     let refused = refusal(
-        pods.create(&PostParams::default(), &case.pod("p", "n", &[container]))
+        pods.create(&PostParams::default(), &pod("p", "n", &[container]))
             .await,
     );
     assert_eq!(
