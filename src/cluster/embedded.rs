@@ -50,11 +50,11 @@ impl Process {
             client,
             name: format!("embedded ({})", handshake.isolation),
             endpoint,
-            door: Door::Embedded(Self {
+            door: Door::Embedded(Box::new(Self {
                 meter: meter(&handshake).map_err(failed)?,
                 child,
                 handshake,
-            }),
+            })),
         })
     }
 

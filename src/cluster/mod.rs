@@ -78,7 +78,7 @@ pub struct Connection {
 
 /// How counters and orchestrator are reached.
 enum Door {
-    Embedded(embedded::Process),
+    Embedded(Box<embedded::Process>),
     Real,
 }
 

@@ -17,7 +17,7 @@ const PORT: u16 = 8080;
 #[derive(Debug)]
 pub enum Orchestrator {
     /// Started for the run.
-    Process(OrchestratorProcess),
+    Process(Box<OrchestratorProcess>),
     /// Installed on the cluster; reached through the API server.
     Installed(Forward),
     /// At an address that the user named.
@@ -29,7 +29,7 @@ impl Orchestrator {
     pub(super) async fn start(kubeconfig: &Path, log: &Path) -> Result<Self, Error> {
         let program = std::env::current_exe().map_err(|error| Error::Internal(error.into()))?;
         let process = OrchestratorProcess::start(&program, kubeconfig, log).await?;
-        Ok(Self::Process(process))
+        Ok(Self::Process(Box::new(process)))
     }
 
     /// Reach the one that `migbench deploy` installed.

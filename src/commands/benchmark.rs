@@ -53,7 +53,7 @@ async fn measure(
     let terminal = progress::listener(scenario.phases.samples, planned.unwrap_or_default());
     let fresh = settings.record(&scenario, cpu_scale, environment);
     let record = match earlier {
-        Some(earlier) => earlier.resumed_by(fresh)?,
+        Some(earlier) => earlier.resumed_by(&fresh)?,
         None => fresh,
     };
     let url = stage.orchestrator_url();

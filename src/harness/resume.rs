@@ -19,8 +19,8 @@ impl RunRecord {
 
     /// This record, ready for the rounds that it lacks, which `fresh` describes: the legs of rounds that are not complete
     /// are dropped.
-    pub fn resumed_by(mut self, fresh: Self) -> Result<Self, Error> {
-        self.check_equal(&fresh)?;
+    pub fn resumed_by(mut self, fresh: &Self) -> Result<Self, Error> {
+        self.check_equal(fresh)?;
         let complete = self.complete_rounds();
         self.legs.retain(|leg| complete.contains(&leg.round));
         self.ended = None;
@@ -115,7 +115,7 @@ mod tests {
         let rounds: Vec<_> = missing.iter().map(|leg| leg.round).collect();
         assert_eq!(rounds, [2, 2, 3, 3]);
         assert_eq!(missing[0].position, 3, "legs keep their place in the run");
-        let resumed = record.clone().resumed_by(record).unwrap();
+        let resumed = record.clone().resumed_by(&record).unwrap();
         assert_eq!(resumed.legs.len(), 2);
         assert_eq!(resumed.resumed.len(), 1);
     }
@@ -125,13 +125,13 @@ mod tests {
         let earlier = record(&[]);
         let mut elsewhere = earlier.clone();
         elsewhere.environment.cluster = "context d".into();
-        let told = earlier.clone().resumed_by(elsewhere).unwrap_err().to_string();
+        let told = earlier.clone().resumed_by(&elsewhere).unwrap_err().to_string();
         assert!(told.contains("context c") && told.contains("context d"), "{told}");
         let mut smaller = earlier.clone();
         smaller.settings.cpu_scale = 0.5;
         assert!(
             earlier
-                .resumed_by(smaller)
+                .resumed_by(&smaller)
                 .unwrap_err()
                 .to_string()
                 .contains("capacity")
