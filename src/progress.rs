@@ -21,11 +21,21 @@ use crate::{
     workload::protocol::Progress,
 };
 
+/// What a listener is told before anything happens.
+#[derive(Debug, Clone, Default)]
+pub struct Expected {
+    /// Samples a phase.
+    pub samples: u32,
+    /// How long a leg is planned to take.
+    pub leg: Duration,
+    /// How the pods can be watched from another terminal.
+    pub watch: Option<String>,
+}
+
 /// The listener for this process's stderr: bars on a terminal, plain lines elsewhere.
-pub fn listener(samples: u32, expected_leg: Duration) -> Box<dyn Listener> {
+pub fn listener(expected: Expected) -> Box<dyn Listener> {
     let narrator = Narrator {
-        samples,
-        expected_leg,
+        expected,
         ..Narrator::default()
     };
     if std::io::stderr().is_terminal() {
@@ -137,8 +147,7 @@ impl Drop for Pulling {
 /// Turns notices into lines; knows nothing of terminals.
 #[derive(Debug, Default)]
 struct Narrator {
-    samples: u32,
-    expected_leg: Duration,
+    expected: Expected,
     run_started: Option<Stamp>,
     leg: Option<(LegHead, Stamp)>,
     requested: Option<Stamp>,
@@ -154,7 +163,12 @@ impl Narrator {
         match notice {
             Notice::RunStarted(record) => {
                 self.run_started = Some(Stamp::now());
-                head(record)
+                let watch = self
+                    .expected
+                    .watch
+                    .iter()
+                    .map(|command| format!("watch   {command}"));
+                head(record).into_iter().chain(watch).collect()
             }
             Notice::LegStarted(head, at) => {
                 self.leg = Some((head.clone(), *at));
@@ -327,7 +341,7 @@ impl Narrator {
                     "{} sample {} of {}",
                     word(sweep.segment),
                     sweep.tick,
-                    self.samples
+                    self.expected.samples
                 )
             }
             Segment::Migration => "migrating".into(),
@@ -348,7 +362,7 @@ impl Narrator {
     }
 
     fn total(&self) -> Duration {
-        self.expected_leg * self.leg.as_ref().map_or(1, |(head, _)| head.of)
+        self.expected.leg * self.leg.as_ref().map_or(1, |(head, _)| head.of)
     }
 
     fn elapsed(&self) -> Duration {

@@ -139,6 +139,19 @@ impl Connection {
         }
     }
 
+    /// How the pods of a namespace can be watched meanwhile, where that is not known to everybody.
+    pub fn watch_command(&self, namespace: &str) -> Option<String> {
+        match &self.door {
+            Door::Embedded(process) => {
+                let kubeconfig = process.kubeconfig().display();
+                Some(format!(
+                    "kubectl --kubeconfig {kubeconfig} -n {namespace} get pods -w"
+                ))
+            }
+            Door::Real => None,
+        }
+    }
+
     /// End what was started for it.
     pub async fn close(self) -> Result<(), Error> {
         match self.door {

@@ -50,7 +50,11 @@ async fn measure(
     }
     let (scenario, cpu_scale) = settings.scaled(capacity(&environment));
     let planned = settings.plan(&scenario, cpu_scale).leg_duration();
-    let terminal = progress::listener(scenario.phases.samples, planned.unwrap_or_default());
+    let expected = progress::Expected {
+        samples: scenario.phases.samples,
+        leg: planned.unwrap_or_default(),
+        watch: stage.watch_command(),
+    };
     let fresh = settings.record(&scenario, cpu_scale, environment);
     let record = match earlier {
         Some(earlier) => earlier.resumed_by(&fresh)?,
@@ -69,7 +73,10 @@ async fn measure(
             .collect::<Result<_, _>>()?,
         legs: record.missing(settings.legs()),
         processes: Processes::of_run(stage.orchestrator_pid(), url),
-        notices: Notices::to(vec![Box::new(Recorder::new(directory.clone())), terminal]),
+        notices: Notices::to(vec![
+            Box::new(Recorder::new(directory.clone())),
+            progress::listener(expected),
+        ]),
     };
     run.execute(record).await
 }

@@ -45,6 +45,11 @@ impl Stage {
         &self.place
     }
 
+    /// How the run's pods can be watched from another terminal.
+    pub(super) fn watch_command(&self) -> Option<String> {
+        self.connection.watch_command(&self.place.namespace)
+    }
+
     /// Where the orchestrator listens, where one takes part.
     pub(super) fn orchestrator_url(&self) -> Option<String> {
         self.orchestrator.as_ref().map(Orchestrator::url)
