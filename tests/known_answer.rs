@@ -31,6 +31,10 @@ use tokio_util::sync::CancellationToken;
 const SAMPLES: u32 = 20;
 /// How far the mean of 20 samples may be from the load that was set.
 const TOLERANCE: f64 = 0.01;
+/// Enforcement periods of a quota: 100 ms, the kernel's default, which kubelet keeps.
+const PERIODS_A_SECOND: f64 = 10.0;
+/// A reading that is later than this was not taken on an idle host, milliseconds.
+const LATEST: f64 = 50.0;
 /// A burner that wants more than its limit gets its limit; one that wants less gets what it wants.
 const LIMITED_MILLICORES: u64 = 300;
 const PACED_MILLICORES: u64 = 200;
@@ -87,9 +91,21 @@ async fn through_agents(client: &Client, namespace: &str, nodes: &[String], burn
         .unwrap();
     let meter = agents::connect(client, namespace, nodes).await.unwrap();
     let sweeps = phase(&meter, burning).await;
-    for (epoch, container) in (0..).zip(burning) {
-        let read = Read::of(&sweeps, epoch);
+    let reads: Vec<_> = (0..)
+        .zip(burning)
+        .map(|(epoch, _)| Read::of(&sweeps, epoch))
+        .collect();
+    for (container, read) in burning.iter().zip(&reads) {
         println!("{} on {}: {read}", container.container, container.node);
+    }
+    for (container, read) in burning.iter().zip(&reads) {
+        if let Some(reason) = unanswerable(&container.node, burning, &reads) {
+            println!(
+                "skipped: the answer of {} on {} is not known: {reason}",
+                container.container, container.node
+            );
+            continue;
+        }
         match set(container) {
             Some(millicores) => assert!(
                 (read.mean / millicores - 1.0).abs() < TOLERANCE,
@@ -121,6 +137,28 @@ async fn from_inside(client: &Client, namespace: &str, burning: &[ContainerRef])
             );
         }
     }
+}
+
+/// Why the loads of a node are not what was set: it had no CPU to give, so that a burner did not get its limit, or readings
+/// came late. A quota that runs out in every period is the sign that there was enough.
+fn unanswerable(node: &str, burning: &[ContainerRef], reads: &[Read]) -> Option<String> {
+    let on_node = burning
+        .iter()
+        .zip(reads)
+        .filter(|(container, _)| container.node == node);
+    on_node
+        .filter_map(|(container, read)| {
+            let periods = f64::from(SAMPLES) * PERIODS_A_SECOND;
+            let starved = container.container == "limited" && read.throttled < periods * 0.95;
+            if starved {
+                return Some(format!(
+                    "its quota ran out in {} of {periods} periods",
+                    read.throttled
+                ));
+            }
+            (read.late > LATEST).then(|| format!("a reading came {:.0} ms late", read.late))
+        })
+        .next()
 }
 
 /// What a burner must read, millicores; nothing for the idle container.
@@ -234,6 +272,8 @@ struct Read {
     mean: f64,
     /// How late the latest reading was, milliseconds.
     late: f64,
+    /// Enforcement periods in which the quota ran out.
+    throttled: f64,
 }
 
 impl Read {
@@ -259,8 +299,15 @@ impl Read {
             mean: rates.iter().sum::<f64>() / rates.len() as f64,
             late: readings.iter().map(|(late, _)| *late).fold(0.0, f64::max),
             rates,
+            throttled: throttled(readings.last()) - throttled(readings.first()),
         }
     }
+}
+
+fn throttled(reading: Option<&(f64, &Reading)>) -> f64 {
+    reading
+        .and_then(|(_, reading)| reading.counters.nr_throttled)
+        .unwrap() as f64
 }
 
 impl std::fmt::Display for Read {
