@@ -15,20 +15,20 @@
 //! record are listeners. Two more roles live in the same binary: the [`orchestrator`] service and the [`embedded`]
 //! cluster, which stands in for Kubernetes on machines that have none.
 
+pub mod scenario;
 pub mod cluster;
 pub mod deploy;
-pub mod harness;
 pub mod migrate;
-pub mod report;
 pub mod sample;
-pub mod scenario;
+pub mod harness;
 pub mod stats;
+pub mod report;
 
-pub mod commands;
-pub mod embedded;
-pub mod install;
 pub mod orchestrator;
+pub mod embedded;
 pub mod workload;
+pub mod install;
+pub mod commands;
 
 pub mod cli;
 pub mod error;
