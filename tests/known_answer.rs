@@ -142,23 +142,21 @@ async fn from_inside(client: &Client, namespace: &str, burning: &[ContainerRef])
 /// Why the loads of a node are not what was set: it had no CPU to give, so that a burner did not get its limit, or readings
 /// came late. A quota that runs out in every period is the sign that there was enough.
 fn unanswerable(node: &str, burning: &[ContainerRef], reads: &[Read]) -> Option<String> {
-    let on_node = burning
+    let mut on_node = burning
         .iter()
         .zip(reads)
         .filter(|(container, _)| container.node == node);
-    on_node
-        .filter_map(|(container, read)| {
-            let periods = f64::from(SAMPLES) * PERIODS_A_SECOND;
-            let starved = container.container == "limited" && read.throttled < periods * 0.95;
-            if starved {
-                return Some(format!(
-                    "its quota ran out in {} of {periods} periods",
-                    read.throttled
-                ));
-            }
-            (read.late > LATEST).then(|| format!("a reading came {:.0} ms late", read.late))
-        })
-        .next()
+    on_node.find_map(|(container, read)| {
+        let periods = f64::from(SAMPLES) * PERIODS_A_SECOND;
+        let starved = container.container == "limited" && read.throttled < periods * 0.95;
+        if starved {
+            return Some(format!(
+                "its quota ran out in {} of {periods} periods",
+                read.throttled
+            ));
+        }
+        (read.late > LATEST).then(|| format!("a reading came {:.0} ms late", read.late))
+    })
 }
 
 /// What a burner must read, millicores; nothing for the idle container.

@@ -1,5 +1,7 @@
 //! `migbench run` from end to end: a whole smoke run, bad input, and what is left after signals.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
 use std::{
     fs,
     path::{Path, PathBuf},
