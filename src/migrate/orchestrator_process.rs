@@ -131,10 +131,14 @@ async fn handshake(stdout: Option<ChildStdout>) -> Result<SocketAddr, String> {
 
 fn failed(log: &Path, reason: &str) -> Error {
     let text = fs::read_to_string(log).unwrap_or_default();
-    let last = text.lines().next_back().unwrap_or_default();
+    // Its own error has a second line that says what to do.
+    let last = text
+        .rfind("migbench: ")
+        .or_else(|| Some(text.trim_end().rfind('\n')? + 1))
+        .unwrap_or_default();
     Error::Orchestrator {
-        url: "of this run".to_owned(),
-        reason: format!("{reason}; last in {}: {last}", log.display()),
+        url: "(started for this run)".to_owned(),
+        reason: format!("{reason}; last in {}: {}", log.display(), text[last..].trim_end()),
     }
 }
 
