@@ -8,7 +8,7 @@
 //! @error io.stat: …         a file that could not be read this time
 //! @time 123450080000        after the last file
 //! @cpu 61000                CPU time of the reader itself, microseconds; not every reader knows
-//! @end
+//! @end 17                   the question that it answers
 //! ```
 
 use crate::sample::{
@@ -40,7 +40,7 @@ fn sources() -> impl Iterator<Item = &'static Source> {
     SOURCES.iter().filter(|source| source.hierarchy == Hierarchy::V2)
 }
 
-/// Read a block from its lines, the `@end` left out. `None`: it is none.
+/// Read a block from its lines, the last left out. `None`: it is none.
 pub fn parse(lines: &[String]) -> Option<Block> {
     let mut block = Block::default();
     let mut times = Vec::with_capacity(2);

@@ -19,17 +19,17 @@ pub fn serve(root: &Path, input: impl BufRead, mut output: impl Write) -> io::Re
     writeln!(output, "@reader migbench 0")?;
     output.flush()?;
     for line in input.lines() {
-        line?;
+        let question = line?;
         // In one piece: each write is a message through the API server.
         let mut block = Vec::new();
-        answer(&files, &mut block)?;
+        answer(&question, &files, &mut block)?;
         output.write_all(&block)?;
         output.flush()?;
     }
     Ok(())
 }
 
-fn answer(files: &[(&str, CounterFile)], block: &mut Vec<u8>) -> io::Result<()> {
+fn answer(question: &str, files: &[(&str, CounterFile)], block: &mut Vec<u8>) -> io::Result<()> {
     let mut buffer = EMPTY;
     writeln!(block, "@time {}", monotonic_ns())?;
     for (name, file) in files {
@@ -42,7 +42,7 @@ fn answer(files: &[(&str, CounterFile)], block: &mut Vec<u8>) -> io::Result<()> 
     if let Ok(usec) = own_cpu_usec() {
         writeln!(block, "@cpu {usec}")?;
     }
-    writeln!(block, "@end")
+    writeln!(block, "@end {question}")
 }
 
 #[cfg(test)]
@@ -54,13 +54,20 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         std::fs::write(root.path().join("cpu.stat"), "usage_usec 10\n").unwrap();
         let mut output = Vec::new();
-        serve(root.path(), &b"\n\n"[..], &mut output).unwrap();
+        serve(root.path(), &b"1\n2\n"[..], &mut output).unwrap();
         let text = String::from_utf8(output).unwrap();
         let (greeting, blocks) = text.split_once('\n').unwrap();
         assert_eq!(greeting, "@reader migbench 0");
-        let blocks: Vec<_> = blocks.split_terminator("@end\n").collect();
-        assert_eq!(blocks.len(), 2);
-        let lines: Vec<String> = blocks[1].lines().map(str::to_owned).collect();
+        let (first, second) = blocks.split_once("@end 1\n").unwrap();
+        assert!(
+            first.starts_with("@time ") && second.ends_with("@end 2\n"),
+            "{text}"
+        );
+        let lines: Vec<String> = second
+            .trim_end_matches("@end 2\n")
+            .lines()
+            .map(str::to_owned)
+            .collect();
         let block = block::parse(&lines).unwrap();
         assert_eq!(block.counters.usage_usec, Some(10));
         assert!(block.cpu_usec.is_some() && block.before_ns <= block.after_ns);

@@ -138,7 +138,6 @@ impl Run {
         for tick in 0..self.schedule.ticks.unwrap_or(u32::MAX) {
             let due_ns = first.saturating_add(interval.saturating_mul(tick.into()));
             let pause = Duration::from_nanos(due_ns.saturating_sub(monotonic_ns()));
-            // Between ticks alone: a question whose answer is not waited for would be answered to the next.
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 () = self.sweeps.closed() => return,

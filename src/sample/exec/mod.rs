@@ -2,7 +2,7 @@
 //! container's own cgroup from inside. What it uses is charged to the container it measures, so that a verdict from it is
 //! capped.
 //!
-//! The command answers each line it is sent with one [`block`] of stamped counters, and ends with its input: nothing of
+//! The command answers each line it is sent, a number, with one [`block`] of stamped counters, and ends with its input: nothing of
 //! it is left in a container when the harness goes away.
 
 pub mod block;

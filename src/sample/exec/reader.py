@@ -9,7 +9,7 @@ for name in names:
     except OSError:
         pass
 print("@reader python3 0", flush=True)
-while sys.stdin.readline():
+for question in sys.stdin:
     block = ["@time %d" % time.monotonic_ns()]
     for name, file in files:
         try:
@@ -18,4 +18,4 @@ while sys.stdin.readline():
             block.append("@error %s: %s" % (name, error))
     block.append("@time %d" % time.monotonic_ns())
     block.append("@cpu %d" % (time.process_time_ns() // 1000))
-    print("\n".join(block + ["@end"]), flush=True)
+    print("\n".join(block + ["@end " + question.strip()]), flush=True)

@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use futures::{SinkExt, StreamExt};
 use tokio::time::timeout;
+use tokio_util::codec::LinesCodecError;
 
 use super::{
     Enter, Refused,
@@ -75,10 +76,11 @@ impl Reader {
     pub(super) async fn read(&mut self) -> Result<Block, Refused> {
         let mut block = match self.process.ask().await {
             Ok((block, _)) => block,
-            Err(reason) => {
+            Err(Unanswered::Late) => return Err(Unanswered::Late.into()),
+            Err(Unanswered::Lost(reason)) => {
                 tracing::warn!(container = self.name(), reason, "reader lost, starting another");
                 self.process = Process::start(&*self.enter, &self.container).await?;
-                self.process.ask().await.map_err(Refused::Failed)?.0
+                self.process.ask().await?.0
             }
         };
         self.cpu_usec = block.cpu_usec;
@@ -105,6 +107,31 @@ struct Process {
     kind: String,
     /// Steps of its clock, nanoseconds.
     resolution_ns: u64,
+    /// Number of the last question.
+    question: u64,
+}
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+enum Unanswered {
+    /// It may still come; the numbers tell it from the answers to later questions.
+    #[error("no answer within {} s", ANSWER.as_secs())]
+    Late,
+    /// The process or the connection has ended.
+    #[error("{0}")]
+    Lost(String),
+}
+
+impl From<Unanswered> for Refused {
+    fn from(reason: Unanswered) -> Self {
+        Self::Failed(reason.to_string())
+    }
+}
+
+impl From<LinesCodecError> for Unanswered {
+    fn from(error: LinesCodecError) -> Self {
+        Self::Lost(error.to_string())
+    }
 }
 
 impl fmt::Debug for Process {
@@ -166,6 +193,7 @@ impl Process {
                 lines,
                 kind: kind.to_owned(),
                 resolution_ns: resolution.parse().unwrap_or_default(),
+                question: 0,
             }),
             _ => Err(Refused::Failed(line)),
         }
@@ -175,7 +203,7 @@ impl Process {
         let mut trips = Vec::with_capacity(ROUND_TRIPS);
         let mut last = Block::default();
         for _ in 0..ROUND_TRIPS {
-            let (block, trip) = self.ask().await.map_err(Refused::Failed)?;
+            let (block, trip) = self.ask().await?;
             trips.push(trip);
             last = block;
         }
@@ -184,13 +212,15 @@ impl Process {
         Ok((offset, last))
     }
 
-    async fn ask(&mut self) -> Result<(Block, RoundTrip), String> {
+    async fn ask(&mut self) -> Result<(Block, RoundTrip), Unanswered> {
+        self.question += 1;
         let sent_ns = monotonic_ns();
-        self.lines.send("").await.map_err(|error| error.to_string())?;
-        let lines = timeout(ANSWER, self.answer()).await;
-        let lines = lines.map_err(|_| format!("no answer within {} s", ANSWER.as_secs()))??;
+        self.lines.send(self.question.to_string()).await?;
+        let answered = timeout(ANSWER, self.answer()).await;
+        let lines = answered.map_err(|_| Unanswered::Late)??;
         let returned_ns = monotonic_ns();
-        let mut block = block::parse(&lines).ok_or_else(|| format!("not understood: {}", lines.join(" ")))?;
+        let unread = || Unanswered::Lost(format!("not understood: {}", lines.join(" ")));
+        let mut block = block::parse(&lines).ok_or_else(unread)?;
         // A clock that moves in steps has shown the last one.
         block.after_ns += self.resolution_ns;
         let trip = RoundTrip {
@@ -202,15 +232,17 @@ impl Process {
         Ok((block, trip))
     }
 
-    async fn answer(&mut self) -> Result<Vec<String>, String> {
+    /// The lines that answer the last question; what answers earlier ones, which were not waited for, is dropped.
+    async fn answer(&mut self) -> Result<Vec<String>, Unanswered> {
+        let end = format!("@end {}", self.question);
         let mut lines = Vec::new();
-        loop {
-            match self.lines.next().await {
-                Some(Ok(line)) if line == "@end" => return Ok(lines),
-                Some(Ok(line)) => lines.push(line),
-                Some(Err(error)) => return Err(error.to_string()),
-                None => return Err("it ended".into()),
+        while let Some(line) = self.lines.next().await {
+            match line? {
+                line if line == end => return Ok(lines),
+                line if line.starts_with("@end ") => lines.clear(),
+                line => lines.push(line),
             }
         }
+        Err(Unanswered::Lost("it ended".into()))
     }
 }

@@ -8,7 +8,7 @@ newline='
 '
 now() { IFS=' .' read -r seconds hundredths _ </proc/uptime && block="$block@time $seconds${hundredths}0000000$newline"; }
 echo "@reader sh 10000000"
-while IFS= read -r _; do
+while IFS= read -r question; do
   block=
   now
   for name; do
@@ -20,5 +20,5 @@ while IFS= read -r _; do
     done <"$root/$name"
   done
   now
-  echo "$block@end"
+  echo "$block@end $question"
 done

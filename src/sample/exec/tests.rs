@@ -203,9 +203,55 @@ async fn scripted(wire: tokio::io::DuplexStream, answers: usize) {
     let mut lines = crate::sample::agent::protocol::lines(wire);
     let _ = lines.send("@reader scripted 0").await;
     for _ in 0..answers {
-        lines.next().await;
+        let Some(Ok(question)) = lines.next().await else {
+            return;
+        };
         let now = monotonic_ns();
-        let block = format!("@time {now}\n@file cpu.stat\nusage_usec 1\n@time {now}\n@end");
+        let block =
+            format!("@time {now}\n@file cpu.stat\nusage_usec {question}\n@time {now}\n@end {question}");
         let _ = lines.send(block).await;
     }
+}
+
+/// Does not answer its sixth question until it has read the seventh.
+#[derive(Debug)]
+struct Hesitating;
+
+impl Enter for Hesitating {
+    fn enter<'a>(
+        &'a self,
+        _: &'a ContainerRef,
+        _: &'a [String],
+    ) -> BoxFuture<'a, Result<Box<dyn Wire>, Refused>> {
+        let (here, there) = tokio::io::duplex(4096);
+        tokio::spawn(async move {
+            use futures::{SinkExt, StreamExt};
+            let mut lines = crate::sample::agent::protocol::lines(there);
+            let _ = lines.send("@reader scripted 0").await;
+            while let Some(Ok(question)) = lines.next().await {
+                let block = |number: &str| {
+                    format!("@time 1\n@file cpu.stat\nusage_usec {number}\n@time 1\n@end {number}")
+                };
+                match question.as_str() {
+                    "6" => {}
+                    "7" => drop(lines.send(format!("{}\n{}", block("6"), block("7"))).await),
+                    other => drop(lines.send(block(other)).await),
+                }
+            }
+        });
+        Box::pin(async { Ok(Box::new(here) as Box<dyn Wire>) })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_comes_too_late_is_not_taken_for_the_next() {
+    let meter = ExecMeter::new(Arc::new(Hesitating));
+    meter.follow(0, container("trainer")).await.unwrap();
+    let late = sweep(&meter).await;
+    assert_eq!(late.readings[0].error.as_deref(), Some("no answer within 5 s"));
+    let next = sweep(&meter).await;
+    assert_eq!(
+        (next.readings[0].counters.usage_usec, &next.readings[0].error),
+        (Some(7), &None)
+    );
 }
