@@ -1,5 +1,5 @@
 //! The known answer on a real cluster: burners at set loads, measured through the node agents, must read what they were
-//! set to, and the agents must not charge anything to what they measure. The fallback, which reads from inside, does.
+//! set to, and the agents must not charge anything to what they measure. The fallback, which reads from inside, comes near.
 //!
 //! Runs where `MIGBENCH_TEST_KUBECONFIG` names a cluster whose nodes have the image `MIGBENCH_TEST_IMAGE`.
 
@@ -29,12 +29,24 @@ use tokio_util::sync::CancellationToken;
 
 /// Samples of a phase.
 const SAMPLES: u32 = 20;
-/// How far the mean of 20 samples may be from the load that was set.
-const TOLERANCE: f64 = 0.01;
+/// What is wanted of a meter on a host that is not busy.
+struct Wanted {
+    /// How far the mean of 20 samples may be from the load that was set.
+    tolerance: f64,
+    /// How late a reading may come, milliseconds.
+    latest: f64,
+}
+const AGENTS: Wanted = Wanted {
+    tolerance: 0.01,
+    latest: 50.0,
+};
+/// Its ticks travel through the API server, and the reader's own work counts.
+const INSIDE: Wanted = Wanted {
+    tolerance: 0.05,
+    latest: 250.0,
+};
 /// Enforcement periods of a quota: 100 ms, the kernel's default, which kubelet keeps.
 const PERIODS_A_SECOND: f64 = 10.0;
-/// A reading that is later than this was not taken on an idle host, milliseconds.
-const LATEST: f64 = 50.0;
 /// A burner that wants more than its limit gets its limit; one that wants less gets what it wants.
 const LIMITED_MILLICORES: u64 = 300;
 const PACED_MILLICORES: u64 = 200;
@@ -90,54 +102,64 @@ async fn through_agents(client: &Client, namespace: &str, nodes: &[String], burn
         .await
         .unwrap();
     let meter = agents::connect(client, namespace, nodes).await.unwrap();
-    let sweeps = phase(&meter, burning).await;
+    let reads = read(&meter, burning).await;
+    judge(burning, &reads, &AGENTS);
+    for (container, read) in burning.iter().zip(&reads) {
+        if set(container).is_none() {
+            assert_eq!(read.used_usec, 0, "an idle container was charged something");
+        }
+    }
+}
+
+async fn from_inside(client: &Client, namespace: &str, burning: &[ContainerRef]) {
+    let meter = ExecMeter::new(Arc::new(PodExec::new(client, namespace)));
+    let reads = read(&meter, burning).await;
+    judge(burning, &reads, &INSIDE);
+}
+
+async fn read(meter: &impl Meter, burning: &[ContainerRef]) -> Vec<Read> {
+    let sweeps = phase(meter, burning).await;
     let reads: Vec<_> = (0..)
         .zip(burning)
         .map(|(epoch, _)| Read::of(&sweeps, epoch))
         .collect();
     for (container, read) in burning.iter().zip(&reads) {
         println!("{} on {}: {read}", container.container, container.node);
-        assert_eq!(read.rates.len(), SAMPLES as usize, "{}", container.container);
     }
-    for (container, read) in burning.iter().zip(&reads) {
+    reads
+}
+
+fn judge(burning: &[ContainerRef], reads: &[Read], wanted: &Wanted) {
+    for (container, read) in burning.iter().zip(reads) {
         let Some(millicores) = set(container) else {
-            assert!(
-                read.mean.abs() < f64::EPSILON,
-                "an idle container was charged something"
-            );
             continue;
         };
-        if let Some(reason) = unanswerable(&container.node, burning, &reads) {
+        if let Some(reason) = unanswerable(&container.node, burning, reads, wanted) {
             println!("skipped: {} on {}: {reason}", container.container, container.node);
             continue;
         }
+        assert_eq!(read.rates.len(), SAMPLES as usize, "{}", container.container);
         let off = (read.mean / millicores - 1.0).abs();
-        assert!(off < TOLERANCE, "{millicores} m were set; {:?}", read.rates);
+        assert!(
+            off < wanted.tolerance,
+            "{millicores} m were set; {:?}",
+            read.rates
+        );
     }
 }
 
-/// What the fallback adds to a container is not hidden: it is seen where nothing else runs.
-async fn from_inside(client: &Client, namespace: &str, burning: &[ContainerRef]) {
-    let meter = ExecMeter::new(Arc::new(PodExec::new(client, namespace)));
-    let sweeps = phase(&meter, burning).await;
-    for (epoch, container) in (0..).zip(burning) {
-        let read = Read::of(&sweeps, epoch);
-        println!(
-            "{} on {}, from inside: {read}",
-            container.container, container.node
-        );
-        if set(container).is_none() {
-            assert!(
-                read.mean > 0.0,
-                "the reader is charged to the container it runs in"
-            );
-        }
+/// What a burner must read, millicores; nothing for the idle container.
+fn set(container: &ContainerRef) -> Option<f64> {
+    match container.container.as_str() {
+        "limited" => Some(LIMITED_MILLICORES as f64),
+        "paced" => Some(PACED_MILLICORES as f64),
+        _ => None,
     }
 }
 
 /// Why the loads of a node are not what was set: it had no CPU to give, so that a burner did not get its limit, or readings
 /// came late. A quota that runs out in every period is the sign that there was enough.
-fn unanswerable(node: &str, burning: &[ContainerRef], reads: &[Read]) -> Option<String> {
+fn unanswerable(node: &str, burning: &[ContainerRef], reads: &[Read], wanted: &Wanted) -> Option<String> {
     let mut on_node = burning
         .iter()
         .zip(reads)
@@ -151,17 +173,8 @@ fn unanswerable(node: &str, burning: &[ContainerRef], reads: &[Read]) -> Option<
                 read.throttled
             ));
         }
-        (read.late > LATEST).then(|| format!("a reading came {:.0} ms late", read.late))
+        (read.late > wanted.latest).then(|| format!("a reading came {:.0} ms late", read.late))
     })
-}
-
-/// What a burner must read, millicores; nothing for the idle container.
-fn set(container: &ContainerRef) -> Option<f64> {
-    match container.container.as_str() {
-        "limited" => Some(LIMITED_MILLICORES as f64),
-        "paced" => Some(PACED_MILLICORES as f64),
-        _ => None,
-    }
 }
 
 /// Two nodes that take pods.
@@ -266,6 +279,8 @@ struct Read {
     mean: f64,
     /// How late the latest reading was, milliseconds.
     late: f64,
+    /// CPU time from the first reading to the last.
+    used_usec: u64,
     /// Enforcement periods in which the quota ran out.
     throttled: f64,
 }
@@ -292,9 +307,16 @@ impl Read {
             mean: rates.iter().sum::<f64>() / rates.len() as f64,
             late: readings.iter().map(|(late, _)| *late).fold(0.0, f64::max),
             rates,
+            used_usec: usage(readings.last()) - usage(readings.first()),
             throttled: throttled(readings.last()) - throttled(readings.first()),
         }
     }
+}
+
+fn usage(reading: Option<&(f64, &Reading)>) -> u64 {
+    reading
+        .and_then(|(_, reading)| reading.counters.usage_usec)
+        .unwrap_or(0)
 }
 
 fn throttled(reading: Option<&(f64, &Reading)>) -> f64 {
