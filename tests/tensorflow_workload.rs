@@ -127,6 +127,13 @@ async fn the_pod_trains_checkpoints_and_goes_on_elsewhere() {
         "{manifest:?}"
     );
 
+    // Each answer races with the withdrawal of the request before it.
+    for _ in 0..20 {
+        let again = ask(&directory, volume.path(), Duration::from_secs(60)).await;
+        assert_eq!(again.unwrap(), manifest, "the trainer holds still");
+    }
+    assert!(volume.path().join(&manifest.directory).is_dir());
+
     let restore_from = volume.path().join(&manifest.directory).display().to_string();
     let mut env_of_target = env.clone();
     env_of_target.push((RESTORE_FROM.to_owned(), restore_from.clone()));

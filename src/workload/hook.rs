@@ -66,10 +66,19 @@ impl Desk {
 
     /// The id of a request that somebody still waits for.
     pub fn request(&self) -> Option<String> {
-        entries(&self.folder, REQUEST).into_iter().find_map(|(id, path)| {
-            let request: Request = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-            (request.expires > unix_seconds() && !self.response(&id).exists()).then_some(id)
-        })
+        entries(&self.folder, REQUEST)
+            .into_iter()
+            .find_map(|(id, path)| self.is_open(&id, &path).then_some(id))
+    }
+
+    /// A hook withdraws its request before the response. Looked at in the other order, a request that is answered and
+    /// just being withdrawn is never taken for a new one.
+    fn is_open(&self, id: &str, request: &Path) -> bool {
+        !self.response(id).exists()
+            && fs::read(request)
+                .ok()
+                .and_then(|text| serde_json::from_slice::<Request>(&text).ok())
+                .is_some_and(|request| request.expires > unix_seconds())
     }
 
     /// Answer a request. False when its hook has given up meanwhile.

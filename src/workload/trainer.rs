@@ -144,7 +144,7 @@ impl Trainer {
         };
         let heard = self.desk.answer(id, &response).unwrap_or(false);
         match outcome {
-            Ok(_) if heard => self.hold_still().await,
+            Ok(_) if heard => self.hold_still(&response).await,
             Ok(manifest) => self.discard(&manifest),
             Err(_) => {}
         }
@@ -164,18 +164,14 @@ impl Trainer {
         held
     }
 
-    /// Until released or the time is up; another request meanwhile gets the same checkpoint and extends the hold.
-    async fn hold_still(&mut self) {
+    /// Until released or the time is up; another request meanwhile gets the same answer and extends the hold.
+    async fn hold_still(&self, response: &Response) {
         let mut until = Instant::now() + self.options.hold;
         while self.desk.holds() && Instant::now() < until {
-            if let Some(id) = self.desk.request() {
-                let response = match self.write_and_hold() {
-                    Ok(manifest) => Response::Written(manifest),
-                    Err(error) => Response::Failed(error.to_string()),
-                };
-                if self.desk.answer(&id, &response).unwrap_or(false) {
-                    until = Instant::now() + self.options.hold;
-                }
+            if let Some(id) = self.desk.request()
+                && self.desk.answer(&id, response).unwrap_or(false)
+            {
+                until = Instant::now() + self.options.hold;
             }
             tokio::time::sleep(TICK).await;
         }

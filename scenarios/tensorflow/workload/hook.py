@@ -33,11 +33,16 @@ class Desk:
         os.makedirs(self.folder, exist_ok=True)
 
     def request(self):
-        """The id of a request that somebody still waits for, or None."""
+        """The id of a request that somebody still waits for, or None.
+
+        A hook withdraws its request before the response. Looked at in the other order, a request that is answered and
+        just being withdrawn is never taken for a new one.
+        """
         for name in entries(self.folder, "request-"):
+            if os.path.exists(os.path.join(self.folder, name.replace("request-", "response-"))):
+                continue
             request = read_json(os.path.join(self.folder, name))
-            answered = os.path.exists(os.path.join(self.folder, name.replace("request-", "response-")))
-            if request and request.get("expires", 0) > time.time() and not answered:
+            if request and request.get("expires", 0) > time.time():
                 return name[len("request-") :]
         return None
 

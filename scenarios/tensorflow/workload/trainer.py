@@ -79,26 +79,27 @@ class Trainer:
         """Write, answer, and hold still. Whatever fails, the training goes on."""
         step = int(self.step)
         self.steps.step(step, always=True)
-        name = self.answer(request, step)
-        if name:
-            self.hold_still(step)
+        response = self.write_and_hold(step)
+        heard = self.tell(request, response)
+        if "written" in response:
+            if heard:
+                self.hold_still(response)
+            else:  # Nobody knows of this checkpoint.
+                self.checkpoints.remove(response["written"]["directory"])
         self.desk.go_on()
 
-    def answer(self, request, step):
-        """Write the checkpoint and tell; returns its name, or None when nobody knows of one."""
+    def write_and_hold(self, step):
         name = None
         try:
             name = self.checkpoints.write(step, self.writer, durable=True)
             self.periodic = [periodic for periodic in self.periodic if periodic != name]
+            written = manifest(self.args.checkpoints, name, step)
             self.desk.hold()
-            response = {"written": manifest(self.args.checkpoints, name, step)}
+            return {"written": written}
         except (OSError, tf.errors.OpError) as error:
-            response = {"failed": str(error)}
-        if self.tell(request, response) and "written" in response:
-            return name
-        if name:
-            self.checkpoints.remove(name)
-        return None
+            if name:
+                self.checkpoints.remove(name)
+            return {"failed": str(error)}
 
     def tell(self, request, response):
         try:
@@ -106,12 +107,12 @@ class Trainer:
         except OSError:
             return False
 
-    def hold_still(self, step):
-        """Until released or the time is up; another request meanwhile is answered and extends the hold."""
+    def hold_still(self, response):
+        """Until released or the time is up; another request meanwhile gets the same answer and extends the hold."""
         end = time.monotonic() + self.args.hold
         while self.desk.holds() and time.monotonic() < end:
             request = self.desk.request()
-            if request and self.answer(request, step):
+            if request and self.tell(request, response):
                 end = time.monotonic() + self.args.hold
             time.sleep(LOOK)
 
