@@ -60,6 +60,17 @@ pub enum Error {
     /// The measurement is invalid.
     #[error(transparent)]
     Measurement(#[from] sample::Error),
+    /// Not all that a run had made could be removed.
+    #[error("{}of what run {run} had made, not all could be removed: {removal}\n  to do: `migbench cleanup --run {run}` with \
+             the same context", first(cause.as_deref()))]
+    Left {
+        /// Id of the run.
+        run: String,
+        /// Why.
+        removal: Box<Error>,
+        /// What had ended the run.
+        cause: Option<Box<Error>>,
+    },
     /// Stopped by a signal; everything was cleaned up.
     #[error("interrupted; what this run had made was removed")]
     Interrupted,
@@ -85,8 +96,18 @@ impl Error {
             Self::Measurement(_) => ExitCode::Measurement,
             Self::NotMet(_) => ExitCode::NotMet,
             Self::Inconclusive(_) => ExitCode::Inconclusive,
+            Self::Left { removal, cause, .. } => cause.as_ref().unwrap_or(removal).exit_code(),
             Self::Interrupted => ExitCode::Interrupted,
             Self::Manifests(_) | Self::Internal(_) => ExitCode::Internal,
         }
+    }
+}
+
+/// An error that came before another one, as the beginning of its text.
+fn first(cause: Option<&Error>) -> String {
+    match cause {
+        None => String::new(),
+        Some(Error::Interrupted) => "interrupted\n".into(),
+        Some(cause) => format!("{cause}\n"),
     }
 }

@@ -45,6 +45,11 @@ pub fn listener(expected: Expected) -> Box<dyn Listener> {
     }
 }
 
+/// A line about what is done before the first leg, in the form of the lines that come after it.
+pub fn preparing(what: &str) {
+    let _ = writeln!(anstream::stderr(), "  prepare  {what}");
+}
+
 /// Plain lines, for logs and `ssh host migbench run`.
 struct Lines {
     narrator: Narrator,

@@ -1,7 +1,7 @@
 //! Settings as resolved from the command line, the environment and the scenario: checked, complete, and without a trace
 //! of clap.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -20,6 +20,9 @@ use crate::{
         plan::{self, Plan},
     },
 };
+
+/// Time for what comes before and after the windows of a leg: images, volumes, pods that end.
+const BESIDE_A_LEG: Duration = Duration::from_secs(600);
 
 /// A run as it was asked for.
 #[derive(Debug, Clone)]
@@ -97,6 +100,15 @@ impl Settings {
     /// The legs in order.
     pub fn legs(&self) -> Vec<PlannedLeg> {
         order::legs(self.rounds, self.strategies.len(), self.seed)
+    }
+
+    /// How long the run may take when everything takes as long as it may.
+    pub fn longest(&self) -> Duration {
+        let (deadlines, phases) = (self.scenario.deadlines, self.scenario.phases);
+        let leg =
+            deadlines.armed * 2 + deadlines.migration + phases.window() * 4 + phases.settle + phases.horizon;
+        let legs = u32::try_from(self.legs().len()).unwrap_or(u32::MAX);
+        (leg + BESIDE_A_LEG).saturating_mul(legs) + BESIDE_A_LEG
     }
 
     /// The scenario with its CPU scaled to nodes that have `capacity` millicores, and the factor.

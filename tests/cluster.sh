@@ -99,6 +99,6 @@ if [ -n "${FAULT:-}" ]; then
   nothing_but "$installed"
 fi
 
-step "$migbench" destroy --context "$context" "${nfs[@]}"
+step "$migbench" destroy --context "$context"
 nothing_but ""
 printf '\ncluster.sh: 1 passed, 0 failed\n'

@@ -23,7 +23,7 @@ use migbench::{
         doctor::{self, Intent, Place, Report, Status, Subject},
         rights::{self, Right, Role},
     },
-    deploy::storage::Wish,
+    deploy::supply::Wish,
     install,
     scenario::Scenario,
 };

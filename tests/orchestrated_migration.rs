@@ -16,7 +16,7 @@ use kube::{
     runtime::wait::await_condition,
 };
 use migbench::{
-    deploy::{self, state},
+    deploy::{self, place::Place, state},
     embedded::Handshake,
     migrate::orchestrator_process::OrchestratorProcess,
     orchestrator::wire::{Migration, Status},
@@ -52,7 +52,9 @@ impl Stage {
             return None;
         }
         let client = connect(&handshake.kubeconfig).await;
-        let namespace = deploy::namespace::create(&client, RUN).await.unwrap();
+        let place = Place::new(RUN, None, "migbench");
+        place.open(&client).await.unwrap();
+        let namespace = place.namespace;
         let mut scenario = Scenario::load("smoke", None, &[]).unwrap();
         scenario.scale_cpu(600);
         let program = Path::new(PROGRAM);

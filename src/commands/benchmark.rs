@@ -31,8 +31,7 @@ pub(super) async fn conduct(settings: Settings, earlier: Option<RunRecord>) -> R
     let measuring = Box::pin(measure(&settings, &mut stage, &directory, earlier));
     let measured = interrupt.unless(measuring).await;
     interrupt.abort_on_next();
-    let struck = stage.strike().await;
-    measured.and(struck)?;
+    stage.strike(measured).await?;
     outcome::show(&directory, settings.gate)
 }
 
@@ -71,6 +70,7 @@ async fn measure(
         strategies: strategies
             .map(|name| migrate::by_name(name, url.as_deref()))
             .collect::<Result<_, _>>()?,
+        of: u32::try_from(settings.legs().len()).unwrap_or(u32::MAX),
         legs: record.missing(settings.legs()),
         processes: Processes::of_run(stage.orchestrator_pid(), url),
         notices: Notices::to(vec![

@@ -42,6 +42,9 @@ pub struct Which {
     /// What all runs left, also those that are going on.
     #[arg(long)]
     pub all: bool,
+    /// What runs left that must have ended by now; each run notes when that is.
+    #[arg(long)]
+    pub expired: bool,
     /// What runs left that began longer ago than this.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub older_than: Option<Duration>,
@@ -54,6 +57,7 @@ impl Which {
             (None, Some(age)) => leftover
                 .since
                 .is_some_and(|since| now.duration_since(since).unsigned_abs() > age && since < now),
+            (None, None) if self.expired => leftover.place.expires.is_some_and(|expires| expires < now),
             (None, None) => self.all,
         }
     }
@@ -110,6 +114,7 @@ mod tests {
         let which = |run: Option<&str>, all, older_than| Which {
             run: run.map(str::to_owned),
             all,
+            expired: false,
             older_than,
         };
         let old = leftover(now.checked_sub(3.hours()).unwrap());
@@ -124,5 +129,14 @@ mod tests {
             !which(None, false, two_hours).means(&ahead, now),
             "a clock that is behind"
         );
+        let expired = Which {
+            expired: true,
+            ..which(None, false, None)
+        };
+        let mut until = old.clone();
+        until.place.expires = now.checked_sub(1.hour()).ok();
+        assert!(expired.means(&until, now));
+        until.place.expires = now.checked_add(1.hour()).ok();
+        assert!(!expired.means(&until, now));
     }
 }

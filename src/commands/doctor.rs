@@ -13,7 +13,7 @@ use crate::{
         Connection,
         doctor::{self, Intent, Place, Report, Status, Subject},
     },
-    deploy::storage::Wish,
+    deploy::supply::Wish,
     error::Error,
     harness::interrupt::Interrupt,
     scenario::Scenario,

@@ -1,7 +1,7 @@
 //! What a run on a real cluster may be told about it, as clap sees it.
 
 use crate::{
-    deploy::storage::Wish,
+    deploy::supply::Wish,
     install::{IMAGE, Nfs},
 };
 

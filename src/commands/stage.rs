@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use crate::{
     cluster::{
         Cluster, Connection,
         orchestrator::Orchestrator,
         rights::{self, Role},
     },
-    deploy::{apply, images, place::Place, storage},
+    deploy::{apply, images, node, place::Place, storage},
     error::Error,
     harness::store::RunDirectory,
+    progress,
     settings::Settings,
 };
 
@@ -33,9 +36,11 @@ pub(super) struct Set {
 impl Stage {
     pub(super) fn new(connection: Connection, settings: &Settings) -> Self {
         let site = &settings.site;
+        let mut place = Place::new(&settings.id, site.namespace.as_deref(), &site.image);
+        place.expires = Timestamp::now().checked_add(settings.longest()).ok();
         Self {
             connection,
-            place: Place::new(&settings.id, site.namespace.as_deref(), &site.image),
+            place,
             orchestrator: None,
             touched: false,
         }
@@ -70,6 +75,7 @@ impl Stage {
         let real = !self.connection.is_embedded();
         if real {
             self.check_rights().await?;
+            node::check(&client, &settings.scenario.nodes()).await?;
         }
         if settings.needs_orchestrator() {
             let log = directory.file("orchestrator.log");
@@ -78,23 +84,29 @@ impl Stage {
         }
         self.touched = true;
         self.place.open(&client).await?;
-        let mut digests = BTreeMap::new();
-        if real {
-            storage::provide(
-                &client,
-                &mut self.place,
-                &mut settings.scenario,
-                &settings.site.storage,
-            )
-            .await?;
-            let scenario = &settings.scenario;
-            digests = images::pull(&client, &self.place, &scenario.pod, &scenario.nodes()).await?;
-            apply::surroundings(&client, &self.place.namespace, &settings.id, scenario).await?;
-            storage::bound(&client, &self.place, scenario).await?;
-        }
+        let digests = if real {
+            self.supply(settings).await?
+        } else {
+            BTreeMap::new()
+        };
         let nodes = settings.scenario.nodes().map(str::to_owned);
         let cluster = self.connection.metered(&self.place, &nodes).await?;
         Ok(Set { cluster, digests })
+    }
+
+    /// Have volumes and images there, so that no leg waits for them; digests of the images by name.
+    async fn supply(&mut self, settings: &mut Settings) -> Result<BTreeMap<String, String>, Error> {
+        let client = &self.connection.client;
+        let wish = &settings.site.storage;
+        storage::provide(client, &mut self.place, &mut settings.scenario, wish).await?;
+        let scenario = &settings.scenario;
+        let nodes = scenario.nodes();
+        progress::preparing(&format!("pull images on {}", nodes.join(" and ")));
+        let digests = images::pull(client, &self.place, &scenario.pod, &nodes).await?;
+        progress::preparing("apply and bind claims");
+        apply::surroundings(client, &self.place.namespace, &settings.id, scenario).await?;
+        storage::bound(client, &self.place, scenario).await?;
+        Ok(digests)
     }
 
     async fn check_rights(&self) -> Result<(), Error> {
@@ -113,11 +125,10 @@ impl Stage {
     }
 
     /// Remove everything; the first failure is told, the rest is removed all the same.
-    pub(super) async fn strike(self) -> Result<(), Error> {
+    async fn remove(self) -> Result<(), Error> {
         let left = if self.touched {
-            self.place
-                .leave(&self.connection.client, |line| tracing::debug!(line))
-                .await
+            let client = &self.connection.client;
+            self.place.leave(client, |line| tracing::debug!(line)).await
         } else {
             Ok(())
         };
@@ -129,5 +140,18 @@ impl Stage {
         left?;
         stopped?;
         Ok(closed?)
+    }
+
+    /// End a run that came out like this: remove everything, and tell both failures where there are two.
+    pub(super) async fn strike(self, measured: Result<(), Error>) -> Result<(), Error> {
+        let (run, real) = (self.place.run.clone(), !self.connection.is_embedded());
+        match self.remove().await {
+            Err(removal) if real => Err(Error::Left {
+                run,
+                removal: Box::new(removal),
+                cause: measured.err().map(Box::new),
+            }),
+            removed => measured.and(removed),
+        }
     }
 }

@@ -5,15 +5,35 @@ use std::{fmt::Debug, time::Duration};
 use futures::StreamExt;
 use kube::{
     Api, Resource, ResourceExt,
-    api::{DeleteParams, PropagationPolicy},
+    api::{DeleteParams, Preconditions, PropagationPolicy},
     runtime::{WatchStreamExt, watcher::watch_object},
 };
 use serde::de::DeserializeOwned;
 
 use super::{Error, wait::refused};
 
-/// Delete the object with what it owns, and wait. An object that is not there is gone already.
+/// Delete the object and wait. An object that is not there is gone already.
 pub async fn delete<K>(api: &Api<K>, what: &str, name: &str, limit: Duration) -> Result<(), Error>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    remove(api, what, name, (PropagationPolicy::Background, limit)).await
+}
+
+/// Delete the object, but not before what it owns has gone.
+pub async fn delete_with_owned<K>(api: &Api<K>, what: &str, name: &str, limit: Duration) -> Result<(), Error>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    remove(api, what, name, (PropagationPolicy::Foreground, limit)).await
+}
+
+async fn remove<K>(
+    api: &Api<K>,
+    what: &str,
+    name: &str,
+    (policy, limit): (PropagationPolicy, Duration),
+) -> Result<(), Error>
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
@@ -23,12 +43,16 @@ where
         .map_err(Error::api(format!("get {what}")))?;
     let Some(object) = found else { return Ok(()) };
     let parameters = DeleteParams {
-        propagation_policy: Some(PropagationPolicy::Foreground),
+        propagation_policy: Some(policy),
+        preconditions: Some(Preconditions {
+            uid: object.uid(),
+            resource_version: None,
+        }),
         ..DeleteParams::default()
     };
     match api.delete(name, &parameters).await {
         Ok(_) => {}
-        // 409: a namespace that is on its way already.
+        // 409: a namespace that is on its way already, or another object of that name.
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
         Err(error) => return Err(Error::api(format!("delete {what}"))(error)),
     }

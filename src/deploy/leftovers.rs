@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolume, Persist
 use kube::{Api, Client, Resource, ResourceExt, api::ListParams};
 use serde::de::DeserializeOwned;
 
-use super::{Error, MANAGED_BY, RUN_LABEL, place::Place};
+use super::{EXPIRES, Error, MANAGED_BY, RUN_LABEL, place::Place};
 
 /// What one run left.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,7 +47,11 @@ pub async fn find(client: &Client, namespace: Option<&str>, image: &str) -> Resu
         search.note(&volume).place.volumes.push(name);
     }
     for marker in search.within::<ConfigMap>().await? {
-        search.note(&marker).place.read_marker(&marker);
+        let leftover = search.note(&marker);
+        leftover.place.read_marker(&marker);
+        let claims = leftover.place.claims.iter();
+        let directories = claims.map(|claim| format!("the run's directories on the volume of claim {claim}"));
+        leftover.objects.extend(directories);
     }
     for pod in search.within::<Pod>().await? {
         search.note(&pod);
@@ -108,6 +112,11 @@ impl Search {
         if let Some(namespace) = object.namespace() {
             leftover.place.namespace = namespace;
         }
+        let expires = object
+            .annotations()
+            .get(EXPIRES)
+            .and_then(|expires| expires.parse().ok());
+        leftover.place.expires = leftover.place.expires.or(expires);
         let made = object.creation_timestamp().map(|time| time.0);
         leftover.since = [leftover.since, made].into_iter().flatten().min();
         leftover.objects.push(describe(object));

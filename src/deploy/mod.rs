@@ -1,16 +1,20 @@
 //! Deploying a scenario's objects and telling what state a pod is in: [`state`] reads a pod, [`wait`] waits for a
-//! state, [`apply`] makes objects. [`place`] is where a run's objects are; [`storage`] and [`images`] see to it that
+//! state, [`apply`] makes objects, [`admission`] tells what the cluster made of them. [`place`] is where a run's objects are; [`storage`] (from what
+//! [`supply`] finds) and [`images`] see to it that
 //! volumes and images are there before anything is measured; [`leftovers`] finds what a killed run left.
 
+pub mod admission;
 pub mod apply;
 pub mod clean_volume;
 pub mod gone;
 pub mod images;
 pub mod leftovers;
 pub mod namespace;
+pub mod node;
 pub mod place;
 pub mod state;
 pub mod storage;
+pub mod supply;
 pub mod wait;
 
 use crate::cluster::explain;
@@ -19,6 +23,8 @@ use crate::cluster::explain;
 pub const FIELD_MANAGER: &str = "migbench";
 /// Label that tells what is ours, with this value.
 pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "migbench");
+/// Annotation with the time after which a run that is still there must have been killed.
+pub const EXPIRES: &str = "migbench.io/expires";
 /// Label with the id of the run that made an object.
 pub const RUN_LABEL: &str = "migbench.io/run";
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, Client, api::ObjectMeta};
+use kube::{Api, Client};
 
-use super::{Error, MANAGED_BY, RUN_LABEL, apply, gone};
+use super::{Error, gone};
 
 /// How long a namespace may take to go away: the pods in it have their grace first.
 const GONE_WITHIN: Duration = Duration::from_secs(120);
@@ -13,22 +13,6 @@ const GONE_WITHIN: Duration = Duration::from_secs(120);
 /// Name of a run's namespace. The tail of a UUIDv7 is its random part.
 pub fn name(run: &str) -> String {
     format!("migbench-{}", run.rsplit('-').next().unwrap_or(run))
-}
-
-/// Make the namespace of a run.
-pub async fn create(client: &Client, run: &str) -> Result<String, Error> {
-    let name = name(run);
-    let labels = [(MANAGED_BY.0, MANAGED_BY.1), (RUN_LABEL, run)];
-    let namespace = Namespace {
-        metadata: ObjectMeta {
-            name: Some(name.clone()),
-            labels: Some(labels.map(|(key, value)| (key.into(), value.into())).into()),
-            ..ObjectMeta::default()
-        },
-        ..Namespace::default()
-    };
-    apply::object(&Api::all(client.clone()), &namespace).await?;
-    Ok(name)
 }
 
 /// Delete the namespace with everything in it, and wait until it is gone.

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, ObjectMeta},
 };
 
-use super::{Error, MANAGED_BY, RUN_LABEL, apply, clean_volume, gone, namespace};
+use super::{EXPIRES, Error, MANAGED_BY, RUN_LABEL, apply, clean_volume, gone, namespace};
 use crate::cluster::agents;
 
 /// How long one object may take to go away.
@@ -33,6 +34,8 @@ pub struct Place {
     pub volumes: Vec<String>,
     /// Image that holds this program.
     pub image: String,
+    /// When the run must have come to its end.
+    pub expires: Option<Timestamp>,
 }
 
 impl Place {
@@ -45,15 +48,20 @@ impl Place {
             claims: Vec::new(),
             volumes: Vec::new(),
             image: image.to_owned(),
+            expires: None,
         }
     }
 
     /// Make the namespace, or see that it is there.
     pub async fn open(&self, client: &Client) -> Result<(), Error> {
-        if self.own {
-            return namespace::create(client, &self.run).await.map(drop);
-        }
         let api: Api<Namespace> = Api::all(client.clone());
+        if self.own {
+            let namespace = Namespace {
+                metadata: self.metadata(&self.namespace),
+                ..Namespace::default()
+            };
+            return apply::object(&api, &namespace).await.map(drop);
+        }
         match api.get_opt(&self.namespace).await {
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err(Error::NoNamespace(self.namespace.clone())),
@@ -92,8 +100,12 @@ impl Place {
     /// Name and labels of an object of the run.
     pub fn metadata(&self, name: &str) -> ObjectMeta {
         let labels = [(MANAGED_BY.0, MANAGED_BY.1), (RUN_LABEL, &self.run)];
+        let expires = self
+            .expires
+            .map(|expires| [(EXPIRES.to_owned(), expires.to_string())].into());
         ObjectMeta {
             name: Some(name.to_owned()),
+            annotations: expires,
             labels: Some(labels.map(|(key, value)| (key.into(), value.into())).into()),
             ..ObjectMeta::default()
         }
@@ -102,7 +114,9 @@ impl Place {
     /// Remove everything and wait until it is gone; `tell` of each thing. The first failure is told, the rest is removed
     /// all the same.
     pub async fn leave(&self, client: &Client, mut tell: impl FnMut(String)) -> Result<(), Error> {
-        let mut outcome = self.end_pods(client).await;
+        // As long as pods write to the volumes there is no use in cleaning them; the marker must stay until that is done.
+        self.end_pods(client).await?;
+        let mut outcome = Ok(());
         for claim in &self.claims {
             let cleaned = clean_volume::clean(client, self, claim).await;
             if let Ok(count @ 1..) = cleaned {
@@ -131,8 +145,8 @@ impl Place {
             tell(format!("removed namespace {}", self.namespace));
             return Ok(());
         }
-        let claims = self.remove::<PersistentVolumeClaim>(client).await;
-        let config_maps = self.remove::<ConfigMap>(client).await;
+        let claims = self.remove::<PersistentVolumeClaim>(client, &self.ours()).await;
+        let config_maps = self.remove::<ConfigMap>(client, &self.ours()).await;
         tell(format!(
             "removed the run's objects from namespace {}",
             self.namespace
@@ -143,16 +157,18 @@ impl Place {
     /// End the run's pods; they write to the volumes.
     async fn end_pods(&self, client: &Client) -> Result<(), Error> {
         let api: Api<Pod> = self.api(client);
-        let ours = self.ours();
-        match api.delete_collection(&DeleteParams::default(), &ours).await {
+        match api
+            .delete_collection(&DeleteParams::default().grace_period(1), &self.all_pods())
+            .await
+        {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
             Err(error) => return Err(Error::api("delete the run's pods")(error)),
         }
-        self.remove::<Pod>(client).await
+        self.remove::<Pod>(client, &self.all_pods()).await
     }
 
-    async fn remove<K>(&self, client: &Client) -> Result<(), Error>
+    async fn remove<K>(&self, client: &Client, which: &ListParams) -> Result<(), Error>
     where
         K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
             + Clone
@@ -163,7 +179,7 @@ impl Place {
     {
         let api: Api<K> = self.api(client);
         let kind = K::kind(&());
-        let found = api.list(&self.ours()).await;
+        let found = api.list(which).await;
         for object in found
             .map_err(Error::api(format!("list the run's {kind}s")))?
             .items
@@ -185,6 +201,15 @@ impl Place {
             "{}={},{RUN_LABEL}={}",
             MANAGED_BY.0, MANAGED_BY.1, self.run
         ))
+    }
+
+    /// In a namespace of the run's own that is all of them.
+    fn all_pods(&self) -> ListParams {
+        if self.own {
+            ListParams::default()
+        } else {
+            self.ours()
+        }
     }
 
     /// Selects the pods under test. In a namespace of the run's own these are all but the agents: an orchestrator may not

@@ -29,6 +29,9 @@ pub enum Kind {
         uid: String,
         /// The node it was sent to.
         node: String,
+        /// What admission changed about it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        admitted: Vec<String>,
     },
     /// The pod's state changed.
     PodPhase {

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     deploy::{
-        self, apply, namespace,
+        self, admission, apply, namespace,
         state::{self, State},
     },
     error::Error,
@@ -135,6 +135,7 @@ impl<'a> Leg<'a> {
             pod: pod.metadata.name.clone().unwrap_or_default(),
             uid: uid(&pod).to_owned(),
             node: self.head.source.clone(),
+            admitted: admission::changes(&manifest, &pod),
         });
         Ok(pod)
     }

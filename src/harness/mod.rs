@@ -41,8 +41,10 @@ pub struct Run {
     pub pods: String,
     /// The strategies, the baseline first.
     pub strategies: Vec<Arc<dyn Strategy>>,
-    /// The legs in order.
+    /// The legs in order; those that were run earlier are not among them.
     pub legs: Vec<PlannedLeg>,
+    /// Legs of the whole run.
+    pub of: u32,
     /// Whose CPU time is read beside the workload's.
     pub processes: Processes,
     /// Whom to tell.
@@ -71,7 +73,7 @@ impl Run {
         let head = LegHead {
             round: planned.round,
             position: planned.position,
-            of: u32::try_from(self.legs.len()).unwrap_or(u32::MAX),
+            of: self.of,
             strategy: strategy.name().to_owned(),
             source: source.to_owned(),
             target: target.to_owned(),

@@ -15,9 +15,8 @@ pub const IMAGE: &str = concat!("ghcr.io/migbench/migbench:", env!("CARGO_PKG_VE
 pub const NAMESPACE: &str = "kube-system";
 /// Selects the orchestrator's pod.
 pub const ORCHESTRATOR: &str = "app.kubernetes.io/name=ai-storage-orchestrator";
-/// Selects the volume that runs take the NFS server's address from.
-pub const CHECKPOINT_VOLUME: &str =
-    "app.kubernetes.io/name=tensorflow-checkpoint,app.kubernetes.io/managed-by=migbench";
+/// Label, with this value, of the volume that runs take the NFS server's address from.
+pub const CHECKPOINT_VOLUME: (&str, &str) = ("app.kubernetes.io/name", "tensorflow-checkpoint");
 
 /// What an installation may differ in.
 #[derive(Debug, Clone, PartialEq, Eq)]

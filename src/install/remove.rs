@@ -34,7 +34,7 @@ pub async fn all(
                 ));
             }
             Some(_) => {
-                gone::delete(&api, &what, &name, GONE_WITHIN).await?;
+                gone::delete_with_owned(&api, &what, &name, GONE_WITHIN).await?;
                 tell(format!("removed {what}"));
             }
         }

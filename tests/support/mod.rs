@@ -306,7 +306,15 @@ impl<'a> Leg<'a> {
 
     fn states(&mut self) {
         let (pod, uid, node) = (self.pod(0), self.uid(0), self.node(0));
-        self.event(0, Kind::Deployed { pod, uid, node });
+        self.event(
+            0,
+            Kind::Deployed {
+                pod,
+                uid,
+                node,
+                admitted: Vec::new(),
+            },
+        );
         for life in self.lives.clone() {
             self.state(&life, life.born, "running");
             if life.container == 1 {

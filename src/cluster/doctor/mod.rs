@@ -41,7 +41,7 @@ pub use self::{
     place::Place,
     render::{json, table},
 };
-use crate::{deploy::storage::Wish, scenario::Scenario};
+use crate::{deploy::supply::Wish, scenario::Scenario};
 
 /// A fact, or why it is not known.
 type Known<T> = Result<T, String>;

@@ -5,13 +5,16 @@ use kube::{Api, ResourceExt};
 
 use super::{
     Facts, Known, Subject,
-    ask::{list, told},
+    ask::told,
     finding::{Finding, Question},
     hardware::{self, Range, Unit},
     place::Place,
     volume::{self, Shared, Way},
 };
-use crate::{deploy::storage::Supply, scenario::Scenario};
+use crate::{
+    deploy::supply::{self, Supply},
+    scenario::Scenario,
+};
 
 const SHARED_MODE: &str = "ReadWriteMany";
 const GB: u64 = 1_000_000_000;
@@ -88,8 +91,7 @@ async fn find_way(subject: &Subject, place: &Place, claim: &PersistentVolumeClai
         return Ok(Way::Existing);
     }
     let supply = Supply::read(client).await.map_err(|error| error.to_string())?;
-    let volumes = list(Api::all(client.clone())).await?;
-    volume::way(claim, &subject.intent.storage, &supply, &volumes)
+    volume::way(claim, &subject.intent.storage, &supply)
 }
 
 async fn share(subject: &Subject, place: &Place, claim: &PersistentVolumeClaim, way: &Way) -> Known<Shared> {
@@ -131,7 +133,7 @@ fn access_modes(claim: &Known<PersistentVolumeClaim>) -> Finding {
 
 fn claim_size(claim: &Known<PersistentVolumeClaim>) -> Finding {
     let question = Question::new("claim size", Unit::Bytes.print(CLAIM_BYTES));
-    match claim.as_ref().map(volume::request) {
+    match claim.as_ref().map(supply::request) {
         Err(why) => question.skipped(why),
         Ok(bytes) => question.ok_if(
             bytes >= CLAIM_BYTES,

@@ -2,15 +2,9 @@
 
 use std::time::Duration;
 
-use k8s_openapi::{
-    api::{
-        core::v1::{
-            ObjectReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimVolumeSource,
-            PersistentVolumeSpec, Volume, VolumeMount,
-        },
-        storage::v1::StorageClass,
-    },
-    apimachinery::pkg::api::resource::Quantity,
+use k8s_openapi::api::core::v1::{
+    ObjectReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimVolumeSource,
+    PersistentVolumeSpec, Volume, VolumeMount,
 };
 use kube::{Api, ResourceExt};
 
@@ -19,16 +13,11 @@ use super::{
     errand::{Errand, Running},
     place::Place,
 };
-use crate::{
-    deploy::storage::{self, Supply, Wish},
-    scenario::quantity,
-};
+use crate::deploy::supply::{self, Supply, Wish};
 
 /// Where the pods mount the volume.
 const MOUNT: &str = "/doctor-volume";
 const COMMAND_WITHIN: Duration = Duration::from_secs(30);
-/// Provisioner of classes whose volumes are made by hand.
-const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
 
 /// How the doctor gets a volume like the one that a run would get.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,82 +42,19 @@ pub(super) struct Shared {
 }
 
 /// Choose the way for a claim that is not there yet, as a run would. An error says why it cannot be tried.
-pub(super) fn way(
-    claim: &PersistentVolumeClaim,
-    wish: &Wish,
-    supply: &Supply,
-    volumes: &[PersistentVolume],
-) -> Known<Way> {
+pub(super) fn way(claim: &PersistentVolumeClaim, wish: &Wish, supply: &Supply) -> Known<Way> {
     let name = match supply.way(wish, claim) {
-        storage::Way::Make(spec) => return Ok(Way::Make(spec)),
-        storage::Way::Nowhere(why) => return Ok(Way::Nowhere(why)),
-        storage::Way::Provision(name) => name,
+        supply::Way::Make(spec) => return Ok(Way::Make(spec)),
+        supply::Way::Nowhere(why) => return Ok(Way::Nowhere(why)),
+        supply::Way::Provision(name) => name,
     };
-    let class = supply.classes.iter().find(|class| class.name_any() == name);
-    match class {
-        Some(class) if class.provisioner != NO_PROVISIONER => provision(class),
-        _ => Ok(by_hand(claim, &name, volumes)),
-    }
-}
-
-fn provision(class: &StorageClass) -> Known<Way> {
-    let name = class.name_any();
-    if class.reclaim_policy.as_deref() == Some("Retain") {
+    let class = supply.class(&name);
+    if class.and_then(|class| class.reclaim_policy.as_deref()) == Some("Retain") {
         return Err(format!(
             "class {name} keeps its volumes for ever: a claim of the doctor's would leave one behind"
         ));
     }
     Ok(Way::Provision(name))
-}
-
-fn by_hand(claim: &PersistentVolumeClaim, class: &str, volumes: &[PersistentVolume]) -> Way {
-    let is_of_class = |volume: &&PersistentVolume| {
-        let spec = volume.spec.as_ref();
-        spec.and_then(|spec| spec.storage_class_name.as_deref()) == Some(class)
-    };
-    let of_class: Vec<_> = volumes.iter().filter(is_of_class).collect();
-    let fitting = of_class.iter().filter(|volume| fits(volume, claim));
-    let smallest = fitting.min_by_key(|volume| capacity(volume));
-    match smallest.and_then(|volume| volume.spec.clone()) {
-        Some(spec) => Way::Make(Box::new(spec)),
-        None => Way::Nowhere(format!(
-            "of {} volumes of class {class} none is available, large enough and of the access modes wanted",
-            of_class.len()
-        )),
-    }
-}
-
-fn fits(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
-    let spec = volume.spec.clone().unwrap_or_default();
-    let modes = spec.access_modes.unwrap_or_default();
-    let phase = volume.status.as_ref().and_then(|status| status.phase.as_deref());
-    let wanted = claim
-        .spec
-        .clone()
-        .unwrap_or_default()
-        .access_modes
-        .unwrap_or_default();
-    phase == Some("Available")
-        && spec.claim_ref.is_none()
-        && wanted.iter().all(|mode| modes.contains(mode))
-        && capacity(volume) >= request(claim)
-}
-
-/// What a claim asks for, bytes.
-pub(super) fn request(claim: &PersistentVolumeClaim) -> u64 {
-    let resources = claim.spec.as_ref().and_then(|spec| spec.resources.clone());
-    bytes(resources.and_then(|resources| resources.requests?.remove("storage")))
-}
-
-fn capacity(volume: &PersistentVolume) -> u64 {
-    let capacity = volume.spec.as_ref().and_then(|spec| spec.capacity.clone());
-    bytes(capacity.and_then(|mut capacity| capacity.remove("storage")))
-}
-
-fn bytes(amount: Option<Quantity>) -> u64 {
-    amount
-        .and_then(|Quantity(text)| quantity::bytes(&text).ok())
-        .unwrap_or(0)
 }
 
 /// Name of a claim that leads to a volume like the run's; made on the way where it has to be.
@@ -292,21 +218,6 @@ mod tests {
         .unwrap()
     }
 
-    fn class(name: &str, provisioner: &str, policy: &str) -> StorageClass {
-        serde_json::from_value(json!({
-            "metadata": {"name": name}, "provisioner": provisioner, "reclaimPolicy": policy,
-        }))
-        .unwrap()
-    }
-
-    fn chosen(class_name: &str, classes: Vec<StorageClass>, volumes: &[PersistentVolume]) -> Known<Way> {
-        let supply = Supply {
-            classes,
-            installed: None,
-        };
-        way(&claim(&json!(class_name)), &Wish::default(), &supply, volumes)
-    }
-
     fn made(name: &str, size: &str, modes: &Value, phase: &str) -> PersistentVolume {
         serde_json::from_value(json!({
             "metadata": {"name": name},
@@ -318,41 +229,18 @@ mod tests {
     }
 
     #[test]
-    fn a_class_with_a_provisioner_makes_a_volume_unless_it_would_stay() {
-        let classes = || {
-            vec![
-                class("fast", "csi.example.com", "Delete"),
-                class("kept", "csi.example.com", "Retain"),
-            ]
+    fn a_class_makes_a_volume_unless_it_would_stay() {
+        let class = |name: &str, policy: &str| {
+            let class = json!({"metadata": {"name": name}, "provisioner": "csi.example.com", "reclaimPolicy": policy});
+            serde_json::from_value(class).unwrap()
         };
-        assert_eq!(chosen("fast", classes(), &[]), Ok(Way::Provision("fast".into())));
-        assert!(
-            chosen("kept", classes(), &[])
-                .unwrap_err()
-                .contains("leave one behind")
-        );
-    }
-
-    #[test]
-    fn the_smallest_free_volume_that_fits_lends_its_source() {
-        let many = json!(["ReadWriteMany", "ReadWriteOnce"]);
-        let volumes = vec![
-            made("small", "1Gi", &many, "Available"),
-            made("large", "50Gi", &many, "Available"),
-            made("right", "5Gi", &many, "Available"),
-            made("taken", "5Gi", &many, "Bound"),
-            made("once", "5Gi", &json!(["ReadWriteOnce"]), "Available"),
-        ];
-        let by_hand = || vec![class("nfs", NO_PROVISIONER, "Delete")];
-        for classes in [Vec::new(), by_hand()] {
-            let Ok(Way::Make(spec)) = chosen("nfs", classes, &volumes) else {
-                panic!("none chosen");
-            };
-            assert_eq!(source(&spec), "NFS 10.0.0.1:/right");
-        }
-        let none = |way| matches!(way, Ok(Way::Nowhere(_)));
-        assert!(none(chosen("nfs", by_hand(), &volumes[3..])));
-        assert!(none(chosen("other", Vec::new(), &volumes)), "of another class");
+        let supply = Supply {
+            classes: Some(vec![class("fast", "Delete"), class("kept", "Retain")]),
+            ..Supply::default()
+        };
+        let chosen = |name: &str| way(&claim(&json!(name)), &Wish::default(), &supply);
+        assert_eq!(chosen("fast"), Ok(Way::Provision("fast".into())));
+        assert!(chosen("kept").unwrap_err().contains("leave one behind"));
     }
 
     #[test]

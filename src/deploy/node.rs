@@ -1,0 +1,78 @@
+//! Whether the nodes of a run can take its pods, told before anything is made.
+
+use k8s_openapi::api::core::v1::Node;
+use kube::{Api, Client};
+
+use super::Error as DeployError;
+use crate::error::Error;
+
+/// Look at the nodes; the first one that is not there, not ready or closed is an error.
+pub async fn check(client: &Client, names: &[&str]) -> Result<(), Error> {
+    let api: Api<Node> = Api::all(client.clone());
+    for name in names {
+        let node = api.get_opt(name).await;
+        let node = node.map_err(DeployError::api(format!("get node {name}")))?;
+        if let Some(missing) = trouble(name, node.as_ref()) {
+            return Err(Error::Preflight {
+                missing,
+                remedy: "see to it (`kubectl describe node`), or name other nodes: --set nodes.source=NAME --set nodes.target=NAME"
+                    .into(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn trouble(name: &str, node: Option<&Node>) -> Option<String> {
+    let Some(node) = node else {
+        return Some(format!("there is no node {name}"));
+    };
+    let conditions = node
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
+    let ready = conditions
+        .into_iter()
+        .find(|condition| condition.type_ == "Ready");
+    let closed = node
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.unschedulable)
+        .unwrap_or(false);
+    match ready {
+        Some(ready) if ready.status == "True" && !closed => None,
+        Some(ready) if ready.status == "True" => Some(format!("node {name} is cordoned")),
+        Some(ready) => Some(format!(
+            "node {name} is not ready: {}",
+            ready.message.clone().unwrap_or_default()
+        )),
+        None => Some(format!("node {name} does not say whether it is ready")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn node(ready: &str, unschedulable: bool) -> Node {
+        serde_json::from_value(json!({
+            "spec": {"unschedulable": unschedulable},
+            "status": {"conditions": [{"type": "Ready", "status": ready, "message": "kubelet stopped posting"}]},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_node_must_be_there_ready_and_open() {
+        let told = |node: Option<Node>| trouble("n", node.as_ref()).unwrap_or_default();
+        assert_eq!(told(Some(node("True", false))), "");
+        assert_eq!(told(None), "there is no node n");
+        assert_eq!(
+            told(Some(node("Unknown", false))),
+            "node n is not ready: kubelet stopped posting"
+        );
+        assert_eq!(told(Some(node("True", true))), "node n is cordoned");
+    }
+}

@@ -1,0 +1,321 @@
+//! What a cluster has to keep checkpoints on, and which of it a claim gets.
+
+use std::fmt::Debug;
+
+use k8s_openapi::{
+    api::{
+        core::v1::{NFSVolumeSource, PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec},
+        storage::v1::StorageClass,
+    },
+    apimachinery::pkg::api::resource::Quantity,
+};
+use kube::{Api, Client, Resource, ResourceExt, api::ListParams};
+use serde::de::DeserializeOwned;
+
+use super::{Error, MANAGED_BY};
+use crate::{
+    install::{CHECKPOINT_VOLUME, Nfs},
+    scenario::quantity,
+};
+
+const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
+/// Provisioner of classes whose volumes are made by hand.
+const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
+
+/// What the user wants volumes to come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// An export of an NFS server.
+    pub nfs: Option<Nfs>,
+    /// A storage class.
+    pub class: Option<String>,
+}
+
+/// Where the volume of a claim comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Way {
+    /// This class makes one.
+    Provision(String),
+    /// A volume with this source is made, and is the claim's alone: a volume binds to one claim, and one that was made by
+    /// hand would not be free again after it.
+    Make(Box<PersistentVolumeSpec>),
+    /// Nothing would make one; with the reason.
+    Nowhere(String),
+}
+
+/// What the cluster has.
+#[derive(Debug, Default)]
+pub struct Supply {
+    /// Its storage classes; `None` where one may not look.
+    pub classes: Option<Vec<StorageClass>>,
+    /// Its volumes; none where one may not look.
+    pub volumes: Vec<PersistentVolume>,
+}
+
+impl Supply {
+    /// Look at what the cluster has.
+    pub async fn read(client: &Client) -> Result<Self, Error> {
+        Ok(Self {
+            classes: list(client).await?,
+            volumes: list(client).await?.unwrap_or_default(),
+        })
+    }
+
+    /// Choose the way for a claim: what the user wants, else what was installed, else the default class, else a volume
+    /// without a class.
+    pub fn way(&self, wish: &Wish, claim: &PersistentVolumeClaim) -> Way {
+        if let Some(nfs) = &wish.nfs {
+            return Way::Make(Box::new(exported(nfs)));
+        }
+        let own = claim
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.storage_class_name.clone());
+        if let Some(class) = wish.class.clone().or(own).filter(|class| !class.is_empty()) {
+            return self.of_class(class, claim);
+        }
+        if let Some(spec) = self.installed() {
+            return Way::Make(Box::new(spec.clone()));
+        }
+        match self.classes.iter().flatten().find(|class| is_default(class)) {
+            Some(class) => self.of_class(class.name_any(), claim),
+            None => self.by_hand("", claim),
+        }
+    }
+
+    /// The class of a name, where it is known.
+    pub fn class(&self, name: &str) -> Option<&StorageClass> {
+        self.classes
+            .iter()
+            .flatten()
+            .find(|class| class.name_any() == name)
+    }
+
+    fn of_class(&self, name: String, claim: &PersistentVolumeClaim) -> Way {
+        match (self.class(&name), &self.classes) {
+            (Some(class), _) if class.provisioner != NO_PROVISIONER => Way::Provision(name),
+            (None, None) => Way::Provision(name),
+            _ => self.by_hand(&name, claim),
+        }
+    }
+
+    /// The volume that `migbench deploy` installed; that it is bound does not matter to its source.
+    fn installed(&self) -> Option<&PersistentVolumeSpec> {
+        let is_ours = |volume: &&PersistentVolume| {
+            [CHECKPOINT_VOLUME, MANAGED_BY]
+                .iter()
+                .all(|(key, value)| volume.labels().get(*key).map(String::as_str) == Some(*value))
+        };
+        self.volumes.iter().find(is_ours)?.spec.as_ref()
+    }
+
+    /// The smallest free volume of a class that fits.
+    fn by_hand(&self, class: &str, claim: &PersistentVolumeClaim) -> Way {
+        let of_class = |volume: &&PersistentVolume| {
+            let spec = volume.spec.as_ref();
+            spec.and_then(|spec| spec.storage_class_name.as_deref())
+                .unwrap_or_default()
+                == class
+        };
+        let candidates: Vec<_> = self.volumes.iter().filter(of_class).collect();
+        let fitting = candidates.iter().filter(|volume| fits(volume, claim));
+        match fitting
+            .min_by_key(|volume| capacity(volume))
+            .and_then(|volume| volume.spec.clone())
+        {
+            Some(spec) => Way::Make(Box::new(spec)),
+            None => Way::Nowhere(format!(
+                "of {} volumes {} none is free, large enough and of the access modes wanted",
+                candidates.len(),
+                if class.is_empty() {
+                    "without a class".into()
+                } else {
+                    format!("of class {class}")
+                }
+            )),
+        }
+    }
+}
+
+/// All objects of a kind; `None` where one may not look.
+async fn list<K>(client: &Client) -> Result<Option<Vec<K>>, Error>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    match Api::<K>::all(client.clone()).list(&ListParams::default()).await {
+        Ok(list) => Ok(Some(list.items)),
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),
+        Err(error) => Err(Error::api(format!("list {}", K::plural(&())))(error)),
+    }
+}
+
+fn exported(nfs: &Nfs) -> PersistentVolumeSpec {
+    PersistentVolumeSpec {
+        access_modes: Some(vec!["ReadWriteMany".into()]),
+        nfs: Some(NFSVolumeSource {
+            server: nfs.server.clone(),
+            path: nfs.path.clone(),
+            read_only: None,
+        }),
+        ..PersistentVolumeSpec::default()
+    }
+}
+
+fn is_default(class: &StorageClass) -> bool {
+    class
+        .annotations()
+        .get(DEFAULT_CLASS)
+        .is_some_and(|value| value == "true")
+}
+
+fn fits(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
+    let spec = volume.spec.clone().unwrap_or_default();
+    let modes = spec.access_modes.unwrap_or_default();
+    let phase = volume.status.as_ref().and_then(|status| status.phase.as_deref());
+    let wanted = claim
+        .spec
+        .clone()
+        .unwrap_or_default()
+        .access_modes
+        .unwrap_or_default();
+    phase == Some("Available")
+        && spec.claim_ref.is_none()
+        && wanted.iter().all(|mode| modes.contains(mode))
+        && capacity(volume) >= request(claim)
+}
+
+/// What a claim asks for, bytes.
+pub fn request(claim: &PersistentVolumeClaim) -> u64 {
+    let resources = claim.spec.as_ref().and_then(|spec| spec.resources.clone());
+    bytes(resources.and_then(|resources| resources.requests?.remove("storage")))
+}
+
+fn capacity(volume: &PersistentVolume) -> u64 {
+    let capacity = volume.spec.as_ref().and_then(|spec| spec.capacity.clone());
+    bytes(capacity.and_then(|mut capacity| capacity.remove("storage")))
+}
+
+fn bytes(amount: Option<Quantity>) -> u64 {
+    amount
+        .and_then(|Quantity(text)| quantity::bytes(&text).ok())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn claim(class: &Value) -> PersistentVolumeClaim {
+        serde_json::from_value(json!({
+            "metadata": {"name": "checkpoints"},
+            "spec": {"storageClassName": class, "accessModes": ["ReadWriteMany"],
+                "resources": {"requests": {"storage": "5Gi"}}},
+        }))
+        .unwrap()
+    }
+
+    fn class(name: &str, provisioner: &str, default: &str) -> StorageClass {
+        serde_json::from_value(json!({
+            "metadata": {"name": name, "annotations": {DEFAULT_CLASS: default}}, "provisioner": provisioner,
+        }))
+        .unwrap()
+    }
+
+    fn volume(name: &str, class: &str, size: &str, modes: &Value, phase: &str) -> PersistentVolume {
+        serde_json::from_value(json!({
+            "metadata": {"name": name},
+            "spec": {"storageClassName": class, "capacity": {"storage": size}, "accessModes": modes,
+                "nfs": {"server": "10.0.0.1", "path": format!("/{name}")}},
+            "status": {"phase": phase},
+        }))
+        .unwrap()
+    }
+
+    fn installed() -> PersistentVolume {
+        let mut volume = volume("installed", "", "5Gi", &json!(["ReadWriteMany"]), "Bound");
+        volume.metadata.labels = Some(
+            [CHECKPOINT_VOLUME, MANAGED_BY]
+                .map(|(key, value)| (key.into(), value.into()))
+                .into(),
+        );
+        volume
+    }
+
+    /// Path of the export that a volume is made over.
+    fn path(way: Way) -> String {
+        match way {
+            Way::Make(spec) => spec.nfs.unwrap().path,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn wish(nfs: Option<&str>, class: Option<&str>) -> Wish {
+        Wish {
+            nfs: nfs.map(|path| Nfs {
+                server: "server".into(),
+                path: path.into(),
+            }),
+            class: class.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn what_the_user_wants_comes_first_then_what_was_installed_then_the_default_class() {
+        let mut supply = Supply {
+            classes: Some(vec![class("slow", "a", "false"), class("fast", "b", "true")]),
+            volumes: vec![installed()],
+        };
+        let any = claim(&Value::Null);
+        assert_eq!(path(supply.way(&wish(Some("/wanted"), None), &any)), "/wanted");
+        assert_eq!(
+            supply.way(&wish(None, Some("slow")), &any),
+            Way::Provision("slow".into())
+        );
+        assert_eq!(path(supply.way(&Wish::default(), &any)), "/installed");
+        supply.volumes.clear();
+        assert_eq!(supply.way(&Wish::default(), &any), Way::Provision("fast".into()));
+        supply.classes = Some(Vec::new());
+        assert!(matches!(supply.way(&Wish::default(), &any), Way::Nowhere(_)));
+    }
+
+    #[test]
+    fn the_smallest_free_volume_that_fits_lends_its_source() {
+        let many = json!(["ReadWriteMany", "ReadWriteOnce"]);
+        for of in ["nfs", ""] {
+            let supply = |skip| Supply {
+                classes: Some(vec![class("nfs", NO_PROVISIONER, "false")]),
+                volumes: vec![
+                    volume("small", of, "1Gi", &many, "Available"),
+                    volume("large", of, "50Gi", &many, "Available"),
+                    volume("right", of, "5Gi", &many, "Available"),
+                    volume("taken", of, "5Gi", &many, "Bound"),
+                    volume("once", of, "5Gi", &json!(["ReadWriteOnce"]), "Available"),
+                ]
+                .split_off(skip),
+            };
+            let wanted = claim(&json!(of));
+            assert_eq!(path(supply(0).way(&Wish::default(), &wanted)), "/right");
+            assert!(matches!(
+                supply(3).way(&Wish::default(), &wanted),
+                Way::Nowhere(_)
+            ));
+        }
+    }
+
+    #[test]
+    fn who_may_not_look_at_classes_is_believed() {
+        let named = claim(&json!("theirs"));
+        let blind = Supply::default();
+        assert_eq!(
+            blind.way(&Wish::default(), &named),
+            Way::Provision("theirs".into())
+        );
+        let seeing = Supply {
+            classes: Some(Vec::new()),
+            ..Supply::default()
+        };
+        assert!(matches!(seeing.way(&Wish::default(), &named), Way::Nowhere(_)));
+    }
+}
