@@ -1,6 +1,6 @@
 //! `migbench doctor`: does the cluster have what a run needs?
 
-use std::{io::IsTerminal, time::Duration};
+use std::{collections::BTreeSet, io::IsTerminal, time::Duration};
 
 use clap::ValueEnum;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     cluster::{
-        Connection,
+        self, Choice, Connection,
         doctor::{self, Intent, Place, Report, Status, Subject},
     },
     deploy::supply::Wish,
@@ -68,6 +68,7 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     let place = Place::new(site.namespace.as_deref());
     let intent = intent(args, site.image, site.storage)?;
     let mut interrupt = Interrupt::listen().map_err(|error| Error::Internal(error.into()))?;
+    prepare(&mut interrupt, &choice, &intent.scenario).await?;
     let log = tempfile::NamedTempFile::new().map_err(|error| Error::Internal(error.into()))?;
     let connect = async { Ok(Connection::open(&choice, log.path()).await?) };
     let connection = interrupt.unless(connect).await?;
@@ -90,6 +91,18 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     left?;
     closed?;
     verdict(&report)
+}
+
+/// As a run does. What it cannot make ready, the nodes say of the image.
+async fn prepare(interrupt: &mut Interrupt, choice: &Choice, scenario: &Scenario) -> Result<(), Error> {
+    match interrupt.unless(cluster::prepare(choice, scenario)).await {
+        Err(Error::Interrupted) => Err(Error::Interrupted),
+        Err(error) => {
+            tracing::warn!(%error, "an image is not ready");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
 }
 
 fn intent(args: Args, image: String, storage: Wish) -> Result<Intent, Error> {
@@ -115,11 +128,11 @@ fn rendered(report: &Report, format: Format) -> String {
 }
 
 fn verdict(report: &Report) -> Result<(), Error> {
-    let mut names: Vec<_> = report.with(Status::Failed).map(|finding| finding.check).collect();
-    names.dedup();
+    let names: BTreeSet<_> = report.with(Status::Failed).map(|finding| finding.check).collect();
     if names.is_empty() {
         return Ok(());
     }
+    let names: Vec<_> = names.into_iter().collect();
     Err(Error::Preflight {
         missing: format!("failed: {}", names.join(", ")),
         remedy: "the report says it for each".to_owned(),

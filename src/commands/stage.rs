@@ -5,11 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::{
-    cluster::{
-        Cluster, Connection,
-        orchestrator::Orchestrator,
-        rights::{self, Role},
-    },
+    cluster::{Cluster, Connection, orchestrator::Orchestrator, rights},
     deploy::{apply, images, node, place::Place, storage},
     error::Error,
     harness::store::RunDirectory,
@@ -110,8 +106,7 @@ impl Stage {
     }
 
     async fn check_rights(&self) -> Result<(), Error> {
-        let mut wanted = rights::of(Role::Harness);
-        wanted.retain(|right| self.place.own || right.scope != rights::Scope::OwnNamespace);
+        let wanted = rights::of_harness(self.place.own);
         let missing = rights::missing(&self.connection.client, &self.place.namespace, &wanted).await?;
         if missing.is_empty() {
             return Ok(());

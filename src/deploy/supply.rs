@@ -48,8 +48,8 @@ pub enum Way {
 pub struct Supply {
     /// Its storage classes; `None` where one may not look.
     pub classes: Option<Vec<StorageClass>>,
-    /// Its volumes; none where one may not look.
-    pub volumes: Vec<PersistentVolume>,
+    /// Its volumes; `None` where one may not look.
+    pub volumes: Option<Vec<PersistentVolume>>,
 }
 
 impl Supply {
@@ -57,7 +57,7 @@ impl Supply {
     pub async fn read(client: &Client) -> Result<Self, Error> {
         Ok(Self {
             classes: list(client).await?,
-            volumes: list(client).await?.unwrap_or_default(),
+            volumes: list(client).await?,
         })
     }
 
@@ -106,35 +106,42 @@ impl Supply {
                 .iter()
                 .all(|(key, value)| volume.labels().get(*key).map(String::as_str) == Some(*value))
         };
-        self.volumes.iter().find(is_ours)?.spec.as_ref()
+        self.volumes.iter().flatten().find(is_ours)?.spec.as_ref()
     }
 
     /// The smallest free volume of a class that fits.
     fn by_hand(&self, class: &str, claim: &PersistentVolumeClaim) -> Way {
-        let of_class = |volume: &&PersistentVolume| {
-            let spec = volume.spec.as_ref();
-            spec.and_then(|spec| spec.storage_class_name.as_deref())
-                .unwrap_or_default()
-                == class
+        let Some(volumes) = &self.volumes else {
+            return Way::Nowhere(
+                "volumes made by hand cannot be looked for: not allowed to list persistentvolumes".into(),
+            );
         };
-        let candidates: Vec<_> = self.volumes.iter().filter(of_class).collect();
+        let candidates: Vec<_> = volumes
+            .iter()
+            .filter(|volume| is_of_class(volume, class))
+            .collect();
         let fitting = candidates.iter().filter(|volume| fits(volume, claim));
-        match fitting
-            .min_by_key(|volume| capacity(volume))
-            .and_then(|volume| volume.spec.clone())
-        {
+        let smallest = fitting.min_by_key(|volume| capacity(volume));
+        match smallest.and_then(|volume| volume.spec.clone()) {
             Some(spec) => Way::Make(Box::new(spec)),
-            None => Way::Nowhere(format!(
-                "of {} volumes {} none is free, large enough and of the access modes wanted",
-                candidates.len(),
-                if class.is_empty() {
-                    "without a class".into()
-                } else {
-                    format!("of class {class}")
-                }
-            )),
+            None => Way::Nowhere(none_fits(candidates.len(), class)),
         }
     }
+}
+
+fn is_of_class(volume: &PersistentVolume, class: &str) -> bool {
+    let spec = volume.spec.as_ref();
+    spec.and_then(|spec| spec.storage_class_name.as_deref())
+        .unwrap_or_default()
+        == class
+}
+
+fn none_fits(candidates: usize, class: &str) -> String {
+    let which = match class {
+        "" => "without a class".to_owned(),
+        class => format!("of class {class}"),
+    };
+    format!("of {candidates} volumes {which} none is free, large enough and of the access modes wanted")
 }
 
 /// All objects of a kind; `None` where one may not look.
@@ -265,7 +272,7 @@ mod tests {
     fn what_the_user_wants_comes_first_then_what_was_installed_then_the_default_class() {
         let mut supply = Supply {
             classes: Some(vec![class("slow", "a", "false"), class("fast", "b", "true")]),
-            volumes: vec![installed()],
+            volumes: Some(vec![installed()]),
         };
         let any = claim(&Value::Null);
         assert_eq!(path(supply.way(&wish(Some("/wanted"), None), &any)), "/wanted");
@@ -274,10 +281,11 @@ mod tests {
             Way::Provision("slow".into())
         );
         assert_eq!(path(supply.way(&Wish::default(), &any)), "/installed");
-        supply.volumes.clear();
+        supply.volumes = None;
         assert_eq!(supply.way(&Wish::default(), &any), Way::Provision("fast".into()));
         supply.classes = Some(Vec::new());
-        assert!(matches!(supply.way(&Wish::default(), &any), Way::Nowhere(_)));
+        let unseen = supply.way(&Wish::default(), &any);
+        assert!(matches!(unseen, Way::Nowhere(why) if why.contains("not allowed to list")));
     }
 
     #[test]
@@ -286,14 +294,16 @@ mod tests {
         for of in ["nfs", ""] {
             let supply = |skip| Supply {
                 classes: Some(vec![class("nfs", NO_PROVISIONER, "false")]),
-                volumes: vec![
-                    volume("small", of, "1Gi", &many, "Available"),
-                    volume("large", of, "50Gi", &many, "Available"),
-                    volume("right", of, "5Gi", &many, "Available"),
-                    volume("taken", of, "5Gi", &many, "Bound"),
-                    volume("once", of, "5Gi", &json!(["ReadWriteOnce"]), "Available"),
-                ]
-                .split_off(skip),
+                volumes: Some(
+                    vec![
+                        volume("small", of, "1Gi", &many, "Available"),
+                        volume("large", of, "50Gi", &many, "Available"),
+                        volume("right", of, "5Gi", &many, "Available"),
+                        volume("taken", of, "5Gi", &many, "Bound"),
+                        volume("once", of, "5Gi", &json!(["ReadWriteOnce"]), "Available"),
+                    ]
+                    .split_off(skip),
+                ),
             };
             let wanted = claim(&json!(of));
             assert_eq!(path(supply(0).way(&Wish::default(), &wanted)), "/right");

@@ -12,18 +12,30 @@ use kube::{Api, ResourceExt, api::PostParams};
 use super::{
     Facts, Known, Subject,
     ask::{list, told},
-    errand::{self, Errand},
     finding::{Finding, Question},
     place::Place,
-    probe::is_host_path_refused,
     room::{self, Amount},
 };
-use crate::scenario::{Scenario, quantity};
+use crate::{
+    cluster::agents,
+    scenario::{Scenario, quantity},
+};
+
+/// How the nodes' counters would be read.
+#[derive(Debug, Clone)]
+pub(super) enum Meter {
+    /// By agents that are there already.
+    Installed,
+    /// By agents of the run.
+    LetIn,
+    /// Agents of the run are refused, with the reason.
+    Refused(String),
+}
 
 /// What was found. A dry run is `Ok(Err(…))` where the API server refuses the pod.
 #[derive(Debug)]
 pub(super) struct Admission {
-    pub(super) meter: Known<Result<(), String>>,
+    pub(super) meter: Known<Meter>,
     pub(super) workload: Known<Result<(), String>>,
     pub(super) quotas: Known<Vec<ResourceQuota>>,
     pub(super) limit_ranges: Known<Vec<LimitRange>>,
@@ -51,20 +63,12 @@ pub(super) async fn read(
 ) -> Admission {
     let client = &subject.client;
     let pods: Api<Pod> = Api::namespaced(client.clone(), &place.namespace);
-    let meter = Errand {
-        name: "meter".to_owned(),
-        node: &subject.intent.scenario.source,
-        image: "migbench",
-        command: errand::idle(),
-        volume: Some(errand::host_directory("/sys/fs/cgroup", "/host/cgroup")),
-    };
-    let meter = meter.pod(subject, place);
     let workload = async {
         let (scenario, _) = scaled.as_ref().map_err(Clone::clone)?;
         dry_run(&pods, &scenario.pod_on(&scenario.source, "doctor")).await
     };
     let (meter, workload, quotas, limit_ranges) = tokio::join!(
-        dry_run(&pods, &meter),
+        meter(subject, &pods),
         workload,
         list(Api::namespaced(client.clone(), &place.namespace)),
         list(Api::namespaced(client.clone(), &place.namespace)),
@@ -80,6 +84,19 @@ pub(super) async fn read(
 
 pub(super) async fn priorities(subject: &Subject) -> Known<Vec<PriorityClass>> {
     list(Api::all(subject.client.clone())).await
+}
+
+/// As a run would: by the agents that are installed, else by its own.
+async fn meter(subject: &Subject, pods: &Api<Pod>) -> Known<Meter> {
+    let nodes = subject.nodes().map(str::to_owned);
+    if agents::are_installed(&subject.client, &nodes).await {
+        return Ok(Meter::Installed);
+    }
+    let agent = agents::pod(&nodes[0], &subject.intent.image);
+    Ok(match dry_run(pods, &agent).await? {
+        Ok(()) => Meter::LetIn,
+        Err(why) => Meter::Refused(why),
+    })
 }
 
 async fn dry_run(pods: &Api<Pod>, pod: &Pod) -> Known<Result<(), String>> {
@@ -108,7 +125,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
         .ok()
         .and_then(|pod| pod.spec.as_ref()?.priority_class_name.clone());
     vec![
-        meter(&admission.meter),
+        pod_security(&admission.meter),
         workload(&admission.workload),
         quota(&admission.quotas, wanted),
         limit_range(&admission.limit_ranges),
@@ -116,17 +133,17 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     ]
 }
 
-fn meter(outcome: &Known<Result<(), String>>) -> Finding {
-    let question = Question::new("Pod Security", "host paths, read-only, for the meter");
-    match outcome {
+fn pod_security(meter: &Known<Meter>) -> Finding {
+    let question = Question::new("Pod Security", "agents with read-only host paths");
+    match meter {
         Err(why) => question.skipped(why),
-        Ok(Ok(())) => question.ok("let in"),
-        Ok(Err(why)) if is_host_path_refused(why) => question.warning(
+        Ok(Meter::Installed) => question.ok("agents are installed"),
+        Ok(Meter::LetIn) => question.ok("let in (dry run)"),
+        Ok(Meter::Refused(why)) => question.warning(
             why,
-            "label the namespace pod-security.kubernetes.io/enforce=privileged; else readings come by exec, which \
-             disturbs the pod and caps the verdict",
+            "migbench deploy installs agents in kube-system, or label the namespace \
+             pod-security.kubernetes.io/enforce=privileged; else readings come by exec, which disturbs the pod",
         ),
-        Ok(Err(why)) => question.warning(why, "let pods with read-only host paths in; else readings come by exec"),
     }
 }
 
@@ -238,8 +255,9 @@ mod tests {
 
     #[test]
     fn without_host_paths_the_meter_is_worse_but_a_run_is_possible() {
-        assert_eq!(meter(&Ok(Ok(()))).status, Status::Ok);
-        let finding = meter(&Ok(Err(REFUSED.into())));
+        assert_eq!(pod_security(&Ok(Meter::Installed)).status, Status::Ok);
+        assert_eq!(pod_security(&Ok(Meter::LetIn)).status, Status::Ok);
+        let finding = pod_security(&Ok(Meter::Refused(REFUSED.into())));
         assert_eq!(finding.status, Status::Warning);
         assert!(finding.remedy.unwrap().contains("pod-security.kubernetes.io"));
         assert_eq!(workload(&Ok(Err(REFUSED.into()))).status, Status::Failed);

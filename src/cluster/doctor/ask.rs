@@ -21,9 +21,20 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 /// What the API server said, without what the client adds around it.
 pub(super) fn told(error: &kube::Error) -> String {
     match error {
-        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        kube::Error::Api(status) if !status.message.is_empty() => {
+            let message = status.message.trim_end_matches([':', ' ']);
+            forbidden(message).unwrap_or_else(|| message.to_owned())
+        }
         other => other.to_string(),
     }
+}
+
+/// Who is forbidden it is known; a table has room for what.
+fn forbidden(message: &str) -> Option<String> {
+    let (_, rest) = message.split_once(" cannot ")?;
+    let (verb, rest) = rest.split_once(" resource \"")?;
+    let (resource, _) = rest.split_once('"')?;
+    Some(format!("not allowed to {verb} {resource}"))
 }
 
 /// Give up on what takes too long.
@@ -62,4 +73,19 @@ pub(super) async fn version(client: &Client) -> Known<(String, Known<Offset>)> {
         .to_bytes();
     let info: Info = serde_json::from_slice(&body).map_err(|_| format!("GET /version: {}", head.status))?;
     Ok((info.git_version, clock))
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_in_a_few_words() {
+        let refusal = |message: &str| told(&kube::Error::Api(Status::failure(message, "Forbidden").boxed()));
+        let long = "services is forbidden: User \"u\" cannot list resource \"services\" in API group \"\" in the namespace \"n\"";
+        assert_eq!(refusal(long), "not allowed to list services");
+        assert_eq!(refusal("pods \"p\" is forbidden: "), "pods \"p\" is forbidden");
+    }
 }

@@ -25,8 +25,36 @@ use crate::{
 pub(super) const CONTAINER: &str = "errand";
 /// A pod that nobody removes ends by itself after this time, seconds.
 const LIFETIME: i64 = 900;
+/// Enough to remove a file over NFS, seconds.
+const GRACE: i64 = 5;
 /// Most output that is kept, bytes.
 const MOST_OUTPUT: u64 = 64 * 1024;
+
+/// Why an errand came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// It was not tried: the API server refused, or the image is missing.
+    Untried(String),
+    /// It was tried in vain.
+    Failed(String),
+}
+
+impl Trouble {
+    /// The reason, where the difference does not matter.
+    pub(super) fn reason(self) -> String {
+        match self {
+            Self::Untried(why) | Self::Failed(why) => why,
+        }
+    }
+
+    /// The same, with what was being done.
+    pub(super) fn while_at(self, doing: &str) -> Self {
+        match self {
+            Self::Untried(why) => Self::Untried(format!("{doing}: {why}")),
+            Self::Failed(why) => Self::Failed(format!("{doing}: {why}")),
+        }
+    }
+}
 
 /// A pod about to be made.
 #[derive(Debug, Clone)]
@@ -66,7 +94,7 @@ impl Errand<'_> {
                 volumes: volumes.map(|volume| vec![volume]),
                 node_selector: Some(node_selector),
                 restart_policy: Some("Never".to_owned()),
-                termination_grace_period_seconds: Some(1),
+                termination_grace_period_seconds: Some(GRACE),
                 active_deadline_seconds: Some(LIFETIME),
                 automount_service_account_token: Some(false),
                 tolerations: model.tolerations,
@@ -132,40 +160,38 @@ pub(super) struct Running {
 
 impl Running {
     /// Make a pod and wait until it runs.
-    pub(super) async fn start(subject: &Subject, place: &Place, errand: &Errand<'_>) -> Known<Self> {
+    pub(super) async fn start(
+        subject: &Subject,
+        place: &Place,
+        errand: &Errand<'_>,
+    ) -> Result<Self, Trouble> {
         let api: Api<Pod> = Api::namespaced(subject.client.clone(), &place.namespace);
-        let made = place.make(&api, &errand.pod(subject, place)).await?;
-        let uid = made.metadata.uid.unwrap_or_default();
-        match Box::pin(wait::until_running(
-            &api,
-            &errand.name,
-            &uid,
-            subject.intent.patience,
-        ))
-        .await
-        {
+        let made = place.make(&api, &errand.pod(subject, place)).await;
+        let uid = made.map_err(Trouble::Untried)?.metadata.uid.unwrap_or_default();
+        let running = wait::until_running(&api, &errand.name, &uid, subject.intent.patience);
+        match Box::pin(running).await {
             Ok(_) => Ok(Self {
                 api,
                 name: errand.name.clone(),
             }),
-            Err(error @ deploy::Error::Late { .. }) => {
-                Err(match complaint(&subject.client, place, &errand.name).await {
-                    Some(complaint) => format!("{error}: {complaint}"),
-                    None => error.to_string(),
-                })
+            Err(deploy::Error::Late { state, .. }) => {
+                let complaint = complaint(&subject.client, place, &errand.name).await;
+                Err(Trouble::Failed(complaint.unwrap_or(state)))
             }
-            Err(error) => Err(error.to_string()),
+            Err(deploy::Error::Impossible { reason, .. }) => Err(Trouble::Untried(reason)),
+            Err(error) => Err(Trouble::Untried(error.to_string())),
         }
     }
 
     /// Run a shell script in it; what it wrote to stdout.
-    pub(super) async fn shell(&self, script: &str, limit: Duration) -> Known<String> {
+    pub(super) async fn shell(&self, script: &str, limit: Duration) -> Result<String, Trouble> {
         let ended = timeout(limit, self.exec(script)).await;
-        ended.unwrap_or_else(|_| Err(format!("a command in pod {} took too long", self.name)))
+        let late = || Trouble::Failed(format!("a command in pod {} took too long", self.name));
+        ended.unwrap_or_else(|_| Err(late()))
     }
 
-    async fn exec(&self, script: &str) -> Known<String> {
-        let mut process = self.open(script, false).await?;
+    async fn exec(&self, script: &str) -> Result<String, Trouble> {
+        let mut process = self.open(script, false).await.map_err(Trouble::Untried)?;
         let status = OptionFuture::from(process.take_status());
         let (stdout, stderr) = (read(process.stdout()), read(process.stderr()));
         let (stdout, stderr, status) = join!(stdout, stderr, status);
@@ -180,14 +206,15 @@ impl Running {
     }
 }
 
-fn ended_well(status: Option<Status>, stderr: &str) -> Known<()> {
-    let status = status.ok_or("the connection was lost before the command ended")?;
+fn ended_well(status: Option<Status>, stderr: &str) -> Result<(), Trouble> {
+    let lost = || Trouble::Untried("the connection was lost before the command ended".to_owned());
+    let status = status.ok_or_else(lost)?;
     if status.status.as_deref() == Some("Success") {
         return Ok(());
     }
     let last = stderr.trim().lines().next_back().unwrap_or_default();
     let message = status.message.unwrap_or_default();
-    Err(format!("{message} {last}").trim().to_owned())
+    Err(Trouble::Failed(format!("{message} {last}").trim().to_owned()))
 }
 
 async fn read(source: Option<impl tokio::io::AsyncRead + Unpin>) -> String {
@@ -230,7 +257,8 @@ mod tests {
             Some(status("Failure", "exit code 1")),
             "a\nread-only file system\n",
         );
-        assert_eq!(failed, Err("exit code 1 read-only file system".to_owned()));
-        assert!(ended_well(None, "").unwrap_err().contains("connection"));
+        let told = "exit code 1 read-only file system".to_owned();
+        assert_eq!(failed, Err(Trouble::Failed(told)));
+        assert!(matches!(ended_well(None, ""), Err(Trouble::Untried(_))));
     }
 }

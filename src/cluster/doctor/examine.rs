@@ -26,10 +26,7 @@ pub async fn examine(subject: &Subject, place: &Place) -> Report {
         tools::read(),
         list(Api::all(client.clone())),
         list(Api::all(client.clone())),
-        limited(network::find_orchestrator(
-            client,
-            subject.intent.orchestrator_url.as_deref()
-        )),
+        limited(network::find_orchestrator(subject)),
     );
     let (version, server_clock) = match answer {
         Ok((version, clock)) => (Ok(version), clock),

@@ -119,8 +119,7 @@ struct Facts {
     /// The pods of all namespaces.
     pods: Known<Vec<Pod>>,
     rights: Rights,
-    /// The orchestrator's service, if one is deployed.
-    orchestrator: Known<Option<Orchestrator>>,
+    orchestrator: Known<Orchestrator>,
     server_clock: Known<clocks::Offset>,
     probed: [Probed; 2],
     images: Vec<Pulled>,

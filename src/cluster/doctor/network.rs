@@ -1,78 +1,59 @@
 //! The two ports that the certified set-up opens, and names.
 
-use http::{Request, Uri};
-use k8s_openapi::api::core::v1::Service;
-use kube::{Api, Client, ResourceExt};
+use http::Uri;
 
 use super::{
-    Facts, Known,
-    ask::{list, told},
+    Facts, Known, Subject,
     finding::{Finding, Question},
     probe::Probed,
 };
-use crate::{deploy::MANAGED_BY, install::NAMESPACE};
+use crate::{cluster::orchestrator, error::Error};
 
 const API_PORT: u16 = 6443;
-const ORCHESTRATOR_PORT: i32 = 8080;
+const ORCHESTRATOR_PORT: u16 = 8080;
 
 /// An orchestrator, and what it answered when asked for its health.
 #[derive(Debug, Clone)]
 pub(super) struct Orchestrator {
-    /// Its service or its address.
+    /// Its address, or where it was found.
     pub(super) name: String,
-    /// Whether migbench installed it.
-    pub(super) is_ours: bool,
+    /// Whether `migbench deploy` installed it.
+    pub(super) is_installed: bool,
     health: Known<()>,
 }
 
-/// The orchestrator at `url`, else the one that is installed.
-pub(super) async fn find_orchestrator(client: &Client, url: Option<&str>) -> Known<Option<Orchestrator>> {
-    if let Some(url) = url {
-        return Ok(Some(Orchestrator {
-            name: url.to_owned(),
-            is_ours: false,
-            health: ask(url).await,
-        }));
+/// The orchestrator that a run would put under test, reached as the run would reach it.
+pub(super) async fn find_orchestrator(subject: &Subject) -> Known<Orchestrator> {
+    if subject.embedded {
+        return Err("embedded: a run starts its own".to_owned());
     }
-    let services: Vec<Service> = list(Api::namespaced(client.clone(), NAMESPACE)).await?;
-    Ok(match services.iter().find(|service| is_orchestrator(service)) {
-        Some(service) => Some(Orchestrator {
-            name: service.name_any(),
-            is_ours: service
-                .labels()
-                .get(MANAGED_BY.0)
-                .is_some_and(|by| by == MANAGED_BY.1),
-            health: ask_through(client, &service.name_any()).await,
-        }),
-        None => None,
+    if let Some(url) = &subject.intent.orchestrator_url {
+        return Ok(Orchestrator {
+            name: url.clone(),
+            is_installed: false,
+            health: ask(url).await,
+        });
+    }
+    let installed = orchestrator::Orchestrator::installed(&subject.client, &subject.name).await;
+    let installed = installed.map_err(|error| match error {
+        Error::Preflight { missing, .. } => missing,
+        other => other.to_string(),
+    })?;
+    Ok(Orchestrator {
+        name: "the installed one".to_owned(),
+        is_installed: true,
+        health: ask(&installed.url()).await,
     })
 }
 
 async fn ask(url: &str) -> Known<()> {
     let address = format!("{}/health", url.trim_end_matches('/'));
+    // Only the first to install one succeeds; any will do.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let answer = reqwest::get(address)
         .await
         .and_then(reqwest::Response::error_for_status);
     answer.map(drop).map_err(|error| error.to_string())
-}
-
-/// Through the API server: this host need not reach the pod network.
-async fn ask_through(client: &Client, service: &str) -> Known<()> {
-    let path = format!("/api/v1/namespaces/{NAMESPACE}/services/{service}:{ORCHESTRATOR_PORT}/proxy/health");
-    let request = Request::get(path)
-        .body(Vec::new())
-        .map_err(|error| error.to_string())?;
-    client
-        .request_text(request)
-        .await
-        .map(drop)
-        .map_err(|error| told(&error))
-}
-
-fn is_orchestrator(service: &Service) -> bool {
-    let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
-    let named = service.name_any().contains("orchestrator");
-    named && ports.into_iter().any(|port| port.port == ORCHESTRATOR_PORT)
 }
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
@@ -104,21 +85,19 @@ fn api_port(endpoint: &Uri, refused: Option<&String>) -> Finding {
     }
 }
 
-fn orchestrator_port(orchestrator: &Known<Option<Orchestrator>>, embedded: bool) -> Finding {
-    let wanted = format!("answers on {ORCHESTRATOR_PORT}");
-    let question = Question::new("orchestrator", wanted);
+fn orchestrator_port(orchestrator: &Known<Orchestrator>, embedded: bool) -> Finding {
+    let question = Question::new("orchestrator", format!("answers on {ORCHESTRATOR_PORT}"));
     match orchestrator {
-        _ if embedded => question.skipped("embedded: a run starts its own"),
-        Err(why) => question.skipped(why),
-        Ok(None) => question.failed(
-            format!("no service in {NAMESPACE}"),
+        Err(why) if embedded => question.skipped(why),
+        Err(why) => question.failed(
+            why,
             "migbench deploy installs one; --orchestrator-url names another one",
         ),
-        Ok(Some(found)) => match &found.health {
+        Ok(found) => match &found.health {
             Ok(()) => question.ok(format!("{} answers", found.name)),
             Err(why) => question.failed(
                 format!("{}: {why}", found.name),
-                "its pod must be Ready and the firewall let the port through: kubectl -n kube-system get pods",
+                "see whether it runs, and whether a firewall lets the port through",
             ),
         },
     }
@@ -145,41 +124,24 @@ fn dns(probed: &Probed, embedded: bool) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::cluster::doctor::Status;
-
-    fn service(name: &str, port: i32) -> Service {
-        serde_json::from_value(json!({"metadata": {"name": name}, "spec": {"ports": [{"port": port}]}}))
-            .unwrap()
-    }
-
-    #[test]
-    fn an_orchestrator_is_known_by_name_and_port() {
-        assert!(is_orchestrator(&service("ai-storage-orchestrator", 8080)));
-        assert!(!is_orchestrator(&service("ai-storage-orchestrator", 9090)));
-        assert!(!is_orchestrator(&service("dashboard", 8080)));
-    }
 
     #[test]
     fn a_run_needs_an_orchestrator_that_answers() {
         let answering = |health| {
             let found = Orchestrator {
                 name: "o".into(),
-                is_ours: true,
+                is_installed: true,
                 health,
             };
-            orchestrator_port(&Ok(Some(found)), false).status
+            orchestrator_port(&Ok(found), false).status
         };
         assert_eq!(answering(Ok(())), Status::Ok);
         assert_eq!(answering(Err("no endpoints available".into())), Status::Failed);
-        assert_eq!(orchestrator_port(&Ok(None), false).status, Status::Failed);
-        assert_eq!(orchestrator_port(&Ok(None), true).status, Status::Skipped);
-        assert_eq!(
-            orchestrator_port(&Err("forbidden".into()), false).status,
-            Status::Skipped
-        );
+        let none = Err("no orchestrator".to_owned());
+        assert_eq!(orchestrator_port(&none, false).status, Status::Failed);
+        assert_eq!(orchestrator_port(&none, true).status, Status::Skipped);
     }
 
     #[test]

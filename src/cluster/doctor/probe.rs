@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     Known, Subject, cgroup,
     clocks::{self, Offset},
-    errand::{self, Errand, Running},
+    errand::{self, Errand, Running, Trouble},
     place::Place,
     reading::Reading,
 };
@@ -61,7 +61,7 @@ impl Probed {
 pub(super) async fn probe(subject: &Subject, place: &Place, node: &str) -> Probed {
     let running = match start(subject, place, node).await {
         Ok(running) => running,
-        Err(why) => return Probed::unseen(node, &format!("no pod ran there: {why}")),
+        Err(trouble) => return Probed::unseen(node, &trouble.while_at("no pod ran there").reason()),
     };
     let clock = clocks::of_node(&running).await;
     let reading = script(&running, include_str!("probe.sh")).await;
@@ -84,20 +84,20 @@ pub(super) async fn probe(subject: &Subject, place: &Place, node: &str) -> Probe
 
 async fn script(running: &Running, script: &str) -> Known<Reading> {
     let text = running.shell(script, SCRIPT_WITHIN).await;
-    text.map(|text| Reading::parse(&text))
+    text.map(|text| Reading::parse(&text)).map_err(Trouble::reason)
 }
 
-async fn start(subject: &Subject, place: &Place, node: &str) -> Known<Running> {
+async fn start(subject: &Subject, place: &Place, node: &str) -> Result<Running, Trouble> {
     let mut errand = Errand {
         name: format!("probe-{node}"),
         node,
-        image: subject.scenario_image()?,
+        image: subject.scenario_image().map_err(Trouble::Untried)?,
         command: errand::idle(),
         // The embedded cluster's containers see the host's own tree.
         volume: (!subject.embedded).then(|| errand::host_directory("/sys", "/host/sys")),
     };
     match Running::start(subject, place, &errand).await {
-        Err(why) if is_host_path_refused(&why) => {
+        Err(Trouble::Untried(why)) if is_host_path_refused(&why) => {
             errand.volume = None;
             Running::start(subject, place, &errand).await
         }
@@ -106,6 +106,6 @@ async fn start(subject: &Subject, place: &Place, node: &str) -> Known<Running> {
 }
 
 /// Whether the Pod Security Standards keep pods from the host's directories here.
-pub(super) fn is_host_path_refused(why: &str) -> bool {
+fn is_host_path_refused(why: &str) -> bool {
     why.contains("hostPath") && why.contains("PodSecurity")
 }

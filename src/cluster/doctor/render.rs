@@ -98,10 +98,13 @@ fn each_once<'a>(words: impl Iterator<Item = &'a str>) -> String {
 
 fn summary(report: &Report) -> String {
     let count = |status| report.with(status).count();
+    let warnings = match count(Status::Warning) {
+        1 => "1 warning".to_owned(),
+        many => format!("{many} warnings"),
+    };
     format!(
-        "{} ok, {} warnings, {} failed, {} skipped\n",
+        "{} ok, {warnings}, {} failed, {} skipped\n",
         count(Status::Ok),
-        count(Status::Warning),
         count(Status::Failed),
         count(Status::Skipped)
     )

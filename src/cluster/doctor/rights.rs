@@ -28,11 +28,7 @@ pub(super) struct Rights {
     orchestrator: Known<Review>,
 }
 
-pub(super) async fn read(
-    subject: &Subject,
-    place: &Place,
-    orchestrator: &Known<Option<Orchestrator>>,
-) -> Rights {
+pub(super) async fn read(subject: &Subject, place: &Place, orchestrator: &Known<Orchestrator>) -> Rights {
     if subject.embedded {
         let why = "embedded: one identity, no RBAC".to_owned();
         return Rights {
@@ -50,16 +46,14 @@ pub(super) async fn read(
 }
 
 /// An installed orchestrator has an account of its own.
-async fn of_orchestrator(client: &Client, found: &Known<Option<Orchestrator>>) -> Known<Review> {
-    match found.as_ref().map_err(Clone::clone)? {
-        Some(found) if found.is_ours => {
-            let wanted = rights::of(Role::Orchestrator);
-            let refused = rights::missing_of(client, rights::ORCHESTRATOR_ACCOUNT, &wanted).await;
-            reviewed(&wanted, refused, None)
-        }
-        Some(found) => Err(format!("{} was not installed by migbench", found.name)),
-        None => Err("it is not installed".to_owned()),
+async fn of_orchestrator(client: &Client, found: &Known<Orchestrator>) -> Known<Review> {
+    let found = found.as_ref().map_err(Clone::clone)?;
+    if !found.is_installed {
+        return Err(format!("{} was not installed by migbench", found.name));
     }
+    let wanted = rights::of(Role::Orchestrator);
+    let refused = rights::missing_of(client, rights::ORCHESTRATOR_ACCOUNT, &wanted).await;
+    reviewed(&wanted, refused, None)
 }
 
 fn reviewed(

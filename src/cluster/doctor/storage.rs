@@ -6,6 +6,7 @@ use kube::{Api, ResourceExt};
 use super::{
     Facts, Known, Subject,
     ask::told,
+    errand::Trouble,
     finding::{Finding, Question},
     hardware::{self, Range, Unit},
     place::Place,
@@ -72,7 +73,7 @@ pub(super) async fn read(subject: &Subject, place: &Place) -> Storage {
     let shared = match (&claim, &way) {
         (Err(why), _) | (_, Err(why) | Ok(Way::Nowhere(why))) => Err(why.clone()),
         (Ok(claim), _) if !modes(claim).contains(SHARED_MODE) => Err(format!("needs {SHARED_MODE}")),
-        (Ok(claim), Ok(way)) => Ok(share(subject, place, claim, way).await),
+        (Ok(claim), Ok(way)) => share(subject, place, claim, way).await,
     };
     Storage { claim, way, shared }
 }
@@ -94,9 +95,18 @@ async fn find_way(subject: &Subject, place: &Place, claim: &PersistentVolumeClai
     volume::way(claim, &subject.intent.storage, &supply)
 }
 
-async fn share(subject: &Subject, place: &Place, claim: &PersistentVolumeClaim, way: &Way) -> Known<Shared> {
+async fn share(
+    subject: &Subject,
+    place: &Place,
+    claim: &PersistentVolumeClaim,
+    way: &Way,
+) -> Known<Result<Shared, String>> {
     let name = volume::obtain(subject, place, claim, way).await?;
-    Box::pin(volume::exchange(subject, place, &name)).await
+    match Box::pin(volume::exchange(subject, place, &name)).await {
+        Ok(shared) => Ok(Ok(shared)),
+        Err(Trouble::Failed(why)) => Ok(Err(why)),
+        Err(Trouble::Untried(why)) => Err(why),
+    }
 }
 
 fn modes(claim: &PersistentVolumeClaim) -> String {

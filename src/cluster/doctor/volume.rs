@@ -10,7 +10,7 @@ use kube::{Api, ResourceExt};
 
 use super::{
     Known, Subject,
-    errand::{Errand, Running},
+    errand::{Errand, Running, Trouble},
     place::Place,
 };
 use crate::deploy::supply::{self, Supply, Wish};
@@ -124,45 +124,49 @@ pub(super) fn source(spec: &PersistentVolumeSpec) -> String {
 
 /// Write a file on each node and read it on the other. No name is looked up before it exists: NFS remembers for up to a
 /// minute that it did not.
-pub(super) async fn exchange(subject: &Subject, place: &Place, claim: &str) -> Known<Shared> {
+pub(super) async fn exchange(subject: &Subject, place: &Place, claim: &str) -> Result<Shared, Trouble> {
     let directory = format!("{MOUNT}/.{}", place.unique_name());
     let start = |node| start(subject, place, claim, &directory, node);
     let [one, other] = subject.nodes();
     let (one, other) = tokio::try_join!(start(one), start(other))?;
     let write = format!("mkdir -p {directory} && echo one > {directory}/one");
-    one.shell(&write, COMMAND_WITHIN).await?;
+    let written = one.shell(&write, COMMAND_WITHIN).await;
+    written.map_err(|trouble| trouble.while_at("writing"))?;
     let answer = format!("cat {directory}/one && echo other > {directory}/other");
-    let seen = other.shell(&answer, COMMAND_WITHIN).await;
-    arrived("one", seen)?;
+    arrived("one", other.shell(&answer, COMMAND_WITHIN).await)?;
     let seen = one.shell(&format!("cat {directory}/other"), COMMAND_WITHIN).await;
     arrived("other", seen)?;
     let about = format!("grep ' {MOUNT} ' /proc/mounts; df -Pk {MOUNT}");
-    Ok(describe(
-        &one.shell(&about, COMMAND_WITHIN).await.unwrap_or_default(),
-    ))
+    Ok(describe(&one.shell(&about, COMMAND_WITHIN).await?))
 }
 
-fn arrived(wanted: &str, seen: Known<String>) -> Known<()> {
-    let seen =
-        seen.map_err(|why| format!("a file written on one node cannot be read on the other: {why}"))?;
+fn arrived(wanted: &str, seen: Result<String, Trouble>) -> Result<(), Trouble> {
+    let doing = "reading on one node what was written on the other";
+    let seen = seen.map_err(|trouble| trouble.while_at(doing))?;
     if seen.trim() == wanted {
         return Ok(());
     }
-    Err(format!("a file written on one node reads {seen:?} on the other"))
+    Err(Trouble::Failed(format!("{doing}: there is {seen:?}")))
 }
 
 /// The pod removes what it wrote whatever ends it.
-async fn start(subject: &Subject, place: &Place, claim: &str, directory: &str, node: &str) -> Known<Running> {
+async fn start(
+    subject: &Subject,
+    place: &Place,
+    claim: &str,
+    directory: &str,
+    node: &str,
+) -> Result<Running, Trouble> {
     let script = format!("trap 'rm -rf {directory}' EXIT; trap 'exit 0' TERM; sleep 900 & wait");
     let errand = Errand {
         name: format!("volume-{node}"),
         node,
-        image: subject.scenario_image()?,
+        image: subject.scenario_image().map_err(Trouble::Untried)?,
         command: vec!["sh".to_owned(), "-c".to_owned(), script],
         volume: Some(mounted(claim)),
     };
     let running = Running::start(subject, place, &errand).await;
-    running.map_err(|why| format!("on {node}: {why}"))
+    running.map_err(|trouble| trouble.while_at(&format!("on {node}")))
 }
 
 fn mounted(claim: &str) -> (Volume, VolumeMount) {
@@ -269,12 +273,14 @@ mod tests {
 
     #[test]
     fn a_file_must_arrive_as_it_was_written() {
-        assert!(arrived("one", Ok("one\n".into())).is_ok());
-        assert!(arrived("one", Ok(String::new())).is_err());
-        assert!(
-            arrived("one", Err("No such file".into()))
-                .unwrap_err()
-                .contains("cannot be read")
-        );
+        assert_eq!(arrived("one", Ok("one\n".into())), Ok(()));
+        assert!(matches!(
+            arrived("one", Ok(String::new())),
+            Err(Trouble::Failed(_))
+        ));
+        let missing = Trouble::Failed("No such file".into());
+        assert!(matches!(arrived("one", Err(missing)), Err(Trouble::Failed(_))));
+        let refused = Trouble::Untried("exec was refused".into());
+        assert!(matches!(arrived("one", Err(refused)), Err(Trouble::Untried(_))));
     }
 }
