@@ -1,0 +1,94 @@
+//! The terminal as a listener to a run: a line for what has happened and, on a terminal, a bar for what goes on.
+//! Everything goes to stderr; stdout is the result's.
+
+mod narrator;
+mod pulling;
+
+use std::{
+    io::{IsTerminal, Write},
+    time::Duration,
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use self::narrator::Narrator;
+pub use self::pulling::Pulling;
+use crate::harness::notice::{Listener, Notice};
+
+/// What a listener is told before anything happens.
+#[derive(Debug, Clone, Default)]
+pub struct Expected {
+    /// Samples a phase.
+    pub samples: u32,
+    /// How long a leg is planned to take.
+    pub leg: Duration,
+    /// How the pods can be watched from another terminal.
+    pub watch: Option<String>,
+}
+
+/// The listener for this process's stderr: bars on a terminal, plain lines elsewhere.
+pub fn listener(expected: Expected) -> Box<dyn Listener> {
+    let narrator = Narrator::new(expected);
+    if std::io::stderr().is_terminal() {
+        Box::new(Bars { narrator, bar: bar() })
+    } else {
+        Box::new(Lines { narrator })
+    }
+}
+
+/// A line about what is done before the first leg, in the form of the lines that come after it.
+pub fn preparing(what: &str) {
+    let _ = writeln!(anstream::stderr(), "  prepare  {what}");
+}
+
+/// Plain lines, for logs and `ssh host migbench run`.
+struct Lines {
+    narrator: Narrator,
+}
+
+impl Listener for Lines {
+    fn hear(&mut self, notice: &Notice) -> anyhow::Result<()> {
+        for line in self.narrator.hear(notice) {
+            // A closed stderr is no reason to end a run.
+            let _ = writeln!(anstream::stderr(), "{line}");
+        }
+        Ok(())
+    }
+}
+
+/// Lines above a bar that shows leg, phase, sample and time left.
+struct Bars {
+    narrator: Narrator,
+    bar: ProgressBar,
+}
+
+impl Listener for Bars {
+    fn hear(&mut self, notice: &Notice) -> anyhow::Result<()> {
+        for line in self.narrator.hear(notice) {
+            self.bar.println(line);
+        }
+        if matches!(notice, Notice::RunEnded) {
+            self.bar.finish_and_clear();
+        } else {
+            self.bar.set_length(self.narrator.total().as_secs());
+            self.bar.set_position(self.narrator.elapsed().as_secs());
+            self.bar.set_message(self.narrator.status());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Bars {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {bar:16}") {
+        bar.set_style(style.progress_chars("━╸ "));
+    }
+    bar.enable_steady_tick(Duration::from_millis(250));
+    bar
+}
