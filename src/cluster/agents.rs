@@ -137,9 +137,12 @@ pub async fn reach(client: &Client, place: &Place, nodes: &[String]) -> Result<A
     }
 }
 
-/// Whether the namespace's Pod Security level stands against agents.
+/// Whether a policy stands against agents: the namespace's Pod Security level, an admission webhook, or a validating
+/// policy, in the words that the API server has for each. A quota or a missing right is none.
 fn forbids_host_paths(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 403 && status.message.contains("violates PodSecurity"))
+    const REFUSALS: [&str; 3] = ["violates PodSecurity", "denied the request", "denied request"];
+    matches!(error, kube::Error::Api(status)
+        if matches!(status.code, 400..=422) && REFUSALS.iter().any(|words| status.message.contains(words)))
 }
 
 /// Whether each node has an agent that `migbench deploy` installed. Who may not look has none.
@@ -179,6 +182,35 @@ pub fn others() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn refused(code: u16, message: &str) -> kube::Error {
+        kube::Error::Api(Box::new(
+            kube::core::Status::failure(message, "Forbidden").with_code(code),
+        ))
+    }
+
+    #[test]
+    fn a_policy_sends_the_meter_into_the_containers_and_nothing_else_does() {
+        let policies = [
+            (
+                403,
+                "pods \"a\" is forbidden: violates PodSecurity \"baseline:latest\": hostPath volumes",
+            ),
+            (
+                403,
+                "admission webhook \"validate.kyverno.svc\" denied the request: no host paths",
+            ),
+            (
+                422,
+                "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no host paths",
+            ),
+        ];
+        for (code, message) in policies {
+            assert!(forbids_host_paths(&refused(code, message)), "{message}");
+        }
+        assert!(!forbids_host_paths(&refused(403, "exceeded quota: pods=2")));
+        assert!(!forbids_host_paths(&refused(500, "denied the request")));
+    }
 
     #[test]
     fn an_agent_has_no_privilege_and_reads_only() {
