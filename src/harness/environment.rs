@@ -56,12 +56,17 @@ fn node_info(node: &Node) -> NodeInfo {
     let status = node.status.clone().unwrap_or_default();
     let info = status.node_info.unwrap_or_default();
     let allocatable = status.allocatable.unwrap_or_default();
+    let capacity = status.capacity.unwrap_or_default();
+    let millicores = capacity
+        .get("cpu")
+        .and_then(|Quantity(text)| quantity::millicores(text).ok());
     let amount = |resource: &str| allocatable.get(resource).map(|Quantity(text)| text.as_str());
     NodeInfo {
         name: node.metadata.name.clone().unwrap_or_default(),
         kernel: info.kernel_version,
         runtime: info.container_runtime_version,
         os: info.os_image,
+        cpus: millicores.and_then(|millicores| u32::try_from(millicores / 1000).ok()),
         allocatable_millicores: amount("cpu").and_then(|text| quantity::millicores(text).ok()),
         allocatable_bytes: amount("memory").and_then(|text| quantity::bytes(text).ok()),
     }

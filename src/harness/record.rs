@@ -102,6 +102,16 @@ pub struct Environment {
     pub images: BTreeMap<String, Option<String>>,
 }
 
+impl Environment {
+    /// CPUs of a node, where known. Embedded nodes have those of the host.
+    pub fn cpus_of(&self, node: &str) -> Option<u32> {
+        if self.embedded {
+            return Some(self.cpus);
+        }
+        self.nodes.iter().find(|info| info.name == node)?.cpus
+    }
+}
+
 /// A node as its object describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeInfo {
@@ -113,6 +123,9 @@ pub struct NodeInfo {
     pub runtime: String,
     /// Operating system.
     pub os: String,
+    /// CPUs.
+    #[serde(default)]
+    pub cpus: Option<u32>,
     /// Allocatable CPU, millicores.
     pub allocatable_millicores: Option<u64>,
     /// Allocatable memory, bytes.

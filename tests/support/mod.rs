@@ -135,6 +135,7 @@ fn environment() -> Environment {
         kernel: "6.14.0".into(),
         runtime: "migbench://0.1.0".into(),
         os: "Debian GNU/Linux 13".into(),
+        cpus: Some(8),
         allocatable_millicores: Some(8000),
         allocatable_bytes: Some(16 * 1024 * MIB),
     };

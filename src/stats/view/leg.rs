@@ -143,8 +143,13 @@ impl Doubts<'_> {
                 },
             ),
             Ok(measured) => {
-                let environment = &self.run.environment;
-                let cpus = environment.embedded.then_some(environment.cpus);
+                let leg = self.leg();
+                let node = if segment == Segment::After {
+                    &leg.target
+                } else {
+                    &leg.source
+                };
+                let cpus = self.run.environment.cpus_of(node);
                 let mut causes = validity::check(measured, &self.run.settings, cpus);
                 causes.extend(
                     (segment == Segment::After)
