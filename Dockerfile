@@ -10,8 +10,8 @@ COPY . .
 # Static against glibc, since a musl toolchain cannot be had everywhere. glibc 2.34 and later look names up without
 # loading libraries as long as nsswitch.conf asks for "files" and "dns" alone, which the file below makes sure of.
 RUN target="$(rustc -vV | sed -n 's/^host: //p')" \
-    && RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --bin migbench --target "$target" \
-    && install -D -m 0755 "target/$target/release/migbench" /image/usr/bin/migbench \
+    && RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --profile image --bin migbench --target "$target" \
+    && install -D -m 0755 "target/$target/image/migbench" /image/usr/bin/migbench \
     && install -D -m 0644 /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ca-certificates.crt \
     && echo 'hosts: files dns' > /image/etc/nsswitch.conf \
     && echo 'migbench:x:65532:65532::/tmp:/sbin/nologin' > /image/etc/passwd \

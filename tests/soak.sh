@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Run the scenario smoke again and again, then kill it in each of its legs, and see that nothing of ours is left: no
-# process, cgroup, mount, listening port or temporary directory.
+# process (ports go with them), cgroup, mount or temporary directory.
 #   usage: tests/soak.sh [RUNS]       20 unless told otherwise; a run takes most of a minute
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -8,6 +8,7 @@ runs=${1:-20}
 
 cargo build --locked --release
 migbench=$PWD/target/release/migbench
+temporary=${TMPDIR:-/tmp}/migbench-$(id -u)
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
 
@@ -23,9 +24,8 @@ processes() {
 left() {
   processes
   find /sys/fs/cgroup -type d -name 'migbench*' -prune 2>/dev/null | sed 's/^/cgroup /'
-  sed -n '/migbench/s/^/mount /p' /proc/mounts
-  ss --listening --tcp --processes --no-header | sed -n '/migbench/s/^/port /p'
-  find "${TMPDIR:-/tmp}" -mindepth 2 -maxdepth 2 -path "${TMPDIR:-/tmp}/migbench-*" 2>/dev/null | sed 's/^/directory /'
+  sed -n "\\#$temporary#s/^/mount /p" /proc/mounts
+  [ ! -e "$temporary" ] || find "$temporary" -maxdepth 1 | sed 's/^/directory /'
 }
 before=$(left)
 [ -z "$before" ] || { printf 'there before the first run:\n%s\n' "$before" >&2; exit 1; }

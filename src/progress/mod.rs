@@ -3,6 +3,7 @@
 
 mod narrator;
 mod pulling;
+mod window;
 
 use std::{
     io::{IsTerminal, Write},

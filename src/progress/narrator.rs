@@ -5,14 +5,14 @@ use std::{
     time::Duration,
 };
 
-use super::Expected;
+use super::{Expected, window::Window};
 use crate::{
     harness::{
         event::{Event, Kind},
         notice::{LegHead, Notice},
         record::RunRecord,
     },
-    sample::{Counters, EpochId, Segment, Sweep, clock::Stamp},
+    sample::{EpochId, Segment, Sweep, clock::Stamp},
     workload::protocol::Progress,
 };
 
@@ -23,7 +23,7 @@ pub(super) struct Narrator {
     leg: Option<(LegHead, Stamp)>,
     requested: Option<Stamp>,
     doing: String,
-    window: Vec<Sweep>,
+    window: Window,
     pods: BTreeSet<EpochId>,
     terminating: BTreeSet<String>,
     steps: BTreeMap<String, u64>,
@@ -104,10 +104,7 @@ impl Narrator {
     }
 
     fn sweep(&mut self, sweep: &Sweep) {
-        if sweep.tick == 0 {
-            self.window.clear();
-        }
-        self.window.push(sweep.clone());
+        self.window.add(sweep);
         self.doing = match sweep.segment {
             Segment::Before | Segment::After => {
                 let (word, samples) = (word(sweep.segment), self.expected.samples);
@@ -154,9 +151,13 @@ impl Narrator {
                     .map_or(0.0, |requested| seconds(requested, event.at));
                 Some(self.at(event.at, &format!("migration completed after {took:.2} s")))
             }
+            Kind::SegmentStarted { .. } => {
+                self.window = Window::default();
+                None
+            }
             Kind::SegmentEnded {
                 segment: segment @ (Segment::Before | Segment::After),
-            } => Some(line(word(*segment), &self.measured())),
+            } => Some(line(word(*segment), &self.window.told(&self.pods)?)),
             _ => None,
         }
     }
@@ -208,27 +209,6 @@ impl Narrator {
             .as_ref()
             .map(|(head, _)| format!("{} to {}", head.strategy, head.target));
         line("migrate", &head.unwrap_or_default())
-    }
-
-    /// A first look at the window that just ended, from its first and last reading; the result is computed later.
-    fn measured(&self) -> String {
-        let (Some(first), Some(last)) = (self.window.first(), self.window.last()) else {
-            return String::new();
-        };
-        let usage = |sweep| self.sum(sweep, |counters| counters.usage_usec);
-        let memory = self.sum(last, |counters| counters.memory_anon);
-        let window_usec = last.due_ns.saturating_sub(first.due_ns) as f64 / 1e3;
-        let cores = usage(last).saturating_sub(usage(first)) as f64 / window_usec;
-        let (millicores, mebibytes) = (cores * 1e3, memory as f64 / f64::from(1 << 20));
-        let samples = self.window.len() - 1;
-        format!("{samples} samples: about {millicores:.0} m CPU, {mebibytes:.0} MiB anonymous memory")
-    }
-
-    /// Over the containers; the pod's own cgroup holds them all once more.
-    fn sum(&self, sweep: &Sweep, counter: fn(&Counters) -> Option<u64>) -> u64 {
-        let readings = sweep.readings.iter();
-        let containers = readings.filter(|reading| !self.pods.contains(&reading.epoch));
-        containers.filter_map(|reading| counter(&reading.counters)).sum()
     }
 
     fn since_leg(&self, at: Stamp) -> f64 {

@@ -11,10 +11,14 @@ pub(super) fn run(summary: &Summary, screen: Screen) -> String {
         settings.workload,
         summary.started.strftime("%Y-%m-%d %H:%M:%S UTC"),
     )];
-    let embedded = if environment.embedded {
-        ": processes of one host, no network between the nodes"
+    let (embedded, host, fit) = if environment.embedded {
+        (
+            ": processes of one host, no network between the nodes",
+            "Host",
+            "the host",
+        )
     } else {
-        ""
+        ("", "Host of the harness", "the smaller of the two nodes")
     };
     lines.push(format!(
         "Cluster {} (Kubernetes {}){embedded}",
@@ -25,14 +29,14 @@ pub(super) fn run(summary: &Summary, screen: Screen) -> String {
         environment.meter.kind, environment.meter.cgroup
     ));
     lines.push(format!(
-        "Host: {} × {}, Linux {}",
+        "{host}: {} × {}, Linux {}",
         environment.cpus,
         environment.cpu_model.as_deref().unwrap_or("CPU of unknown model"),
         environment.kernel,
     ));
     if settings.cpu_scale < 1.0 {
         lines.push(format!(
-            "All CPU limits were scaled by {:.3} to fit the host: percentages stay comparable, absolute millicores do not",
+            "All CPU limits were scaled by {:.3} to fit {fit}: percentages stay comparable, absolute millicores do not",
             settings.cpu_scale
         ));
     }
