@@ -1,6 +1,7 @@
 """tensorflow-trainer: trains for ever on the processor's data, writes checkpoints, restores when told to."""
 
 import argparse
+import itertools
 import os
 import time
 import uuid
@@ -13,7 +14,7 @@ from model import Checkpoints, tf
 
 BATCH = 512
 KEEP = 2  # Own periodic checkpoints, which are for the monitor; those made on request are never removed.
-RELOAD = 200  # Steps between two looks at the data, which gets cleaner while the processor works.
+LOOK_AT_DATA = 200  # Steps between two looks at the data, which gets cleaner while the processor works.
 
 
 class Trainer:
@@ -30,6 +31,8 @@ class Trainer:
         )
         self.desk = Desk(args.checkpoints, self.writer)
         self.steps = StepReporter()
+        self.data = None
+        self.data_version = []
         self.periodic = []
         self.saved = time.monotonic()
 
@@ -59,10 +62,16 @@ class Trainer:
                     self.checkpoint_periodically()
 
     def batches(self):
-        """As many batches as are taken from the data before it is read again."""
-        features, labels = dataset.load_training(self.args.data)
-        data = tf.data.Dataset.from_tensor_slices((features, labels))
-        return data.shuffle(len(labels)).repeat().batch(BATCH).take(RELOAD)
+        """As many batches as are taken before the data is looked at again. It is read only when it is new: a volume may
+        be slow, and the trainer would stand still.
+        """
+        version = dataset.training_version(self.args.data)
+        if version != self.data_version:
+            features, labels = dataset.load_training(self.args.data)
+            data = tf.data.Dataset.from_tensor_slices((features, labels))
+            self.data = iter(data.shuffle(len(labels)).repeat().batch(BATCH))
+            self.data_version = version
+        return itertools.islice(self.data, LOOK_AT_DATA)
 
     def checkpoint_periodically(self):
         self.saved = time.monotonic()
@@ -130,7 +139,7 @@ def main():
     trainer = Trainer(args)
     exit_on_sigterm(trainer.desk.go_on)
     trainer.restore()
-    while dataset.load_training(args.data) is None:
+    while not dataset.training_version(args.data):
         time.sleep(LOOK)
     trainer.train()
 
