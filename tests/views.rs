@@ -179,6 +179,27 @@ fn a_training_that_did_not_catch_up_says_how_far_it_came() {
 }
 
 #[test]
+fn a_trainer_that_is_still_starting_in_the_window_is_told() {
+    let summary = with(|record| {
+        let leg = &mut record.legs[NATIVE];
+        let target = leg.migration.clone().unwrap().pod_uid;
+        let window = leg.sweeps.iter().find(|sweep| sweep.segment == Segment::After);
+        let began = window.unwrap().due_ns;
+        let early = |event: &Event| {
+            event.at.mono_ns < began + 3_000_000_000
+                && matches!(&event.kind, Kind::Progress { uid, .. } if *uid == target)
+        };
+        leg.events.retain(|event| !early(event));
+    });
+    let untrained =
+        |cause: &&Cause| matches!(cause, Cause::Untrained { seconds } if (2.9..4.0).contains(seconds));
+    assert_eq!(causes(&summary).into_iter().filter(untrained).count(), 1);
+    let unchanged = with(|_| {});
+    let told = causes(&unchanged);
+    assert!(!told.iter().any(|cause| matches!(cause, Cause::Untrained { .. })));
+}
+
+#[test]
 fn overlapping_trainers_have_no_downtime() {
     let summary = with(|record| {
         let uid = |event: &Event| match &event.kind {

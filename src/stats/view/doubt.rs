@@ -108,6 +108,8 @@ pub enum Cause {
     SlowReading { milliseconds: f64 },
     /// The phase `after` began later than the settling time: the migration itself took longer.
     Late { age_s: f64, settle_s: f64 },
+    /// The migrated trainer made its first step only so long after the phase `after` had begun.
+    Untrained { seconds: f64 },
     /// The two `before` phases of a round differ.
     BeforeDiffers { share: f64 },
     /// The host was busy before the run began.
@@ -139,6 +141,7 @@ impl Cause {
             | Self::Skewed { .. }
             | Self::SlowReading { .. }
             | Self::Late { .. }
+            | Self::Untrained { .. }
             | Self::BeforeDiffers { .. }
             | Self::Load { .. }
             | Self::OneOrder { .. } => false,
@@ -243,6 +246,11 @@ impl Cause {
                 f,
                 "the window began {age_s:.1} s after the containers started, not {settle_s:.0} s: the migration was \
                  not over before. Lengthen settle if both arms must be of one age"
+            ),
+            Self::Untrained { seconds } => write!(
+                f,
+                "the trainer made its first step {seconds:.1} s after the window began: a part of what was measured is its \
+                 start. Lengthen settle, and the processor's duration with it"
             ),
             Self::BeforeDiffers { share } => write!(
                 f,

@@ -67,7 +67,7 @@ impl LegSummary {
         doubts.of_leg(&timeline);
         let mut phase = |segment| -> Figure<Phase> {
             let measured = phase::measure(&timeline, segment, settings);
-            doubts.of_phase(segment, &measured);
+            doubts.of_phase(&timeline, segment, &measured);
             measured.map(|measured| measured.phase).into()
         };
         Self {
@@ -132,7 +132,12 @@ impl Doubts<'_> {
         }
     }
 
-    fn of_phase(&mut self, segment: Segment, measured: &Result<phase::Measured, String>) {
+    fn of_phase(
+        &mut self,
+        timeline: &Timeline,
+        segment: Segment,
+        measured: &Result<phase::Measured, String>,
+    ) {
         match measured {
             // A failed leg has said why already.
             Err(_) if self.leg().error.is_some() => {}
@@ -151,11 +156,10 @@ impl Doubts<'_> {
                 };
                 let cpus = self.run.environment.cpus_of(node);
                 let mut causes = validity::check(measured, &self.run.settings, cpus);
-                causes.extend(
-                    (segment == Segment::After)
-                        .then(|| late(measured, &self.run.settings))
-                        .flatten(),
-                );
+                if segment == Segment::After {
+                    causes.extend(late(measured, &self.run.settings));
+                    causes.extend(untrained(timeline, measured, &self.run.settings));
+                }
                 causes.extend(alive(&self.run.legs[..self.index], *measured.span.start()));
                 for cause in causes {
                     self.add(Some(segment), cause);
@@ -179,6 +183,17 @@ fn late(measured: &phase::Measured, settings: &RunSettings) -> Option<Cause> {
     );
     let tolerance_s = settings.interval_ms as f64 / 1000.0;
     (age_s > settle_s + tolerance_s).then_some(Cause::Late { age_s, settle_s })
+}
+
+/// Whether the trainer was still starting when the window began.
+fn untrained(timeline: &Timeline, measured: &phase::Measured, settings: &RunSettings) -> Option<Cause> {
+    let (began, first) = (
+        *measured.span.start(),
+        training::first_step_ns(timeline, settings)?,
+    );
+    (first > began).then(|| Cause::Untrained {
+        seconds: seconds_between(began, first),
+    })
 }
 
 /// Containers of the workload that ran but have no readings.

@@ -69,6 +69,12 @@ pub fn measure(timeline: &Timeline, settings: &RunSettings) -> Training {
     }
 }
 
+/// When the target's first step was reported, `CLOCK_MONOTONIC` nanoseconds; `None` when none was.
+pub(super) fn first_step_ns(timeline: &Timeline, settings: &RunSettings) -> Option<u64> {
+    let reports = reports(&timeline.leg.events, timeline.target_uid().ok()?, settings);
+    steps(&reports).first().map(|step| step.0)
+}
+
 /// What the trainers of a pod reported, in order.
 fn reports<'a>(events: &'a [Event], pod_uid: &str, settings: &RunSettings) -> Vec<(u64, &'a Progress)> {
     let trainer = |container: &str| {
