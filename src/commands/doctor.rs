@@ -66,7 +66,10 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     let choice = args.cluster.clone().choice()?;
     let site = Site::from(args.site.clone());
     let place = Place::new(site.namespace.as_deref());
-    let intent = intent(args, site.image, site.storage)?;
+    let mut intent = intent(args, site.image, site.storage)?;
+    if choice != Choice::Embedded {
+        intent.scenario.use_image(&intent.image);
+    }
     let mut interrupt = Interrupt::listen().map_err(|error| Error::Internal(error.into()))?;
     prepare(&mut interrupt, &choice, &intent.scenario).await?;
     let log = tempfile::NamedTempFile::new().map_err(|error| Error::Internal(error.into()))?;

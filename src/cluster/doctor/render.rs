@@ -50,10 +50,20 @@ fn row(finding: &Finding) -> [String; 5] {
     [
         finding.check.to_owned(),
         finding.on.clone().unwrap_or_default(),
-        finding.found.clone(),
+        found(finding),
         finding.wanted.clone(),
         finding.status.word().to_owned(),
     ]
+}
+
+/// Why a check was skipped may be a runtime's long tale, told for many checks: its beginning will do, JSON has it all.
+fn found(finding: &Finding) -> String {
+    const ENOUGH: usize = 90;
+    let text = &finding.found;
+    if finding.status != Status::Skipped || text.chars().count() <= ENOUGH {
+        return text.clone();
+    }
+    text.chars().take(ENOUGH).chain(['…']).collect()
 }
 
 /// Failures first; what several findings ask for is said once.
