@@ -28,3 +28,15 @@ tensorflow:
 # Criterion benchmarks.
 bench:
     cargo bench --locked
+
+# Many smoke runs, kills in each leg, and nothing left.
+soak:
+    tests/soak.sh
+
+# The container image, as an archive.
+image:
+    .ci/image target/migbench.tar
+
+# Everything that wants a real cluster; its head says which.
+cluster:
+    tests/cluster.sh

@@ -9,6 +9,7 @@
 #   NODES                  source and target, where they have other names than in the scenarios: "NAME NAME"
 #   NFS_SERVER, NFS_PATH   an export for checkpoints, where no storage class provides ReadWriteMany
 #   LOAD                   a command that brings an image archive (its argument) to the nodes, where they cannot pull
+#   ARCHIVE                that archive, where `.ci/image` has made it already
 #   FAULT                  the rig's `fault` command; without it nothing is hurt
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -48,11 +49,10 @@ site=(--context "$context")
 [ -z "${NFS_SERVER:-}" ] || nfs=(--nfs-server "$NFS_SERVER" --nfs-path "${NFS_PATH:-/}")
 
 if [ -n "${LOAD:-}" ]; then
-  archive=$(mktemp -d)/migbench.tar
-  step .ci/image "$archive"
+  archive=${ARCHIVE:-target/migbench.tar}
+  [ -n "${ARCHIVE:-}" ] || step .ci/image "$archive"
   [ -f "$archive" ] || skip "the image could not be built here"
   step $LOAD "$archive"
-  rm -r "$(dirname "$archive")"
 fi
 step cargo build --locked
 migbench=$PWD/target/debug/migbench

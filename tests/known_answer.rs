@@ -16,6 +16,7 @@ use kube::{
     Api, Client, Config, ResourceExt,
     api::{DeleteParams, ListParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
+    runtime::{conditions::is_deleted, wait::await_condition},
 };
 use migbench::{
     cluster::{agents, exec::PodExec},
@@ -69,10 +70,18 @@ async fn set_loads_are_read_to_within_one_percent() {
         .unwrap();
     // Removed also when something in it panics.
     let measured = tokio::spawn(measure(client, namespace.clone())).await;
-    namespaces
-        .delete(&namespace, &DeleteParams::default())
-        .await
-        .unwrap();
+    let deleted = namespaces.delete(&namespace, &DeleteParams::default()).await;
+    let uid = deleted
+        .unwrap()
+        .left()
+        .and_then(|namespace| namespace.metadata.uid);
+    if let Some(uid) = uid {
+        let gone = await_condition(namespaces, &namespace, is_deleted(&uid));
+        tokio::time::timeout(Duration::from_secs(120), gone)
+            .await
+            .unwrap()
+            .unwrap();
+    }
     measured.unwrap();
 }
 
