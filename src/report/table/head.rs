@@ -1,5 +1,7 @@
 //! What was run, and where.
 
+use textwrap::{Options, WordSplitter};
+
 use crate::{report::Screen, stats::summary::Summary};
 
 pub(super) fn run(summary: &Summary, screen: Screen) -> String {
@@ -52,19 +54,11 @@ pub(super) fn run(summary: &Summary, screen: Screen) -> String {
 
 /// Break a line at blanks; the lines that follow are indented.
 pub(super) fn wrap(text: &str, width: u16, indent: &str) -> String {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let line = lines.last_mut().map_or(0, |line| line.chars().count());
-        if line + 1 + word.chars().count() > usize::from(width) && line > indent.len() {
-            lines.push(format!("{indent}{word}"));
-        } else if let Some(last) = lines.last_mut() {
-            if !last.is_empty() {
-                last.push(' ');
-            }
-            last.push_str(word);
-        }
-    }
-    lines.join("\n")
+    let options = Options::new(width.into())
+        .subsequent_indent(indent)
+        .break_words(false)
+        .word_splitter(WordSplitter::NoHyphenation);
+    textwrap::fill(text, options)
 }
 
 #[cfg(test)]
