@@ -34,3 +34,7 @@ pub mod cli;
 pub mod error;
 pub mod progress;
 pub mod settings;
+
+#[cfg(test)]
+#[path = "../tests/skip/mod.rs"]
+mod skip;

@@ -1,6 +1,7 @@
 //! Everyday kubectl against the embedded API. Skipped where there is no kubectl.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod skip;
 mod api_fixture;
 
 use std::{io::Write, process::Stdio};
@@ -9,6 +10,7 @@ use api_fixture::{kubelet::TlsServer, pod};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
+use skip::skip;
 use tokio::{io::AsyncWriteExt, process::Command};
 
 struct Kubectl {
@@ -36,7 +38,6 @@ impl Printed {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "says why a test did nothing")]
 async fn kubectl() -> Option<Kubectl> {
     if Command::new("kubectl")
         .arg("version")
@@ -45,7 +46,7 @@ async fn kubectl() -> Option<Kubectl> {
         .await
         .is_err()
     {
-        eprintln!("skipped: kubectl not found");
+        skip("kubectl not found");
         return None;
     }
     let server = TlsServer::start().await;

@@ -1,10 +1,8 @@
 //! The doctor on a real cluster: the one that `MIGBENCH_TEST_KUBECONFIG` names, as an administrator.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot be set up has failed, and one that is skipped says so"
-)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+mod skip;
 
 use std::time::{Duration, Instant};
 
@@ -27,6 +25,7 @@ use migbench::{
     install,
     scenario::Scenario,
 };
+use skip::skip;
 use uuid::Uuid;
 
 /// Label on the roles of one test.
@@ -36,7 +35,7 @@ const EFFECTIVE_WITHIN: Duration = Duration::from_secs(20);
 
 async fn config() -> Option<Config> {
     let Some(file) = std::env::var_os("MIGBENCH_TEST_KUBECONFIG") else {
-        println!("skipped: MIGBENCH_TEST_KUBECONFIG names no cluster");
+        skip("MIGBENCH_TEST_KUBECONFIG names no cluster");
         return None;
     };
     let kubeconfig = Kubeconfig::read_from(file).unwrap();
@@ -163,7 +162,7 @@ async fn scenario(client: &Client) -> Option<Scenario> {
         .map(ResourceExt::name_any)
         .collect();
     let [source, target, ..] = names.as_slice() else {
-        println!("skipped: the cluster has no two nodes that take pods");
+        skip("the cluster has no two nodes that take pods");
         return None;
     };
     let overrides = [format!("nodes.source={source}"), format!("nodes.target={target}")];

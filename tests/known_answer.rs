@@ -9,6 +9,8 @@
     reason = "test code outside of #[test] functions"
 )]
 
+mod skip;
+
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
@@ -26,6 +28,7 @@ use migbench::{
     },
 };
 use serde_json::{Value, json};
+use skip::skip;
 use tokio_util::sync::CancellationToken;
 
 /// Samples of a phase.
@@ -55,7 +58,7 @@ const PACED_MILLICORES: u64 = 200;
 #[tokio::test]
 async fn set_loads_are_read_to_within_one_percent() {
     let Ok(kubeconfig) = std::env::var("MIGBENCH_TEST_KUBECONFIG") else {
-        println!("skipped: MIGBENCH_TEST_KUBECONFIG does not name a cluster");
+        skip("MIGBENCH_TEST_KUBECONFIG does not name a cluster");
         return;
     };
     let client = client(&kubeconfig).await;
@@ -144,7 +147,7 @@ fn judge(burning: &[ContainerRef], reads: &[Read], wanted: &Wanted) {
             continue;
         };
         if let Some(reason) = unanswerable(&container.node, burning, reads, wanted) {
-            println!("skipped: {} on {}: {reason}", container.container, container.node);
+            skip(format!("{} on {}: {reason}", container.container, container.node));
             continue;
         }
         assert_eq!(read.rates.len(), SAMPLES as usize, "{}", container.container);

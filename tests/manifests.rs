@@ -2,11 +2,9 @@
 //!
 //! What needs a cluster runs on the one that `MIGBENCH_TEST_KUBECONFIG` names, and installs there.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot be set up has failed, and one that is skipped says so"
-)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+mod skip;
 
 use std::{
     collections::BTreeMap,
@@ -17,6 +15,7 @@ use std::{
 
 use assert_cmd::cargo::cargo_bin;
 use serde_json::Value;
+use skip::skip;
 
 const NFS: [&str; 4] = ["--nfs-server", "nfs-server", "--nfs-path", "/nfs/pv-storage"];
 
@@ -47,7 +46,7 @@ fn run(program: &str, arguments: &[&str], input: &str) -> Option<Output> {
         .stderr(Stdio::piped())
         .spawn();
     let Ok(mut child) = spawned else {
-        println!("skipped: no {program} here");
+        skip(format!("no {program} here"));
         return None;
     };
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
@@ -147,7 +146,7 @@ fn the_chart_installs_what_deploy_does() {
 fn kubeconfig() -> Option<String> {
     let kubeconfig = std::env::var("MIGBENCH_TEST_KUBECONFIG").ok();
     if kubeconfig.is_none() {
-        println!("skipped: MIGBENCH_TEST_KUBECONFIG names no cluster");
+        skip("MIGBENCH_TEST_KUBECONFIG names no cluster");
     }
     kubeconfig
 }
@@ -209,7 +208,7 @@ fn after_deploy_nothing_differs_and_after_destroy_nothing_is_left() {
         ""
     );
     if there_before.status.success() {
-        println!("not removed: it was installed before");
+        skip("what was installed before is not removed");
         return;
     }
     migbench("destroy");

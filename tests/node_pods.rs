@@ -1,10 +1,8 @@
 //! Pods on the embedded nodes, through the embedded API: what a client sees of them, against what was recorded from real
 //! kubelets. Containers are real processes; what the host lacks is skipped, with the reason.
-#![allow(
-    clippy::print_stderr,
-    clippy::unwrap_used,
-    reason = "tests: skipped ones say why, failed ones panic"
-)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+mod skip;
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,6 +21,7 @@ use migbench::embedded::{
     node::{Agent, registry::Registry, runtime::Runtime, state::State},
 };
 use serde_json::{Value, json};
+use skip::skip;
 use tokio::{
     task::{JoinHandle, JoinSet},
     time::timeout,
@@ -73,7 +72,7 @@ impl Cluster {
         if cluster.runtime.isolation().pid {
             return Some(cluster);
         }
-        eprintln!("skipped: this host offers {}", cluster.runtime.describe());
+        skip(format!("this host offers {}", cluster.runtime.describe()));
         cluster.end().await;
         None
     }

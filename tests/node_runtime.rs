@@ -1,10 +1,8 @@
 //! The nodes' container runtime on this host: real processes, cgroups and namespaces. What the host lacks is skipped,
 //! with the reason.
-#![allow(
-    clippy::print_stderr,
-    clippy::unwrap_used,
-    reason = "tests: skipped ones say why, failed ones panic"
-)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+mod skip;
 
 use std::{
     path::{Path, PathBuf},
@@ -22,6 +20,7 @@ use migbench::embedded::{
         state::State,
     },
 };
+use skip::skip;
 use tokio::sync::mpsc;
 
 /// A runtime in a place of its own.
@@ -44,7 +43,7 @@ impl Host {
         if needs(&host.runtime) {
             return Some(host);
         }
-        eprintln!("skipped: this host offers {}", host.runtime.describe());
+        skip(format!("this host offers {}", host.runtime.describe()));
         host.end();
         None
     }

@@ -1,9 +1,7 @@
 //! The orchestrator against the embedded cluster, with the built-in workload: real processes, a real volume.
-#![allow(
-    clippy::print_stderr,
-    clippy::unwrap_used,
-    reason = "tests: skipped ones say why, failed ones panic"
-)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+mod skip;
 
 use std::{path::Path, process::Stdio, time::Duration};
 
@@ -24,6 +22,7 @@ use migbench::{
     workload::protocol::{Manifest, Progress},
 };
 use serde_json::json;
+use skip::skip;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
@@ -48,7 +47,7 @@ impl Stage {
         let directory = tempfile::tempdir().unwrap();
         let (cluster, handshake) = start_cluster(directory.path()).await;
         if !handshake.isolation.contains("own mount namespaces") {
-            eprintln!("skipped: this host offers {}", handshake.isolation);
+            skip(format!("this host offers {}", handshake.isolation));
             return None;
         }
         let client = connect(&handshake.kubeconfig).await;

@@ -1,10 +1,8 @@
 //! The local meter on real cgroups of this host. Where none can be made the tests say so and return.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "test code outside of #[test] functions"
-)]
+#![allow(clippy::unwrap_used, reason = "test code outside of #[test] functions")]
+
+mod skip;
 
 use std::{
     fs,
@@ -15,6 +13,7 @@ use std::{
 };
 
 use migbench::sample::{ContainerRef, Meter, Schedule, Segment, Sweep, local::LocalMeter, mounts::Mounts};
+use skip::skip;
 use tokio_util::sync::CancellationToken;
 
 /// A cgroup of our own below the v2 mount, removed at the end.
@@ -33,7 +32,7 @@ impl Cgroup {
         match fs::create_dir_all(directory.join(&id)) {
             Ok(()) => Some(Self { directory, id }),
             Err(error) => {
-                println!("skipped: no cgroup can be made here ({error})");
+                skip(format!("no cgroup can be made here ({error})"));
                 None
             }
         }

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+mod skip;
+
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
@@ -22,6 +24,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use skip::skip;
 
 const IMAGE: &str = "tensorflow/tensorflow:2.13.0";
 
@@ -29,10 +32,6 @@ fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("scenarios/tensorflow/workload")
         .join(name)
-}
-
-fn skip(why: impl std::fmt::Display) {
-    anstream::eprintln!("skipped: {why}");
 }
 
 /// A script in a Python process with its progress.

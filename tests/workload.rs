@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+mod skip;
+
 use std::{
     fs,
     io::{BufRead, BufReader},
@@ -17,6 +19,7 @@ use nix::{
     unistd::Pid,
 };
 use sha2::{Digest, Sha256};
+use skip::skip;
 use tempfile::TempDir;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_migbench");
@@ -331,14 +334,14 @@ fn a_full_volume_costs_the_checkpoint_and_nothing_else() {
     let output = unshare.output();
     let output = match output {
         Ok(output) => output,
-        Err(error) => return skip(&format!("unshare cannot be run: {error}")),
+        Err(error) => return skip(format!("unshare cannot be run: {error}")),
     };
     let (text, complaints) = (
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
     );
     if output.status.code() == Some(77) || complaints.contains("unshare failed") {
-        return skip(&format!("no tmpfs can be mounted here: {complaints}"));
+        return skip(format!("no tmpfs can be mounted here: {complaints}"));
     }
     assert!(
         text.contains("code 1") && text.contains("trainer 143"),
@@ -350,8 +353,4 @@ fn a_full_volume_costs_the_checkpoint_and_nothing_else() {
         "{text}"
     );
     assert!(!text.contains("manifest") && !text.contains("sha256"), "{text}");
-}
-
-fn skip(why: &str) {
-    anstream::eprintln!("skipped: {why}");
 }

@@ -40,7 +40,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let Some(kubeconfig) = std::env::var_os("MIGBENCH_TEST_KUBECONFIG") else {
-        eprintln!("skipped: MIGBENCH_TEST_KUBECONFIG names no cluster");
+        crate::skip::skip("MIGBENCH_TEST_KUBECONFIG names no cluster");
         return;
     };
     let image = std::env::var("MIGBENCH_TEST_IMAGE").unwrap_or_else(|_| IMAGE.into());

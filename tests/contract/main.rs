@@ -2,7 +2,6 @@
 //! the real one that the kubeconfig in `MIGBENCH_TEST_KUBECONFIG` reaches. Its nodes must have this version's image, or
 //! the one that `MIGBENCH_TEST_IMAGE` names.
 #![allow(
-    clippy::print_stderr,
     clippy::unwrap_used,
     reason = "tests: skipped ones say why, failed ones panic"
 )]
@@ -33,5 +32,7 @@ mod dry_run;
 mod listing;
 mod logs;
 mod native_leg;
+#[path = "../skip/mod.rs"]
+mod skip;
 mod watching;
 mod writing;

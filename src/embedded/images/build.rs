@@ -254,7 +254,7 @@ mod tests {
         if let Err(error) = outcome
             && missing
         {
-            anstream::eprintln!("skipped: {error}");
+            crate::skip::skip(error);
         }
         missing
     }
