@@ -100,7 +100,7 @@ impl Summary {
 
     fn run(&mut self, status: &Value) {
         (self.restarts, self.last_restart) = (0, None);
-        let mut running = false;
+        let (mut running, mut failure) = (false, None);
         for container in list(status, "containerStatuses").iter().rev() {
             self.count_restarts(container);
             let state = &container["state"];
@@ -108,19 +108,22 @@ impl Summary {
             if !waiting.is_empty() {
                 self.status = waiting.into();
             } else if let Some(reason) = end_of(state) {
-                self.status = reason;
+                self.status.clone_from(&reason);
+                if state["terminated"]["exitCode"] != 0 {
+                    failure = Some(reason);
+                }
             } else if container["ready"] == true && state.get("running").is_some() {
                 running = true;
                 self.ready += 1;
             }
         }
-        if self.status == "Completed" && running {
-            self.status = if has_condition(status, "Ready") {
-                "Running"
-            } else {
-                "NotReady"
-            }
-            .into();
+        if self.status == "Completed" {
+            self.status = match failure {
+                _ if running && has_condition(status, "Ready") => "Running".into(),
+                Some(failure) => failure,
+                None if running => "NotReady".into(),
+                None => return,
+            };
         }
     }
 
@@ -190,6 +193,18 @@ mod tests {
         assert_eq!(shown(&pod(1, &status(failed))), "0/1 Init:Error");
         let waiting = json!({"state": {"waiting": {"reason": "PodInitializing"}}});
         assert_eq!(shown(&pod(1, &status(waiting))), "0/1 Init:1/2");
+    }
+
+    #[test]
+    fn a_container_that_failed_outweighs_one_that_completed() {
+        let ended =
+            |code: i32, reason: &str| json!({"state": {"terminated": {"exitCode": code, "reason": reason}}});
+        let running = json!({"ready": true, "state": {"running": {}}});
+        let of =
+            |second: Value| json!({"phase": "Running", "containerStatuses": [ended(0, "Completed"), second]});
+        assert_eq!(shown(&pod(2, &of(ended(143, "Error")))), "0/2 Error");
+        assert_eq!(shown(&pod(2, &of(ended(0, "Completed")))), "0/2 Completed");
+        assert_eq!(shown(&pod(2, &of(running))), "1/2 NotReady");
     }
 
     #[test]
