@@ -26,23 +26,8 @@ def load(directory, numbers):
     return features, labels.astype(np.int64)
 
 
-TRAINING = [number for number in range(SHARDS) if number != EVALUATION]
-
-
-def training_version(directory):
-    """Another one whenever a shard was written; empty while there is none."""
-    version = []
-    for number in TRAINING:
-        try:
-            status = os.stat(shard_path(directory, number))
-        except FileNotFoundError:
-            continue
-        version.append((number, status.st_mtime_ns, status.st_size))
-    return version
-
-
 def load_training(directory):
-    return load(directory, TRAINING)
+    return load(directory, [number for number in range(SHARDS) if number != EVALUATION])
 
 
 def load_evaluation(directory):

@@ -1,7 +1,6 @@
 """tensorflow-trainer: trains for ever on the processor's data, writes checkpoints, restores when told to."""
 
 import argparse
-import itertools
 import os
 import time
 import uuid
@@ -14,7 +13,7 @@ from model import Checkpoints, tf
 
 BATCH = 512
 KEEP = 2  # Own periodic checkpoints, which are for the monitor; those made on request are never removed.
-LOOK_AT_DATA = 200  # Steps between two looks at the data, which gets cleaner while the processor works.
+RELOAD = 200  # Steps between two looks at the data, which gets cleaner while the processor works.
 
 
 class Trainer:
@@ -31,8 +30,6 @@ class Trainer:
         )
         self.desk = Desk(args.checkpoints, self.writer)
         self.steps = StepReporter()
-        self.data = None
-        self.data_version = []
         self.periodic = []
         self.saved = time.monotonic()
 
@@ -62,16 +59,10 @@ class Trainer:
                     self.checkpoint_periodically()
 
     def batches(self):
-        """As many batches as are taken before the data is looked at again. It is read only when it is new: a volume may
-        be slow, and the trainer would stand still.
-        """
-        version = dataset.training_version(self.args.data)
-        if version != self.data_version:
-            features, labels = dataset.load_training(self.args.data)
-            data = tf.data.Dataset.from_tensor_slices((features, labels))
-            self.data = iter(data.shuffle(len(labels)).repeat().batch(BATCH))
-            self.data_version = version
-        return itertools.islice(self.data, LOOK_AT_DATA)
+        """As many batches as are taken from the data before it is read again."""
+        features, labels = dataset.load_training(self.args.data)
+        data = tf.data.Dataset.from_tensor_slices((features, labels))
+        return data.shuffle(len(labels)).repeat().batch(BATCH).take(RELOAD)
 
     def checkpoint_periodically(self):
         self.saved = time.monotonic()
@@ -139,7 +130,7 @@ def main():
     trainer = Trainer(args)
     exit_on_sigterm(trainer.desk.go_on)
     trainer.restore()
-    while not dataset.training_version(args.data):
+    while dataset.load_training(args.data) is None:
         time.sleep(LOOK)
     trainer.train()
 
