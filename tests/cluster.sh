@@ -33,7 +33,7 @@ if [ -z "${KUBECONFIG:-}" ]; then
   [ -x "$rig/up" ] || skip "KUBECONFIG names no cluster, and $rig is not there"
   [ "$(id -u)" = 0 ] || skip "the rig's nodes need root"
   [ -n "${KEEP:-}" ] || trap '"$rig/down"' EXIT
-  KUBECONFIG=$("$rig/up" --nodes | tail -n 1) || skip "the rig does not start here"
+  KUBECONFIG=$(timeout 20m "$rig/up" --nodes | tail -n 1) || skip "the rig does not start here"
   export KUBECONFIG
   NFS_SERVER=10.77.0.11 NFS_PATH=/ LOAD=$rig/load FAULT=$rig/fault
   kubectl wait --for=condition=Ready node --all --timeout=180s
