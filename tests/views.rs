@@ -493,6 +493,23 @@ fn unequal_starts_are_told() {
 }
 
 #[test]
+fn a_steady_difference_is_told() {
+    let told = |summary: &Summary| {
+        let mut causes = causes(summary).into_iter();
+        causes.any(|cause| matches!(cause, Cause::SteadyDiffers { .. }))
+    };
+    assert!(!told(&with(|_| {})));
+    // A trainer that stands still in the tail.
+    assert!(told(&with(|record| {
+        let mut tail = readings(&mut record.legs[ORCHESTRATOR], Segment::Tail, TRAINER);
+        let usage = tail[0].counters.usage_usec;
+        for reading in &mut tail {
+            reading.counters.usage_usec = usage;
+        }
+    })));
+}
+
+#[test]
 fn what_cannot_be_read_is_unknown_with_the_reason_of_its_epoch() {
     let summary = with(|record| {
         let leg = &mut record.legs[NATIVE];

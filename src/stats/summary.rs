@@ -16,6 +16,8 @@ pub const SCHEMA: &str = "migbench.io/summary/v1";
 
 /// Share by which the `before` phases of a round may differ.
 const BEFORE: f64 = 0.10;
+/// Share by which the legs of a round may differ after the processor's end.
+const STEADY: f64 = 0.10;
 /// Load above which something else kept a CPU busy before the run.
 const LOAD: f64 = 1.0;
 
@@ -144,7 +146,11 @@ fn of_round(round: u32, legs: &[LegSummary]) -> Vec<Doubt> {
         round: Some(round),
         ..Place::default()
     };
-    let doubts = [before_differs(&legs), throttled_in_one_arm(&legs)];
+    let doubts = [
+        before_differs(&legs),
+        steady_differs(&legs),
+        throttled_in_one_arm(&legs),
+    ];
     doubts
         .into_iter()
         .flatten()
@@ -154,11 +160,22 @@ fn of_round(round: u32, legs: &[LegSummary]) -> Vec<Doubt> {
 
 fn before_differs(legs: &[&LegSummary]) -> Option<Cause> {
     let before = |leg: &&LegSummary| leg.before.value.as_ref()?.total.cpu.trimmed_mean;
-    let used: Vec<f64> = legs.iter().filter_map(before).collect();
+    let share = apart(legs.iter().filter_map(before))?;
+    (share > BEFORE).then_some(Cause::BeforeDiffers { share })
+}
+
+fn steady_differs(legs: &[&LegSummary]) -> Option<Cause> {
+    let steady = |leg: &&LegSummary| leg.steady.value.as_ref()?.total.cpu.mean;
+    let share = apart(legs.iter().filter_map(steady))?;
+    (share > STEADY).then_some(Cause::SteadyDiffers { share })
+}
+
+/// How far the least lies below the most, as a share of that.
+fn apart(used: impl Iterator<Item = f64>) -> Option<f64> {
+    let used: Vec<f64> = used.collect();
     let least = used.iter().copied().min_by(f64::total_cmp)?;
     let most = used.iter().copied().max_by(f64::total_cmp)?;
-    let share = (most - least) / most;
-    (share > BEFORE).then_some(Cause::BeforeDiffers { share })
+    Some((most - least) / most)
 }
 
 fn throttled_in_one_arm(legs: &[&LegSummary]) -> Option<Cause> {

@@ -112,6 +112,8 @@ pub enum Cause {
     Untrained { seconds: f64 },
     /// The two `before` phases of a round differ.
     BeforeDiffers { share: f64 },
+    /// The legs of a round differ after the processor has ended again.
+    SteadyDiffers { share: f64 },
     /// The host was busy before the run began.
     Load { load: f64 },
     /// Every round had the same order.
@@ -143,6 +145,7 @@ impl Cause {
             | Self::Late { .. }
             | Self::Untrained { .. }
             | Self::BeforeDiffers { .. }
+            | Self::SteadyDiffers { .. }
             | Self::Load { .. }
             | Self::OneOrder { .. } => false,
         }
@@ -251,6 +254,12 @@ impl Cause {
                 f,
                 "the trainer made its first step {seconds:.1} s after the window began: a part of what was measured is its \
                  start. Lengthen settle, and the processor's duration with it"
+            ),
+            Self::SteadyDiffers { share } => write!(
+                f,
+                "the legs used {:.0} % more or less once the processor had ended again (limit 10 %): the pods do not do the \
+                 same work, or one of them stood still. Lengthen the horizon, and look at its steps",
+                share * 100.0
             ),
             Self::BeforeDiffers { share } => write!(
                 f,
