@@ -34,6 +34,7 @@ pub mod cli;
 pub mod error;
 pub mod progress;
 pub mod settings;
+mod wrap;
 
 #[cfg(test)]
 #[path = "../tests/skip/mod.rs"]

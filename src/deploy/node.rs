@@ -1,6 +1,6 @@
 //! Whether the nodes of a run can take its pods, told before anything is made.
 
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, NodeCondition};
 use kube::{Api, Client};
 
 use super::Error as DeployError;
@@ -23,17 +23,23 @@ pub async fn check(client: &Client, names: &[&str]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether the node says that it is Ready.
+pub fn is_ready(node: &Node) -> bool {
+    readiness(node).is_some_and(|ready| ready.status == "True")
+}
+
+fn readiness(node: &Node) -> Option<&NodeCondition> {
+    let conditions = node.status.as_ref()?.conditions.iter().flatten();
+    conditions
+        .into_iter()
+        .find(|condition| condition.type_ == "Ready")
+}
+
 fn trouble(name: &str, node: Option<&Node>) -> Option<String> {
     let Some(node) = node else {
         return Some(format!("there is no node {name}"));
     };
-    let conditions = node
-        .status
-        .iter()
-        .flat_map(|status| status.conditions.iter().flatten());
-    let ready = conditions
-        .into_iter()
-        .find(|condition| condition.type_ == "Ready");
+    let ready = readiness(node);
     let closed = node
         .spec
         .as_ref()

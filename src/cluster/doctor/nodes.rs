@@ -6,6 +6,7 @@ use super::{
     Facts,
     finding::{Finding, Question},
 };
+use crate::deploy::node::is_ready;
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let spec = facts.subject.intent.scenario.pod.spec.clone().unwrap_or_default();
@@ -68,14 +69,6 @@ pub(super) fn obstacle(node: &Node, tolerations: &[Toleration]) -> Option<(Strin
         format!("taint {taint}"),
         format!("add a toleration to the scenario's pod, or kubectl taint node {name} {taint}-"),
     ))
-}
-
-pub(super) fn is_ready(node: &Node) -> bool {
-    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions
-        .into_iter()
-        .flatten()
-        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn repelling(taints: &[Taint], tolerations: &[Toleration]) -> Option<Taint> {

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
 use serde_json::json;
-use textwrap::{Options, WordSplitter};
 
 use super::{Finding, Report, Status};
+use crate::wrap::wrap;
 
 /// Version of the JSON's form.
 const SCHEMA: &str = "migbench.doctor/1";
@@ -80,7 +80,7 @@ fn to_do(report: &Report, width: u16) -> String {
     }
     let mut text = String::new();
     for group in groups {
-        let _ = writeln!(text, "{}", wrapped(&sentence(&group), usize::from(width)));
+        let _ = writeln!(text, "{}", wrap(&sentence(&group), width, "    "));
     }
     text + &summary(report)
 }
@@ -119,15 +119,6 @@ fn summary(report: &Report) -> String {
         count(Status::Failed),
         count(Status::Skipped)
     )
-}
-
-/// Broken between words; what follows the first line is indented.
-fn wrapped(text: &str, width: usize) -> String {
-    let options = Options::new(width)
-        .subsequent_indent("    ")
-        .break_words(false)
-        .word_splitter(WordSplitter::NoHyphenation);
-    textwrap::fill(text, options)
 }
 
 #[cfg(test)]

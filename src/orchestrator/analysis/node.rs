@@ -2,7 +2,10 @@
 
 use k8s_openapi::api::core::v1::{Node, PodSpec, Taint, Toleration};
 
-use crate::orchestrator::failure::{Failure, Reason};
+use crate::{
+    deploy::node::is_ready,
+    orchestrator::failure::{Failure, Reason},
+};
 
 /// The label that places a pod on a node by way of the scheduler.
 pub const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
@@ -39,14 +42,6 @@ pub fn check(node: &Node, spec: &PodSpec) -> Result<String, Failure> {
     hostname
         .cloned()
         .ok_or_else(|| unschedulable(format!("has no label {HOSTNAME_LABEL}")))
-}
-
-fn is_ready(node: &Node) -> bool {
-    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions
-        .into_iter()
-        .flatten()
-        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn repelling<'a>(taints: &'a [Taint], tolerations: &[Toleration]) -> Option<&'a Taint> {

@@ -4,7 +4,6 @@ use comfy_table::{
     CellAlignment, ColumnConstraint, ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY,
 };
 
-use super::head::wrap;
 use crate::{
     report::{
         Screen,
@@ -17,6 +16,7 @@ use crate::{
         summary::Summary,
         view::{Figure, LegSummary, usage::Usage},
     },
+    wrap::wrap,
 };
 
 /// Columns that the numbers of the widest grid need beside a name.

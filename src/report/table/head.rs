@@ -1,8 +1,6 @@
 //! What was run, and where.
 
-use textwrap::{Options, WordSplitter};
-
-use crate::{report::Screen, stats::summary::Summary};
+use crate::{report::Screen, stats::summary::Summary, wrap::wrap};
 
 pub(super) fn run(summary: &Summary, screen: Screen) -> String {
     let (settings, environment) = (&summary.settings, &summary.environment);
@@ -50,25 +48,4 @@ pub(super) fn run(summary: &Summary, screen: Screen) -> String {
         .map(|line| wrap(line, screen.width, "  "))
         .collect::<Vec<_>>()
         .join("\n")
-}
-
-/// Break a line at blanks; the lines that follow are indented.
-pub(super) fn wrap(text: &str, width: u16, indent: &str) -> String {
-    let options = Options::new(width.into())
-        .subsequent_indent(indent)
-        .break_words(false)
-        .word_splitter(WordSplitter::NoHyphenation);
-    textwrap::fill(text, options)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_broken_at_blanks_and_long_words_stay_whole() {
-        assert_eq!(wrap("one two three", 9, "  "), "one two\n  three");
-        assert_eq!(wrap("short", 80, "  "), "short");
-        assert_eq!(wrap("a-very-long-word b", 5, " "), "a-very-long-word\n b");
-    }
 }

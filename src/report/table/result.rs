@@ -4,7 +4,6 @@ use std::mem::discriminant;
 
 use anstyle::{AnsiColor, Style};
 
-use super::head::wrap;
 use crate::{
     report::{
         Screen,
@@ -17,6 +16,7 @@ use crate::{
         verdict::Verdict,
         view::{Doubt, Place},
     },
+    wrap::wrap,
 };
 
 /// Why a dash stands where a number should.
