@@ -33,6 +33,18 @@ def build():
     )
 
 
+def rows(arrays):
+    """A tf.data set of the rows of arrays, without tf.data's autotuning, which there is nothing to tune for.
+
+    When an iterator ends it waits for its tuning thread, which misses its wake-up call now and then, and then sleeps out
+    the rest of its period: up to seconds without training. The call comes before the flag that the thread looks for
+    (`CancellationManager::StartCancel` and `Model::OptimizeLoop` in TensorFlow's core/framework).
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return tf.data.Dataset.from_tensor_slices(arrays).with_options(options)
+
+
 class Checkpoints:
     """Checkpoints below a directory: each a directory `ckpt-<step>-<writer>` that is there whole or not at all."""
 

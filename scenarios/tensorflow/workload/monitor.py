@@ -34,7 +34,7 @@ class Monitor:
             self.checkpoints.restore(newest)
         except (OSError, ValueError, AssertionError, tf.errors.OpError):
             return None  # It was removed while it was read; the next one will do.
-        batches = tf.data.Dataset.from_tensor_slices(data).batch(BATCH)
+        batches = model.rows(data).batch(BATCH)
         return sum(int(self.correct(*batch)) for batch in batches) / len(data[1])
 
     def watch(self):

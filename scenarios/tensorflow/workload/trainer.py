@@ -61,8 +61,7 @@ class Trainer:
     def batches(self):
         """As many batches as are taken from the data before it is read again."""
         features, labels = dataset.load_training(self.args.data)
-        data = tf.data.Dataset.from_tensor_slices((features, labels))
-        return data.shuffle(len(labels)).repeat().batch(BATCH).take(RELOAD)
+        return model.rows((features, labels)).shuffle(len(labels)).repeat().batch(BATCH).take(RELOAD)
 
     def checkpoint_periodically(self):
         self.saved = time.monotonic()
