@@ -167,7 +167,7 @@ impl<'a> Leg<'a> {
         });
         let pod = match timeout(limit, armed).await {
             Ok(answer) => answer??,
-            Err(_) => return Err(self.late("armed", limit, deployed).into()),
+            Err(_) => return Err(self.not_armed(limit, deployed).into()),
         };
         self.check_metered(&pod)?;
         self.run.notices.event(Kind::Armed);
@@ -185,7 +185,7 @@ impl<'a> Leg<'a> {
             })
     }
 
-    fn late(&self, wanted: &'static str, limit: Duration, pod: &Pod) -> deploy::Error {
+    fn not_armed(&self, limit: Duration, pod: &Pod) -> deploy::Error {
         let pods = self.observer.pods();
         let state = pods.get(uid(pod)).map_or_else(
             || "never seen".into(),
@@ -206,12 +206,14 @@ impl<'a> Leg<'a> {
                 } else {
                     reports
                 };
-                format!("{}; {reports}", state::describe(&observed.pod))
+                let state = state::describe(&observed.pod);
+                let longer = limit.as_secs() * 2;
+                format!("{state}; {reports}. Where it only needs longer: --set deadlines.armed={longer}s")
             },
         );
         deploy::Error::Late {
             pod: self.head.pod.clone(),
-            wanted,
+            wanted: "armed",
             seconds: limit.as_secs(),
             state,
         }
