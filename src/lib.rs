@@ -15,6 +15,8 @@
 //! record are listeners. Two more roles live in the same binary: the [`orchestrator`] service and the [`embedded`]
 //! cluster, which stands in for Kubernetes on machines that have none.
 
+pub mod contract;
+
 pub mod scenario;
 pub mod cluster;
 pub mod deploy;

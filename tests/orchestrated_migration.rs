@@ -14,12 +14,14 @@ use kube::{
     runtime::wait::await_condition,
 };
 use migbench::{
+    contract::{
+        orchestrator::{Migration, Status},
+        workload::{Manifest, Progress},
+    },
     deploy::{self, place::Place, state},
     embedded::Handshake,
     migrate::orchestrator_process::OrchestratorProcess,
-    orchestrator::wire::{Migration, Status},
     scenario::Scenario,
-    workload::protocol::{Manifest, Progress},
 };
 use serde_json::json;
 use skip::skip;

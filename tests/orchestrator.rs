@@ -7,8 +7,8 @@ use std::{path::Path, process::Output};
 
 use api_fixture::kubelet::TlsServer;
 use migbench::{
+    contract::orchestrator::{ErrorBody, Health},
     migrate::orchestrator_process::OrchestratorProcess,
-    orchestrator::wire::{ErrorBody, Health},
 };
 use serde_json::{Value, json};
 

@@ -14,11 +14,9 @@ use std::{
 };
 
 use migbench::{
+    contract::workload::{Manifest, ManifestFile, Progress, RESTORE_FROM},
     embedded::images,
-    workload::{
-        hook::{Desk, Response, ask, release},
-        protocol::{Manifest, ManifestFile, Progress, RESTORE_FROM},
-    },
+    workload::hook::{Desk, Response, ask, release},
 };
 use nix::{
     sys::signal::{Signal, kill},

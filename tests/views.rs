@@ -170,7 +170,7 @@ fn a_training_that_did_not_catch_up_says_how_far_it_came() {
         let target = record.legs[NATIVE].migration.clone().unwrap().pod_uid;
         let late = |event: &Event| {
             matches!(&event.kind, Kind::Progress { uid, progress, .. } if *uid == target
-            && matches!(progress, migbench::workload::protocol::Progress::Step { step, .. } if *step > 10))
+            && matches!(progress, migbench::contract::workload::Progress::Step { step, .. } if *step > 10))
         };
         record.legs[NATIVE].events.retain(|event| !late(event));
     });

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use migbench::workload::protocol::{Manifest, Progress, RESTORE_FROM};
+use migbench::contract::workload::{Manifest, Progress, RESTORE_FROM};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,

@@ -9,12 +9,12 @@ use std::{
 use serde::Serialize;
 
 use crate::{
+    contract::workload::Manifest,
     error::Error,
     orchestrator::{
         checkpoint::integrity::{self, Expectation, Finding},
         target::verification::MANIFESTS_VARIABLE,
     },
-    workload::protocol::Manifest,
 };
 
 /// Check a checkpoint from this mount: one line of JSON on stdout, exit 0 when all is in order.

@@ -5,6 +5,7 @@ use std::{io::Write, path::PathBuf, time::Duration};
 use clap::Subcommand;
 
 use crate::{
+    contract,
     error::Error,
     scenario::quantity,
     workload::{self, Ending, TERMINATED, hook, monitor, processor, trainer},
@@ -158,7 +159,7 @@ async fn run(role: Role) -> Result<Ending, workload::Error> {
     }
 }
 
-fn print_manifest(manifest: &workload::protocol::Manifest) -> Result<(), workload::Error> {
+fn print_manifest(manifest: &contract::workload::Manifest) -> Result<(), workload::Error> {
     let refused = |error: std::io::Error| workload::Error::Refused(error.to_string());
     let text = serde_json::to_string(manifest).map_err(|error| refused(error.into()))?;
     writeln!(std::io::stdout(), "{text}").map_err(refused)

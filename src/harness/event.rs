@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    contract::workload::Progress,
     sample::{Segment, clock::Stamp},
-    workload::protocol::Progress,
 };
 
 /// Something that happened.

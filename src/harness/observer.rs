@@ -24,13 +24,13 @@ use super::{
     output,
 };
 use crate::{
+    contract::workload::Progress,
     deploy::{
         self,
         state::{self, Container, State},
         wait,
     },
     sample::{ContainerRef, Epoch, EpochId, Meter, clock::monotonic_ns},
-    workload::protocol::Progress,
 };
 
 /// A pod as last seen.

@@ -10,7 +10,7 @@ use tokio_util::{
     compat::FuturesAsyncReadCompatExt,
 };
 
-use crate::workload::protocol::Progress;
+use crate::contract::workload::Progress;
 
 /// A longer line is no progress event; it is skipped without being kept.
 const LONGEST_LINE: usize = 64 * 1024;

@@ -1,4 +1,4 @@
-//! Migration by an orchestrator, ours or a third party's: only the REST contract of [`wire`](crate::orchestrator::wire) is
+//! Migration by an orchestrator, ours or a third party's: only the REST [contract](crate::contract::orchestrator) is
 //! used. The Kubernetes API is asked for two things that the contract does not tell: the new pod's uid, and whether the
 //! source is gone.
 
@@ -14,8 +14,8 @@ use serde_json::Value;
 
 use super::{Error, Outcome, Request, Strategy};
 use crate::{
+    contract::orchestrator::{ErrorBody, MigrationRequest, Status},
     deploy::{self, wait},
-    orchestrator::wire::{ErrorBody, MigrationRequest, Status},
     sample::clock::Stamp,
 };
 

@@ -15,7 +15,7 @@ use super::{
     phase::{Outcome, Phase},
     steps,
 };
-use crate::workload::protocol::Manifest;
+use crate::contract::workload::Manifest;
 
 /// How long things may take that the request sets no time for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //! write a checkpoint, redeploys only what still runs, and removes the source once the target has made a new step.
 //!
 //! ```text
-//! wire ─► routes ─► order ─► service ─► migration ─► steps ─► kubernetes
+//! contract ─► routes ─► order ─► service ─► migration ─► steps ─► kubernetes
 //!                              │            │          ├ analysis    what may be moved, and how
 //!                              │            │          ├ checkpoint  manifest, integrity, handshake
 //!                              │            │          └ target      the migrated pod, and what can be wrong with it
@@ -23,7 +23,6 @@ pub mod server;
 pub mod service;
 pub mod steps;
 pub mod target;
-pub mod wire;
 
 #[cfg(test)]
 mod fixtures;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::wire::MigrationRequest;
+use crate::contract::orchestrator::MigrationRequest;
 
 /// Time for a migration when the request names none.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);

@@ -1,4 +1,4 @@
-//! The REST contract over HTTP: see [`super::wire`] for the shapes, and `docs/orchestrator.md` for people.
+//! The REST contract over HTTP: see [`crate::contract::orchestrator`] for the shapes, and `docs/orchestrator.md` for people.
 
 use axum::{
     Json, Router,
@@ -13,8 +13,8 @@ use super::{
     failure::{Failure, Reason},
     order::{Order, Spelling},
     service::Service,
-    wire::{ErrorBody, Health, Migration, MigrationRequest, MigrationStatus},
 };
+use crate::contract::orchestrator::{ErrorBody, Health, Migration, MigrationRequest, MigrationStatus};
 
 /// All routes, in both spellings.
 pub fn router(service: Service) -> Router {

@@ -14,8 +14,8 @@ use super::{
     migration::{Limits, UnderWay},
     order::Order,
     steps::analyse,
-    wire::{Metrics, Migration},
 };
+use crate::contract::orchestrator::{Metrics, Migration};
 
 /// How long a request waits for an API server that is away; whoever sent it waits too.
 const ADMISSION_PATIENCE: Duration = Duration::from_secs(5);

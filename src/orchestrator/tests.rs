@@ -10,8 +10,8 @@ use super::{
     migration::Limits,
     service::Service,
     simulation::{Fault, Simulation},
-    wire::{Migration, Status},
 };
+use crate::contract::orchestrator::{Migration, Status};
 
 async fn migrate(simulation: &Simulation) -> Migration {
     let service = Service::new(simulation.client(), "migbench", Limits::default());

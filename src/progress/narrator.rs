@@ -7,13 +7,13 @@ use std::{
 
 use super::{Expected, window::Window};
 use crate::{
+    contract::workload::Progress,
     harness::{
         event::{Event, Kind},
         notice::{LegHead, Notice},
         record::RunRecord,
     },
     sample::{EpochId, Segment, Sweep, clock::Stamp},
-    workload::protocol::Progress,
 };
 
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::PodSpec;
 
 use super::{Error, Role, check_pod::Manifest, document::escape};
-use crate::workload::protocol::HOOK_PREFIX;
+use crate::contract::workload::HOOK_PREFIX;
 
 /// The trainer has a hook, and every hook annotation is well-formed and names a container.
 pub(super) fn check(manifest: &Manifest<'_>, spec: &PodSpec) -> Result<(), Error> {

@@ -9,10 +9,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{
-    Error,
-    protocol::{Manifest, ManifestFile},
-};
+use super::Error;
+use crate::contract::workload::{Manifest, ManifestFile};
 
 /// Prefix of checkpoint directories; what is being written has another one.
 const PREFIX: &str = "ckpt-";

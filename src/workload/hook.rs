@@ -19,12 +19,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Error, TICK,
-    checkpoint::write_atomically,
-    protocol::{Manifest, ManifestFile},
-    unix_seconds,
-};
+use super::{Error, TICK, checkpoint::write_atomically, unix_seconds};
+use crate::contract::workload::{Manifest, ManifestFile};
 
 const FOLDER: &str = ".hook";
 const REQUEST: &str = "request-";

@@ -1,4 +1,4 @@
-//! What runs in the pods: the contract between a workload and the rest ([`protocol`]), and the built-in workload, a
+//! What runs in the pods: the contract between a workload and the rest ([`contract::workload`](crate::contract::workload)), and the built-in workload, a
 //! burner paced by its own CPU-time clock that is also the known answer the harness is checked against.
 //!
 //! The built-in workload has the roles of a training pod: [`trainer`] (steps, checkpoints, restores), [`processor`]
@@ -11,13 +11,13 @@ pub mod hook;
 pub mod monitor;
 pub mod pace;
 pub mod processor;
-pub mod protocol;
 pub mod trainer;
 
 use std::{io::Write, path::Path, time::Duration};
 
-use protocol::Progress;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::contract::workload::Progress;
 
 /// How often a workload's main loop looks around: for requests, for signals, for a finished step.
 pub(crate) const TICK: Duration = Duration::from_millis(20);

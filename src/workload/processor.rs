@@ -12,9 +12,9 @@ use super::{
     Ending, Error,
     burner::Burner,
     checkpoint::{sync, write_atomically},
-    protocol::Progress,
     report, termination,
 };
+use crate::contract::workload::Progress;
 
 /// Shards over the whole duration; the first is written at once.
 const SHARDS: u32 = 8;

@@ -13,9 +13,9 @@ use super::{
     checkpoint,
     hook::{Desk, Response},
     processor::data_exists,
-    protocol::{Manifest, Progress, RESTORE_FROM},
     report, termination, unix_seconds,
 };
+use crate::contract::workload::{Manifest, Progress, RESTORE_FROM};
 
 /// CPU time that makes one step: at 1600m ten steps a second.
 pub const STEP: Duration = Duration::from_millis(160);

@@ -7,7 +7,7 @@ use kube::{
     api::{LogParams, PostParams},
     runtime::wait::conditions::is_pod_running,
 };
-use migbench::workload::protocol::Progress;
+use migbench::contract::workload::Progress;
 
 use crate::case::{Case, has_ended, pod, said};
 

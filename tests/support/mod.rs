@@ -11,13 +11,13 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use migbench::{
+    contract::workload::Progress,
     harness::{
         event::{Event, Kind},
         record::{Environment, LegRecord, NodeInfo, Overhead, RunRecord, RunSettings, SCHEMA},
     },
     migrate::Outcome,
     sample::{ContainerRef, Counters, Description, Epoch, EpochId, Reading, Segment, Sweep, clock::Stamp},
-    workload::protocol::Progress,
 };
 
 const MIB: u64 = 1024 * 1024;

@@ -2,9 +2,9 @@
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
-use crate::orchestrator::{
-    failure::{Failure, Reason},
-    wire::ContainerState,
+use crate::{
+    contract::orchestrator::ContainerState,
+    orchestrator::failure::{Failure, Reason},
 };
 
 /// [`ContainerState::state`] of a container that ended with exit code 0 and stays so.

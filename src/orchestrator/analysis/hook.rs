@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    contract::workload::HOOK_PREFIX,
     orchestrator::failure::{Failure, Reason},
-    workload::protocol::HOOK_PREFIX,
 };
 
 /// Time for a hook whose annotations name none.

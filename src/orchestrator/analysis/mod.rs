@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     failure::{Failure, Reason},
     order::Order,
-    wire::ContainerState,
 };
+use crate::contract::orchestrator::ContainerState;
 use hook::Hook;
 
 /// The objects that a migration depends on, as they were at one time.

@@ -1,8 +1,8 @@
 //! Ready is not success: a migrated container has taken over once it has reported the restored step and then a new one.
 
 use crate::{
+    contract::workload::Progress,
     orchestrator::failure::{Failure, Reason},
-    workload::protocol::Progress,
 };
 
 /// What is known of a container that shall go on from a checkpoint.

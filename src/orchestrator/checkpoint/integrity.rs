@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 
 use super::manifest::is_below;
 use crate::{
+    contract::workload::{Manifest, ManifestFile},
     orchestrator::failure::{Failure, Reason},
-    workload::protocol::{Manifest, ManifestFile},
 };
 
 /// Time between two looks at a volume on which something is still missing.

@@ -3,8 +3,8 @@
 use std::path::{Component, Path};
 
 use crate::{
+    contract::workload::Manifest,
     orchestrator::failure::{Failure, Reason},
-    workload::protocol::Manifest,
 };
 
 /// Longest manifest as JSON, bytes. The kernel limits one environment variable to 128 KiB, and that is how the init

@@ -11,7 +11,7 @@ use tokio_util::{
 };
 
 use super::Kubernetes;
-use crate::{orchestrator::failure::Failure, workload::protocol::Progress};
+use crate::{contract::workload::Progress, orchestrator::failure::Failure};
 
 /// Longest line that can be an event, bytes; longer ones are skipped. A workload may print what it likes.
 const LONGEST_LINE: usize = 256 * 1024;

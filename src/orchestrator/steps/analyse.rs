@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::time::timeout;
 
 use crate::{
+    contract::workload::Progress,
     orchestrator::{
         analysis::{self, Plan, Snapshot, volumes},
         failure::{Failure, Reason},
@@ -12,7 +13,6 @@ use crate::{
         migration::UnderWay,
         order::Order,
     },
-    workload::protocol::Progress,
 };
 
 /// Lines at the end of a completed container's log in which its `done` event is looked for.
@@ -101,7 +101,7 @@ async fn outputs(kubernetes: &Kubernetes, plan: &Plan) -> Result<BTreeMap<String
 
 fn summary(plan: &Plan) -> String {
     let (moved, left): (Vec<_>, Vec<_>) = plan.containers.iter().partition(|state| state.should_migrate);
-    let names = |states: Vec<&crate::orchestrator::wire::ContainerState>| {
+    let names = |states: Vec<&crate::contract::orchestrator::ContainerState>| {
         states
             .iter()
             .map(|state| state.name.as_str())

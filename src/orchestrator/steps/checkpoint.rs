@@ -6,13 +6,13 @@
 use futures::future::try_join_all;
 
 use crate::{
+    contract::workload::Manifest,
     orchestrator::{
         analysis::Checkpointed,
         checkpoint::manifest,
         failure::{Failure, Reason},
         migration::UnderWay,
     },
-    workload::protocol::Manifest,
 };
 
 /// Run the hook of every container that has one, all at the same time: they belong to one moment of one application.

@@ -4,12 +4,12 @@
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::{
+    contract::workload::Progress,
     orchestrator::{
         failure::{Failure, Reason},
         kubernetes::Deletion,
         migration::UnderWay,
     },
-    workload::protocol::Progress,
 };
 
 /// Lines at the end of the source's log in which a step after the checkpoint is looked for.

@@ -12,11 +12,11 @@ use k8s_openapi::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{
-    analysis::{Checkpointed, Plan, node::HOSTNAME_LABEL},
-    wire::{ORIGINAL_POD_LABEL, TARGET_NODE_LABEL},
+use super::analysis::{Checkpointed, Plan, node::HOSTNAME_LABEL};
+use crate::contract::{
+    orchestrator::{ORIGINAL_POD_LABEL, TARGET_NODE_LABEL},
+    workload::{Manifest, RESTORE_FROM},
 };
-use crate::workload::protocol::{Manifest, RESTORE_FROM};
 
 /// Annotation of the migrated pod: the migration that made it. By it the orchestrator knows its own.
 pub const MIGRATION_ANNOTATION: &str = "migration.ai-storage/migration-id";

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::orchestrator::wire::ORIGINAL_POD_LABEL;
+use crate::contract::orchestrator::ORIGINAL_POD_LABEL;
 
 /// A pod's name becomes its host name, and that has at most 63 characters.
 const LONGEST: usize = 63;

@@ -9,8 +9,8 @@ use k8s_openapi::{
 
 use super::Parts;
 use crate::{
+    contract::workload::Manifest,
     orchestrator::analysis::{Plan, volumes},
-    workload::protocol::Manifest,
 };
 
 /// Environment variable that holds the manifests to check, a JSON array.

@@ -8,11 +8,11 @@ use super::{
     timeline::{Timeline, seconds_between},
 };
 use crate::{
+    contract::workload::Progress,
     harness::{
         event::{Event, Kind},
         record::RunSettings,
     },
-    workload::protocol::Progress,
 };
 
 /// Progress of the training across the migration.

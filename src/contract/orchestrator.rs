@@ -110,7 +110,7 @@ pub struct Details {
     pub steps: Vec<StepRecord>,
     /// Addition: the manifest of each container's checkpoint, by container name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub checkpoints: BTreeMap<String, crate::workload::protocol::Manifest>,
+    pub checkpoints: BTreeMap<String, super::workload::Manifest>,
 }
 
 /// Addition: one step of a migration.
