@@ -17,13 +17,15 @@ use std::{
 };
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use migbench::sample::{
-    Segment, Sweep,
-    counter_file::{CounterFile, EMPTY},
-    locate::Location,
-    mounts::Mounts,
-    probe::CgroupProbe,
-    sampler::Followed,
+use migbench::{
+    record::reading::{Segment, Sweep},
+    sample::{
+        counter_file::{CounterFile, EMPTY},
+        locate::Location,
+        mounts::Mounts,
+        probe::CgroupProbe,
+        sampler::Followed,
+    },
 };
 
 fn one_file(criterion: &mut Criterion) {

@@ -19,7 +19,7 @@ fn reports(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("20 rounds");
     group.sample_size(20);
     group.bench_function("read run.json", |bench| {
-        bench.iter(|| serde_json::from_slice::<migbench::harness::record::RunRecord>(&text).unwrap());
+        bench.iter(|| serde_json::from_slice::<migbench::record::run::RunRecord>(&text).unwrap());
     });
     group.bench_function("summary", |bench| bench.iter(|| Summary::new(&record)));
     let summary = Summary::new(&record);

@@ -16,6 +16,7 @@
 //! cluster, which stands in for Kubernetes on machines that have none.
 
 pub mod contract;
+pub mod record;
 
 pub mod scenario;
 pub mod cluster;

@@ -10,11 +10,9 @@ use crate::{
     cluster::Choice,
     commands::{run::Args, site_args::Site},
     error::Error,
-    harness::{
-        order::{self, PlannedLeg},
-        record::{Environment, RunRecord, RunSettings, SCHEMA},
-    },
+    harness::order::{self, PlannedLeg},
     migrate,
+    record::run::{Environment, RunRecord, RunSettings, SCHEMA},
     scenario::{
         Scenario,
         plan::{self, Plan},

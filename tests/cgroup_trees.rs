@@ -4,7 +4,10 @@
 
 use std::{fs, path::Path};
 
-use migbench::sample::{ContainerRef, locate, mounts::Mounts};
+use migbench::{
+    record::reading::ContainerRef,
+    sample::{locate, mounts::Mounts},
+};
 
 /// Make the tree of a file below `root`; the lines that say what must be found where.
 fn plant<'a>(text: &'a str, root: &Path) -> Vec<[&'a str; 3]> {

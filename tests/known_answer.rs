@@ -22,9 +22,11 @@ use kube::{
 use migbench::{
     cluster::{agents, exec::PodExec},
     deploy::{namespace, state, wait},
-    sample::{
-        ContainerRef, Meter, Reading, Schedule, Segment, Sweep, clock::monotonic_ns, exec::meter::ExecMeter,
+    record::{
+        clock::monotonic_ns,
+        reading::{ContainerRef, Reading, Segment, Sweep},
     },
+    sample::{Meter, Schedule, exec::meter::ExecMeter},
     stats::{median::median, trimmed_mean::trimmed_mean},
 };
 use serde_json::{Value, json};

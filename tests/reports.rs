@@ -5,7 +5,7 @@
 mod support;
 
 use migbench::{
-    harness::record::RunRecord,
+    record::run::RunRecord,
     report::{self, Screen},
     stats::summary::Summary,
 };

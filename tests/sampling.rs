@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use migbench::sample::{ContainerRef, Meter, Schedule, Segment, Sweep, local::LocalMeter, mounts::Mounts};
+use migbench::{
+    record::reading::{ContainerRef, Segment, Sweep},
+    sample::{Meter, Schedule, local::LocalMeter, mounts::Mounts},
+};
 use skip::skip;
 use tokio_util::sync::CancellationToken;
 

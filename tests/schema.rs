@@ -5,7 +5,7 @@
 mod support;
 
 use jsonschema::Validator;
-use migbench::harness::record::{Overhead, SCHEMA};
+use migbench::record::{leg::Overhead, run::SCHEMA};
 use serde_json::{Value, json};
 use support::Shape;
 

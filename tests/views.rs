@@ -5,11 +5,12 @@
 mod support;
 
 use migbench::{
-    harness::{
+    record::{
         event::{Event, Kind},
-        record::{LegRecord, RunRecord},
+        leg::LegRecord,
+        reading::{Reading, Segment},
+        run::RunRecord,
     },
-    sample::{Reading, Segment},
     stats::{
         comparison::Comparison,
         summary::Summary,
@@ -278,7 +279,7 @@ fn nineteen_samples_are_refused_and_twenty_one_too() {
                 .unwrap()
                 .clone();
             sweeps.retain(|sweep| sweep.segment != Segment::After || sweep.tick < ticks);
-            let extra = migbench::sample::Sweep { tick: 21, ..last };
+            let extra = migbench::record::reading::Sweep { tick: 21, ..last };
             sweeps.extend((ticks == 22).then_some(extra));
         });
         let reason = leg(&summary, NATIVE).after.get().unwrap_err();

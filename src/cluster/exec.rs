@@ -16,8 +16,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
     deploy::state::{self, State},
+    record::reading::ContainerRef,
     sample::{
-        ContainerRef,
         agent::Wire,
         exec::{Enter, Refused},
     },

@@ -5,15 +5,13 @@ use crate::{
     cluster::{self, Connection},
     error::Error,
     harness::{
-        Run, environment,
-        interrupt::Interrupt,
-        notice::Notices,
-        overhead::Processes,
-        record::{Environment, RunRecord},
-        recorder::Recorder,
-        store::RunDirectory,
+        Run, environment, interrupt::Interrupt, notice::Notices, overhead::Processes, recorder::Recorder,
     },
     migrate, progress,
+    record::{
+        run::{Environment, RunRecord},
+        store::RunDirectory,
+    },
     settings::Settings,
 };
 

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, path::PathBuf};
 
-use crate::{error::Error, harness::store, stats::summary::Summary};
+use crate::{error::Error, record::store, stats::summary::Summary};
 
 /// List the runs, oldest first.
 #[derive(Debug, clap::Args)]

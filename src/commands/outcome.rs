@@ -3,8 +3,8 @@
 use super::report::screen;
 use crate::{
     error::Error,
-    harness::{
-        record::RunRecord,
+    record::{
+        run::RunRecord,
         store::{self, RunDirectory},
     },
     report::{Format, table::Table},

@@ -6,7 +6,7 @@ use clap::builder::PossibleValuesParser;
 
 use crate::{
     error::Error,
-    harness::store,
+    record::store,
     report::{self, Screen},
     stats::summary::Summary,
 };

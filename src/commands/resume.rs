@@ -9,8 +9,8 @@ use crate::{
     cluster::Choice,
     deploy::leftovers,
     error::Error,
-    harness::{
-        record::RunRecord,
+    record::{
+        run::RunRecord,
         store::{self, RunDirectory},
     },
     settings::Settings,

@@ -8,8 +8,8 @@ use crate::{
     cluster::{Cluster, Connection, orchestrator::Orchestrator, rights},
     deploy::{apply, images, node, place::Place, storage},
     error::Error,
-    harness::store::RunDirectory,
     progress,
+    record::store::RunDirectory,
     settings::Settings,
 };
 

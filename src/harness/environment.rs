@@ -6,9 +6,9 @@ use k8s_openapi::{api::core::v1::Node, apimachinery::pkg::api::resource::Quantit
 use kube::Api;
 use nix::sys::utsname::uname;
 
-use super::record::{Environment, NodeInfo};
 use crate::{
     cluster::{self, Cluster},
+    record::run::{Environment, NodeInfo},
     scenario::{Scenario, quantity},
 };
 

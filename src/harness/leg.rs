@@ -11,7 +11,6 @@ use tokio::{task::JoinHandle, time::timeout};
 
 use super::{
     Run,
-    event::Kind,
     notice::{LegHead, Notice},
     observer::{Observed, Observer},
     overhead,
@@ -23,11 +22,14 @@ use crate::{
         state::{self, State},
     },
     error::Error,
-    migrate::{Outcome, Request, Strategy},
-    sample::{
-        self, Cost, Schedule, Segment,
+    migrate::{Request, Strategy},
+    record::{
         clock::{Stamp, monotonic_ns},
+        event::Kind,
+        outcome::Outcome,
+        reading::Segment,
     },
+    sample::{self, Cost, Schedule},
     scenario::Role,
 };
 

@@ -1,7 +1,6 @@
 //! The harness: scenario × strategy × round. It speaks only in [`notice`]s; terminal, progress bar and [`record`] listen.
 
 pub mod environment;
-pub mod event;
 pub mod interrupt;
 mod leg;
 pub mod notice;
@@ -10,10 +9,8 @@ pub mod order;
 mod output;
 pub mod overhead;
 mod readings;
-pub mod record;
 pub mod recorder;
 pub mod resume;
-pub mod store;
 
 use std::sync::Arc;
 
@@ -22,9 +19,10 @@ use self::{
     notice::{LegHead, Notice, Notices},
     order::PlannedLeg,
     overhead::Processes,
-    record::RunRecord,
 };
-use crate::{cluster::Cluster, deploy, error::Error, migrate::Strategy, scenario::Scenario};
+use crate::{
+    cluster::Cluster, deploy, error::Error, migrate::Strategy, record::run::RunRecord, scenario::Scenario,
+};
 
 /// A run about to start.
 #[derive(Debug)]

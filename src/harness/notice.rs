@@ -5,13 +5,13 @@ use std::sync::mpsc;
 
 use tokio::sync::oneshot;
 
-use super::{
+use crate::record::{
+    clock::{ClockOffset, Stamp},
     event::{Event, Kind},
-    record::{Overhead, RunRecord},
-};
-use crate::{
-    migrate::Outcome,
-    sample::{Epoch, Sweep, agent::offset::ClockOffset, clock::Stamp},
+    leg::Overhead,
+    outcome::Outcome,
+    reading::{Epoch, Sweep},
+    run::RunRecord,
 };
 
 /// The head of a leg, as listeners see it.

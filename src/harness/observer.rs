@@ -19,7 +19,6 @@ use tokio::{
 
 use super::{
     Run,
-    event::Kind,
     notice::{Notice, Notices},
     output,
 };
@@ -30,7 +29,12 @@ use crate::{
         state::{self, Container, State},
         wait,
     },
-    sample::{ContainerRef, Epoch, EpochId, Meter, clock::monotonic_ns},
+    record::{
+        clock::monotonic_ns,
+        event::Kind,
+        reading::{ContainerRef, Epoch, EpochId},
+    },
+    sample::Meter,
 };
 
 /// A pod as last seen.

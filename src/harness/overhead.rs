@@ -4,9 +4,9 @@ use std::fs;
 
 use nix::unistd::{SysconfVar, sysconf};
 
-use super::record::Overhead;
 use crate::{
     migrate::orchestrator,
+    record::leg::Overhead,
     sample::{Cost, Meter},
 };
 

@@ -3,13 +3,11 @@
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    event::Kind,
-    notice::{Notice, Notices},
-};
+use super::notice::{Notice, Notices};
 use crate::{
     error::Error,
-    sample::{self, Meter, Schedule, Sweep},
+    record::{event::Kind, reading::Sweep},
+    sample::{self, Meter, Schedule},
 };
 
 /// A segment of readings under way; it ends when dropped.

@@ -2,12 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::{
-    notice::{LegHead, Listener, Notice},
-    record::{LegRecord, RunRecord},
-    store::RunDirectory,
-};
-use crate::sample::clock::Stamp;
+use super::notice::{LegHead, Listener, Notice};
+use crate::record::{clock::Stamp, leg::LegRecord, run::RunRecord, store::RunDirectory};
 
 /// Collects a run into its record.
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::{order::PlannedLeg, record::RunRecord};
-use crate::error::Error;
+use super::order::PlannedLeg;
+use crate::{error::Error, record::run::RunRecord};
 
 impl RunRecord {
     /// Of the legs of the whole run, those that are still to be run.

@@ -8,9 +8,8 @@ pub mod orchestrator_process;
 use std::{fmt, sync::Arc};
 
 use futures::future::BoxFuture;
-use serde::{Deserialize, Serialize};
 
-use crate::{cluster::Cluster, sample::clock::Stamp};
+use crate::{cluster::Cluster, record::outcome::Outcome};
 
 /// What a strategy is given: the armed pod and where it shall go.
 #[derive(Debug, Clone)]
@@ -31,21 +30,6 @@ pub struct Request<'a> {
     pub target: &'a str,
     /// Until when it must have succeeded.
     pub timeout: std::time::Duration,
-}
-
-/// How a migration went.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Outcome {
-    /// Name of the pod on the target node.
-    pub pod: String,
-    /// Its uid.
-    pub pod_uid: String,
-    /// When the strategy was set going: before its first request.
-    pub requested: Stamp,
-    /// When the strategy called the migration done: everything runs on the target and the source is gone.
-    pub completed: Stamp,
-    /// What the strategy has to say of its own course (the orchestrator's migration object), kept in the record as is.
-    pub report: Option<serde_json::Value>,
 }
 
 /// A way to migrate.

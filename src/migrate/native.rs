@@ -8,10 +8,10 @@ use kube::{
     api::{DeleteParams, Preconditions},
 };
 
-use super::{Error, Outcome, Request, Strategy};
+use super::{Error, Request, Strategy};
 use crate::{
     deploy::{self, wait},
-    sample::clock::Stamp,
+    record::{clock::Stamp, outcome::Outcome},
 };
 
 /// Delete, wait for the real end, apply with the target node, wait until everything runs.

@@ -12,11 +12,11 @@ use reqwest::{Client, Response, StatusCode, Url};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Error, Outcome, Request, Strategy};
+use super::{Error, Request, Strategy};
 use crate::{
     contract::orchestrator::{ErrorBody, MigrationRequest, Status},
     deploy::{self, wait},
-    sample::clock::Stamp,
+    record::{clock::Stamp, outcome::Outcome},
 };
 
 /// Time between two polls: short against a migration, since its end is measured by them.

@@ -8,12 +8,13 @@ use std::{
 use super::{Expected, window::Window};
 use crate::{
     contract::workload::Progress,
-    harness::{
+    harness::notice::{LegHead, Notice},
+    record::{
+        clock::Stamp,
         event::{Event, Kind},
-        notice::{LegHead, Notice},
-        record::RunRecord,
+        reading::{EpochId, Segment, Sweep},
+        run::RunRecord,
     },
-    sample::{EpochId, Segment, Sweep, clock::Stamp},
 };
 
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::sample::{EpochId, Reading, Sweep};
+use crate::record::reading::{EpochId, Reading, Sweep};
 
 /// The ends of the window so far. With agents there is a sweep of each node for every tick.
 #[derive(Debug, Default)]
@@ -59,7 +59,7 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::{Counters, Segment};
+    use crate::record::reading::{Counters, Segment};
 
     #[test]
     fn a_window_adds_the_containers_of_all_nodes_and_no_pod() {

@@ -10,7 +10,7 @@
 
 use super::{Error, Format};
 use crate::{
-    harness::record::RunRecord,
+    record::run::RunRecord,
     stats::{
         comparison::{Comparison, METRICS, Metric, Window},
         summary::Summary,

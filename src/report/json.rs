@@ -1,7 +1,7 @@
 //! The summary as JSON, for programs. The record itself, `run.json`, has the raw readings.
 
 use super::{Error, Format};
-use crate::{harness::record::RunRecord, stats::summary::Summary};
+use crate::{record::run::RunRecord, stats::summary::Summary};
 
 /// See the [module](self).
 #[derive(Debug, Clone, Copy)]

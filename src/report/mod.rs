@@ -8,7 +8,7 @@ pub mod table;
 
 use std::fmt;
 
-use crate::{harness::record::RunRecord, stats::summary::Summary};
+use crate::{record::run::RunRecord, stats::summary::Summary};
 
 /// A way to write a run down.
 pub trait Format: fmt::Debug {

@@ -7,12 +7,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ContainerRef, Description, Epoch, EpochId, Error, Meter, Schedule, Sweep, locate,
+    Error, Meter, Schedule, locate,
     mounts::Mounts,
     probe::{CgroupProbe, Probe},
     processes::ProcessProbe,
     sampler::{self, Followed},
 };
+use crate::record::reading::{ContainerRef, Description, Epoch, EpochId, Sweep};
 
 /// A [`Meter`] that reads this host.
 #[derive(Debug)]

@@ -8,7 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{ContainerRef, Error, mounts::Mounts};
+use super::{Error, mounts::Mounts};
+use crate::record::reading::ContainerRef;
 
 /// The v1 controllers that are read.
 const V1: [&str; 4] = ["cpu", "cpuacct", "memory", "pids"];

@@ -4,11 +4,11 @@
 use std::{collections::BTreeMap, fmt, io};
 
 use super::{
-    Counters,
     controller::{Hierarchy, SOURCES, Source},
     counter_file::{Buffer, CounterFile},
     locate::Location,
 };
+use crate::record::reading::Counters;
 
 /// The cgroup was removed.
 const ENODEV: i32 = 19;

@@ -16,10 +16,11 @@ use std::{
 use nix::{time::ClockId, unistd::Pid};
 
 use super::{
-    Counters, Error,
+    Error,
     counter_file::Buffer,
     probe::{Failure, Missing, Probe},
 };
+use crate::record::reading::Counters;
 
 /// A process tree, known by its first process.
 #[derive(Debug)]

@@ -15,10 +15,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Counters, EpochId, Error, Reading, Schedule, Sweep,
-    clock::monotonic_ns,
+    Error, Schedule,
     counter_file::{Buffer, EMPTY},
     probe::{Failure, Probe},
+};
+use crate::record::{
+    clock::monotonic_ns,
+    reading::{Counters, EpochId, Reading, Sweep},
 };
 
 /// A sleep is cut into slices of this length, so that a cancelled schedule ends soon. Deadlines stay exact.
@@ -157,7 +160,7 @@ fn sleep_until(due_ns: u64, given_up: impl Fn() -> bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::Segment;
+    use crate::record::reading::Segment;
 
     /// Counts its reads in `usage_usec` and ends after `life` of them.
     #[derive(Debug)]

@@ -9,7 +9,7 @@ use super::{
     comparison::Comparison,
     view::{Cause, Doubt, LegSummary, Place},
 };
-use crate::harness::record::{Environment, RunRecord, RunSettings};
+use crate::record::run::{Environment, RunRecord, RunSettings};
 
 /// Version of the summary's shape.
 pub const SCHEMA: &str = "migbench.io/summary/v1";

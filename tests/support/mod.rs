@@ -12,12 +12,14 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use migbench::{
     contract::workload::Progress,
-    harness::{
+    record::{
+        clock::Stamp,
         event::{Event, Kind},
-        record::{Environment, LegRecord, NodeInfo, Overhead, RunRecord, RunSettings, SCHEMA},
+        leg::{LegRecord, Overhead},
+        outcome::Outcome,
+        reading::{ContainerRef, Counters, Description, Epoch, EpochId, Reading, Segment, Sweep},
+        run::{Environment, NodeInfo, RunRecord, RunSettings, SCHEMA},
     },
-    migrate::Outcome,
-    sample::{ContainerRef, Counters, Description, Epoch, EpochId, Reading, Segment, Sweep, clock::Stamp},
 };
 
 const MIB: u64 = 1024 * 1024;

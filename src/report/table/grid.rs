@@ -5,11 +5,11 @@ use comfy_table::{
 };
 
 use crate::{
+    record::reading::Segment,
     report::{
         Screen,
         number::{NONE, duration, interval, or_none, percent, plain, with_unit},
     },
-    sample::Segment,
     stats::{
         comparison::{Metric, Window},
         mean::mean,

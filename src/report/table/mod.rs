@@ -6,7 +6,7 @@ mod head;
 mod result;
 
 use super::{Error, Format, Screen};
-use crate::{harness::record::RunRecord, stats::summary::Summary};
+use crate::{record::run::RunRecord, stats::summary::Summary};
 
 /// See the [module](self).
 #[derive(Debug, Clone, Copy)]

@@ -5,11 +5,11 @@ use std::mem::discriminant;
 use anstyle::{AnsiColor, Style};
 
 use crate::{
+    record::reading::Segment,
     report::{
         Screen,
         number::{duration, interval, percent, with_unit},
     },
-    sample::Segment,
     stats::{
         comparison::Comparison,
         summary::Summary,

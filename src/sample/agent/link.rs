@@ -22,7 +22,7 @@ use super::{
         Welcome,
     },
 };
-use crate::sample::{Error, clock::monotonic_ns};
+use crate::{record::clock::monotonic_ns, sample::Error};
 
 /// How long a lost connection is tried again: longer than an API server takes to be restarted.
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(60);

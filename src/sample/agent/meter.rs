@@ -16,11 +16,15 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Dial,
     link::Link,
-    offset::{self, ClockOffset},
+    offset,
     protocol::{Answer, Event, Request},
 };
-use crate::sample::{
-    ContainerRef, Cost, Description, Epoch, EpochId, Error, Meter, Schedule, Sweep, clock::monotonic_ns,
+use crate::{
+    record::{
+        clock::{ClockOffset, monotonic_ns},
+        reading::{ContainerRef, Description, Epoch, EpochId, Sweep},
+    },
+    sample::{Cost, Error, Meter, Schedule},
 };
 
 /// Round trips that a clock's offset is chosen from.

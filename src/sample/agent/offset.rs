@@ -1,41 +1,7 @@
 //! How far a node's monotonic clock is from the harness's: four stamps of a round trip, as in NTP (RFC 5905 §8). Of
 //! several round trips the shortest is taken, because it leaves the least room for the error.
 
-use serde::{Deserialize, Serialize};
-
-/// One offset as measured. Two of them, of one node, give the drift between the clocks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClockOffset {
-    /// Whose clock: a node, or a container where it is read from inside.
-    pub of: String,
-    /// When it was measured, the harness's `CLOCK_MONOTONIC`, nanoseconds.
-    pub at_ns: u64,
-    /// Its clock less the harness's, nanoseconds.
-    pub offset_ns: i64,
-    /// How far the true offset may be from it at most, nanoseconds: half of the round trip.
-    pub error_ns: u64,
-    /// Round trips that it was chosen from.
-    pub round_trips: u32,
-}
-
-impl ClockOffset {
-    /// How much faster the other clock ran since an earlier measurement, parts per million; `None` when no time has
-    /// passed. It is known to within the sum of both errors.
-    pub fn drift_ppm(&self, earlier: &Self) -> Option<f64> {
-        let elapsed = self.at_ns.checked_sub(earlier.at_ns).filter(|ns| *ns > 0)?;
-        Some((self.offset_ns - earlier.offset_ns) as f64 / elapsed as f64 * 1e6)
-    }
-
-    /// A moment of the other clock on the harness's.
-    pub fn here(&self, there_ns: u64) -> u64 {
-        there_ns.saturating_add_signed(self.offset_ns.saturating_neg())
-    }
-
-    /// A moment of the harness's clock on the other.
-    pub fn there(&self, here_ns: u64) -> u64 {
-        here_ns.saturating_add_signed(self.offset_ns)
-    }
-}
+use crate::record::clock::ClockOffset;
 
 /// The four stamps of one round trip, nanoseconds: two of either clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,10 @@ use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 use uuid::Uuid;
 
 use super::Wire;
-use crate::sample::{ContainerRef, Epoch, EpochId, Schedule, Sweep};
+use crate::{
+    record::reading::{ContainerRef, Epoch, EpochId, Sweep},
+    sample::Schedule,
+};
 
 /// Version of the protocol; harness and agent must agree.
 pub const VERSION: u32 = 1;
@@ -43,7 +46,7 @@ pub struct Hello {
 pub enum Welcome {
     /// Calls may follow.
     Welcome {
-        /// How the node mounts cgroups, in the words of [`crate::sample::Description`].
+        /// How the node mounts cgroups, in the words of [`crate::record::reading::Description`].
         cgroup: String,
         /// Whether the session was known: its epochs and its schedule are still there.
         resumed: bool,
@@ -188,7 +191,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::sample::Segment;
+    use crate::record::reading::Segment;
 
     #[test]
     fn a_call_is_one_line_of_json() {

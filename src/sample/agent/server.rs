@@ -15,7 +15,10 @@ use super::{
     protocol::{self, Call, EventId, Hello, Lines, Message, Request, VERSION, Welcome},
     session::Session,
 };
-use crate::sample::{clock::monotonic_ns, local::LocalMeter, mounts::Mounts};
+use crate::{
+    record::clock::monotonic_ns,
+    sample::{local::LocalMeter, mounts::Mounts},
+};
 
 /// How long a session is kept without a connection.
 const KEPT: Duration = Duration::from_secs(600);

@@ -12,7 +12,10 @@ use super::{
     own_cpu_usec,
     protocol::{Answer, Call, CallId, Event, EventId, Request, ScheduleId},
 };
-use crate::sample::{Meter, Schedule, clock::monotonic_ns, local::LocalMeter};
+use crate::{
+    record::clock::monotonic_ns,
+    sample::{Meter, Schedule, local::LocalMeter},
+};
 
 /// Events kept for a connection that comes again: 8 minutes of the densest schedule (4 a second).
 const KEPT_EVENTS: usize = 2048;
@@ -166,7 +169,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::sample::{Segment, mounts::Mounts};
+    use crate::{record::reading::Segment, sample::mounts::Mounts};
 
     fn session() -> Arc<Session> {
         Session::new(LocalMeter::cgroups(Mounts::default()))

@@ -20,8 +20,12 @@ use super::{
     protocol::{self, Answer, Call, Event, Hello, Message, Request, Welcome},
     server::Agent,
 };
-use crate::sample::{
-    ContainerRef, Error, Meter, Schedule, Segment, Sweep, clock::monotonic_ns, mounts::Mounts,
+use crate::{
+    record::{
+        clock::monotonic_ns,
+        reading::{ContainerRef, Segment, Sweep},
+    },
+    sample::{Error, Meter, Schedule, mounts::Mounts},
 };
 
 /// How far the clock of the fake node is ahead.

@@ -1,7 +1,7 @@
 //! CPU time and throttling. On v2 `usage_usec` is there in every cgroup, with or without the cpu controller.
 
 use super::{Hierarchy, Source, keyed, single};
-use crate::sample::Counters;
+use crate::record::reading::Counters;
 
 pub(super) const STAT: Source = Source {
     hierarchy: Hierarchy::V2,

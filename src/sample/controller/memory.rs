@@ -1,7 +1,7 @@
 //! Memory: current, anonymous, page cache and its inactive part, peak, and kills for want of it.
 
 use super::{Hierarchy, Source, keyed, single};
-use crate::sample::Counters;
+use crate::record::reading::Counters;
 
 const V1: Hierarchy = Hierarchy::V1("memory");
 

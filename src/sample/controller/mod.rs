@@ -6,7 +6,7 @@ mod memory;
 mod pids;
 mod pressure;
 
-use crate::sample::Counters;
+use crate::record::reading::Counters;
 
 /// Which hierarchy a file belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

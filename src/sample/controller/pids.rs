@@ -1,7 +1,7 @@
 //! Number of tasks.
 
 use super::{Hierarchy, Source, single};
-use crate::sample::Counters;
+use crate::record::reading::Counters;
 
 pub(super) const CURRENT: Source = Source {
     hierarchy: Hierarchy::V2,

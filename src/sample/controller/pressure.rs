@@ -1,7 +1,7 @@
 //! Pressure stall information. The running total is read, not `avg10`: a window of any length can be taken from it.
 
 use super::{Hierarchy, Source};
-use crate::sample::Counters;
+use crate::record::reading::Counters;
 
 pub(super) const CPU: Source = Source {
     hierarchy: Hierarchy::V2,

@@ -11,9 +11,9 @@
 //! @end 17                   the question that it answers
 //! ```
 
-use crate::sample::{
-    Counters,
-    controller::{Hierarchy, SOURCES, Source},
+use crate::{
+    record::reading::Counters,
+    sample::controller::{Hierarchy, SOURCES, Source},
 };
 
 /// One answer of a reader.

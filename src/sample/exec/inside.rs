@@ -6,10 +6,12 @@ use std::{
 };
 
 use super::block;
-use crate::sample::{
-    agent::own_cpu_usec,
-    clock::monotonic_ns,
-    counter_file::{CounterFile, EMPTY},
+use crate::{
+    record::clock::monotonic_ns,
+    sample::{
+        agent::own_cpu_usec,
+        counter_file::{CounterFile, EMPTY},
+    },
 };
 
 /// Answer each line of `input` with a block of the counters below `root`, until it ends.

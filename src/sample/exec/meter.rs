@@ -11,9 +11,12 @@ use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{Enter, Refused, block::Block, reader::Reader};
-use crate::sample::{
-    ContainerRef, Cost, Counters, Description, Epoch, EpochId, Error, Meter, Reading, Schedule, Sweep,
-    agent::offset::ClockOffset, clock::monotonic_ns,
+use crate::{
+    record::{
+        clock::{ClockOffset, monotonic_ns},
+        reading::{ContainerRef, Counters, Description, Epoch, EpochId, Reading, Sweep},
+    },
+    sample::{Cost, Error, Meter, Schedule},
 };
 
 /// Why a verdict from it is capped.

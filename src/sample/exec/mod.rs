@@ -16,7 +16,8 @@ use std::fmt;
 
 use futures::future::BoxFuture;
 
-use super::{ContainerRef, agent::Wire};
+use super::agent::Wire;
+use crate::record::reading::ContainerRef;
 
 /// How a command is run in a container.
 pub trait Enter: Send + Sync + fmt::Debug {

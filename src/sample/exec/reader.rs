@@ -10,14 +10,16 @@ use super::{
     Enter, Refused,
     block::{self, Block},
 };
-use crate::sample::{
-    ContainerRef,
-    agent::{
+use crate::{
+    record::{
+        clock::{ClockOffset, monotonic_ns},
+        reading::ContainerRef,
+    },
+    sample::agent::{
         Wire,
-        offset::{self, ClockOffset, RoundTrip},
+        offset::{self, RoundTrip},
         protocol::{self, Lines},
     },
-    clock::monotonic_ns,
 };
 
 /// Where a container sees its own cgroup.

@@ -7,7 +7,13 @@ use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 use super::{Enter, Refused, meter::ExecMeter, reader::CGROUP};
-use crate::sample::{ContainerRef, Error, Meter, Schedule, Segment, Sweep, agent::Wire, clock::monotonic_ns};
+use crate::{
+    record::{
+        clock::monotonic_ns,
+        reading::{ContainerRef, Segment, Sweep},
+    },
+    sample::{Error, Meter, Schedule, agent::Wire},
+};
 
 /// Runs the commands on this host, with a directory in place of the cgroup.
 #[derive(Debug)]

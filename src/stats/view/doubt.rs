@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::sample::Segment;
+use crate::record::reading::Segment;
 
 /// Where in the run a doubt arose; null fields mean all of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

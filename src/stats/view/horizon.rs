@@ -10,10 +10,7 @@ use super::{
     states,
     timeline::{Timeline, midpoint, seconds_between},
 };
-use crate::{
-    harness::record::{Overhead, RunSettings},
-    sample::Epoch,
-};
+use crate::record::{leg::Overhead, reading::Epoch, run::RunSettings};
 
 /// CPU time over the horizon, seconds.
 #[derive(Debug, Clone, PartialEq, Serialize)]

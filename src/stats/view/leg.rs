@@ -14,12 +14,11 @@ use super::{
     training::{self, Training},
     validity,
 };
-use crate::{
-    harness::{
-        event::Kind,
-        record::{LegRecord, RunRecord, RunSettings},
-    },
-    sample::Segment,
+use crate::record::{
+    event::Kind,
+    leg::LegRecord,
+    reading::Segment,
+    run::{RunRecord, RunSettings},
 };
 
 /// What a leg comes to.

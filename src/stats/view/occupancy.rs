@@ -7,7 +7,7 @@ use super::{
     timeline::{Tick, Timeline, seconds_between},
     usage::working_set,
 };
-use crate::{harness::record::RunSettings, sample::Counters};
+use crate::record::{reading::Counters, run::RunSettings};
 
 /// Highest memory at one tick between the migration request and the end of the horizon, all containers of both pods.
 #[derive(Debug, Clone, PartialEq, Serialize)]

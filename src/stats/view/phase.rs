@@ -9,9 +9,9 @@ use super::{
     timeline::{Tick, Timeline, midpoint},
     usage::{Usage, Window},
 };
-use crate::{
-    harness::record::RunSettings,
-    sample::{Epoch, Segment},
+use crate::record::{
+    reading::{Epoch, Segment},
+    run::RunSettings,
 };
 
 /// What a pod used during a phase.

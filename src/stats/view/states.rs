@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::harness::event::{Event, Kind};
+use crate::record::event::{Event, Kind};
 
 /// A container's state from a moment on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,9 +8,9 @@ use super::{
     timeline::{Timeline, seconds_between},
     usage::{Usage, Window},
 };
-use crate::{
-    harness::record::RunSettings,
-    sample::{Epoch, Segment},
+use crate::record::{
+    reading::{Epoch, Segment},
+    run::RunSettings,
 };
 
 /// Fewer samples than these are not worth a number.

@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{
-    harness::{event::Kind, record::LegRecord},
-    sample::{Epoch, EpochId, Reading, Segment},
+use crate::record::{
+    event::Kind,
+    leg::LegRecord,
+    reading::{Epoch, EpochId, Reading, Segment},
 };
 
 /// All readings of one tick; several nodes may have contributed.

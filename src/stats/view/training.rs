@@ -9,9 +9,9 @@ use super::{
 };
 use crate::{
     contract::workload::Progress,
-    harness::{
+    record::{
         event::{Event, Kind},
-        record::RunSettings,
+        run::RunSettings,
     },
 };
 

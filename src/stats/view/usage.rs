@@ -9,7 +9,7 @@ use super::{
     timeline::{Tick, midpoint},
 };
 use crate::{
-    sample::{Counters, Epoch, Reading},
+    record::reading::{Counters, Epoch, Reading},
     stats::{
         autocorrelation::lag1,
         kendall,

@@ -1,7 +1,10 @@
 //! What makes a phase invalid, and what makes it doubtful.
 
 use super::{doubt::Cause, phase::Measured, states, timeline::midpoint, usage::Distribution};
-use crate::{harness::record::RunSettings, sample::Reading, stats::modified_z};
+use crate::{
+    record::{reading::Reading, run::RunSettings},
+    stats::modified_z,
+};
 
 /// Share of the nominal interval that a measured one may differ by.
 const INTERVAL: f64 = 0.10;

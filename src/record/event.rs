@@ -2,10 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    contract::workload::Progress,
-    sample::{Segment, clock::Stamp},
-};
+use super::{clock::Stamp, reading::Segment};
+use crate::contract::workload::Progress;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context;
 use tempfile::NamedTempFile;
 
-use super::record::{RunRecord, SCHEMA};
+use super::run::{RunRecord, SCHEMA};
 
 /// Name of the record in its directory.
 pub const RECORD: &str = "run.json";
