@@ -1,6 +1,6 @@
 //! Errors at the top, and what the process returns for each.
 
-use crate::{cluster, deploy, install, migrate, sample, scenario};
+use crate::{cluster, deploy, install, k8s, migrate, sample, scenario};
 
 /// The documented exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,10 @@ pub enum Error {
         /// What to do about it.
         remedy: String,
     },
-    /// The cluster.
+    /// The cluster refused or could not be reached.
+    #[error(transparent)]
+    Kubernetes(#[from] k8s::Error),
+    /// There is no cluster.
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
     /// The scenario could not be deployed.
@@ -90,8 +93,8 @@ impl Error {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage(_) | Self::Scenario(_) => ExitCode::Usage,
-            Self::Preflight { .. } => ExitCode::Preflight,
-            Self::Cluster(_) | Self::Deploy(_) => ExitCode::Cluster,
+            Self::Preflight { .. } | Self::Deploy(deploy::Error::Requirement { .. }) => ExitCode::Preflight,
+            Self::Kubernetes(_) | Self::Cluster(_) | Self::Deploy(_) => ExitCode::Cluster,
             Self::Migration(_) => ExitCode::Migration,
             Self::Measurement(_) => ExitCode::Measurement,
             Self::NotMet(_) => ExitCode::NotMet,

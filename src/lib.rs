@@ -17,6 +17,7 @@
 
 pub mod contract;
 pub mod record;
+pub mod k8s;
 
 pub mod scenario;
 pub mod cluster;

@@ -17,12 +17,10 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use migbench::{
-    cluster::{
-        doctor::{self, Intent, Place, Report, Status, Subject},
-        rights::{self, Right, Role},
-    },
+    cluster::doctor::{self, Intent, Place, Report, Status, Subject},
     deploy::supply::Wish,
     install,
+    k8s::rights::{self, Right, Role},
     scenario::Scenario,
 };
 use skip::skip;

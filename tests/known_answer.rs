@@ -20,8 +20,9 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use migbench::{
-    cluster::{agents, exec::PodExec},
-    deploy::{namespace, state, wait},
+    cluster::{agents, enter::PodExec},
+    deploy::namespace,
+    k8s::{pod, wait},
     record::{
         clock::monotonic_ns,
         reading::{ContainerRef, Reading, Segment, Sweep},
@@ -271,14 +272,14 @@ async fn burners(client: &Client, namespace: &str, node: &str) -> Vec<ContainerR
         }),
     )
     .await;
-    let reference = |container: state::Container| ContainerRef {
+    let reference = |container: pod::Container| ContainerRef {
         pod: pod.name_any(),
         pod_uid: pod.uid().unwrap(),
         container: container.name.clone(),
         container_id: container.id,
         node: node.to_owned(),
     };
-    state::containers(&pod).into_iter().map(reference).collect()
+    pod::containers(&pod).into_iter().map(reference).collect()
 }
 
 async fn create(client: &Client, namespace: &str, manifest: Value) -> Pod {

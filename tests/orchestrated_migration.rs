@@ -18,8 +18,9 @@ use migbench::{
         orchestrator::{Migration, Status},
         workload::{Manifest, Progress},
     },
-    deploy::{self, place::Place, state},
+    deploy::{self, place::Place},
     embedded::Handshake,
+    k8s::{apply, pod},
     migrate::orchestrator_process::OrchestratorProcess,
     scenario::Scenario,
 };
@@ -79,20 +80,20 @@ impl Stage {
 
     /// The scenario's pod on its source node: processor completed, trainer past its first step.
     async fn arm(&self, change: impl FnOnce(&mut Pod)) -> String {
-        deploy::apply::surroundings(&self.client, &self.namespace, RUN, &self.scenario)
+        deploy::surroundings::apply(&self.client, &self.namespace, RUN, &self.scenario)
             .await
             .unwrap();
         let mut pod = self.scenario.pod_on(&self.scenario.source, "leg");
         change(&mut pod);
-        let applied = deploy::apply::pod(&self.client, &self.namespace, RUN, &pod)
+        let applied = apply::pod(&self.client, &self.namespace, RUN, &pod)
             .await
             .unwrap();
         let name = applied.metadata.name.unwrap();
         let armed = |pod: Option<&Pod>| {
-            let containers = pod.map(state::containers).unwrap_or_default();
+            let containers = pod.map(pod::containers).unwrap_or_default();
             containers
                 .iter()
-                .any(|container| container.state == state::State::Completed)
+                .any(|container| container.state == pod::State::Completed)
         };
         await_condition(self.pods(), &name, armed).await.unwrap();
         self.step_after(&name, 0).await;

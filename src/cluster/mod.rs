@@ -1,21 +1,21 @@
 //! The cluster a run takes place on: a kubeconfig context, or the embedded cluster when none is named. This is the one
 //! place that knows which.
 
-pub mod access;
 pub mod agents;
 pub mod doctor;
 pub mod embedded;
-pub mod exec;
-pub mod explain;
-pub mod forward;
+pub mod enter;
 pub mod orchestrator;
-mod reconnect;
-pub mod rights;
 
 use std::{path::Path, sync::Arc};
 
-use self::{access::Access, orchestrator::Orchestrator};
-use crate::{deploy::place::Place, sample::Meter, scenario::Scenario};
+use self::orchestrator::Orchestrator;
+use crate::{
+    deploy::place::Place,
+    k8s::{self, access::Access},
+    sample::Meter,
+    scenario::Scenario,
+};
 
 /// A connected cluster whose counters can be read.
 #[derive(Clone)]
@@ -164,33 +164,10 @@ impl Connection {
 /// Why there is no cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It could not be reached.
-    #[error("cluster {name}: {reason}")]
-    Unreachable {
-        /// Which.
-        name: String,
-        /// Why.
-        reason: String,
-    },
     /// The embedded cluster did not start.
     #[error("the embedded cluster did not start: {0}")]
     Embedded(String),
-    /// A request was refused or failed.
-    #[error("{doing}: {}", explain::of(source))]
-    Api {
-        /// What was being done.
-        doing: String,
-        /// The error.
-        source: Box<kube::Error>,
-    },
-}
-
-impl Error {
-    /// An API error with what was being done.
-    pub fn api(doing: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
-        |source| Self::Api {
-            doing: doing.into(),
-            source: Box::new(source),
-        }
-    }
+    /// The API server refused or could not be reached.
+    #[error(transparent)]
+    Kubernetes(#[from] k8s::Error),
 }

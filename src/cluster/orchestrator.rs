@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
-use super::forward::{Forward, PodPort};
 use crate::{
     error::Error,
     install::{NAMESPACE, ORCHESTRATOR},
+    k8s::forward::{Forward, PodPort},
     migrate::orchestrator_process::OrchestratorProcess,
 };
 

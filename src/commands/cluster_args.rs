@@ -4,10 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use crate::{
-    cluster::{Choice, access::Access},
-    error::Error,
-};
+use crate::{cluster::Choice, error::Error, k8s::access::Access};
 
 /// Which cluster to use. A real one only where it is named.
 #[derive(Debug, Clone, Default, clap::Args)]

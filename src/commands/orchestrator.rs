@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
 use crate::{
-    cluster::access::{Access, is_in_pod},
     error::Error,
     harness::interrupt::Interrupt,
+    k8s::access::{Access, is_in_pod},
     orchestrator::{migration::Limits, server, service::Service},
 };
 

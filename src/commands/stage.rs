@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Node;
+use kube::{Api, Client};
 
 use crate::{
-    cluster::{Cluster, Connection, orchestrator::Orchestrator, rights},
-    deploy::{apply, images, node, place::Place, storage},
+    cluster::{Cluster, Connection, orchestrator::Orchestrator},
+    deploy::{images, place::Place, storage, surroundings},
     error::Error,
+    k8s::{self, node, rights},
     progress,
     record::store::RunDirectory,
     settings::Settings,
@@ -71,7 +74,7 @@ impl Stage {
         let real = !self.connection.is_embedded();
         if real {
             self.check_rights().await?;
-            node::check(&client, &settings.scenario.nodes()).await?;
+            check_nodes(&client, settings.scenario.nodes()).await?;
         }
         if settings.needs_orchestrator() {
             let log = directory.file("orchestrator.log");
@@ -100,7 +103,7 @@ impl Stage {
         progress::preparing(&format!("pull images on {}", nodes.join(" and ")));
         let digests = images::pull(client, &self.place, &scenario.pod, &nodes).await?;
         progress::preparing("apply and bind claims");
-        apply::surroundings(client, &self.place.namespace, &settings.id, scenario).await?;
+        surroundings::apply(client, &self.place.namespace, &settings.id, scenario).await?;
         storage::bound(client, &self.place, scenario).await?;
         Ok(digests)
     }
@@ -149,4 +152,21 @@ impl Stage {
             removed => measured.and(removed),
         }
     }
+}
+
+/// Look at the nodes; the first one that is not there, not ready or closed is an error.
+async fn check_nodes(client: &Client, names: [&str; 2]) -> Result<(), Error> {
+    let api: Api<Node> = Api::all(client.clone());
+    for name in names {
+        let node = api.get_opt(name).await;
+        let node = node.map_err(k8s::Error::api(format!("get node {name}")))?;
+        if let Some(missing) = node::trouble(name, node.as_ref()) {
+            return Err(Error::Preflight {
+                missing,
+                remedy: "see to it (`kubectl describe node`), or name other nodes: --set nodes.source=NAME --set nodes.target=NAME"
+                    .into(),
+            });
+        }
+    }
+    Ok(())
 }

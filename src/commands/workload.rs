@@ -7,7 +7,7 @@ use clap::Subcommand;
 use crate::{
     contract,
     error::Error,
-    scenario::quantity,
+    k8s::quantity,
     workload::{self, Ending, TERMINATED, hook, monitor, processor, trainer},
 };
 

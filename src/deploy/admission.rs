@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume};
 
-use super::{MANAGED_BY, RUN_LABEL};
+use crate::k8s::labels::{MANAGED_BY, RUN_LABEL};
 
 /// The changes in words, from the pod as it was applied to the pod as it was answered. Defaults that every API server fills
 /// in are none.

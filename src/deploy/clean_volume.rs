@@ -7,7 +7,8 @@ use kube::{Api, Client, api::LogParams};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{Error, apply, gone, place::Place, state};
+use super::{Error, place::Place};
+use crate::k8s::{self, apply, gone, pod};
 
 /// How long it may take; a TensorFlow leg leaves a few hundred files.
 const WITHIN: Duration = Duration::from_secs(120);
@@ -19,7 +20,7 @@ const MOUNT: &str = "/volume";
 pub async fn clean(client: &Client, place: &Place, claim: &str) -> Result<u64, Error> {
     let claims: Api<PersistentVolumeClaim> = place.api(client);
     let found = claims.get_opt(claim).await;
-    let found = found.map_err(Error::api(format!("get claim {claim}")))?;
+    let found = found.map_err(k8s::Error::api(format!("get claim {claim}")))?;
     let phase = found.and_then(|claim| claim.status?.phase);
     if phase.as_deref() != Some("Bound") {
         return Ok(0);
@@ -49,19 +50,20 @@ async fn ended(api: &Api<Pod>, name: &str) -> Result<String, Error> {
         let pod = api
             .get(name)
             .await
-            .map_err(Error::api(format!("get pod {name}")))?;
-        let phase = state::phase(&pod);
+            .map_err(k8s::Error::api(format!("get pod {name}")))?;
+        let phase = pod::phase(&pod);
         if phase == "Succeeded" || phase == "Failed" {
             return Ok(phase);
         }
-        let hopeless = state::hopeless(&pod);
+        let hopeless = pod::hopeless(&pod);
         if hopeless.is_some() || Instant::now() > deadline {
-            return Err(Error::Late {
+            return Err(k8s::Error::Late {
                 pod: name.to_owned(),
                 wanted: "ended",
                 seconds: WITHIN.as_secs(),
-                state: hopeless.unwrap_or_else(|| state::describe(&pod)),
-            });
+                state: hopeless.unwrap_or_else(|| pod::describe(&pod)),
+            }
+            .into());
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -91,7 +93,7 @@ fn pod(place: &Place, claim: &str) -> Result<Pod, Error> {
         }],
         "volumes": [{"name": "volume", "persistentVolumeClaim": {"claimName": claim}}],
     });
-    let spec = serde_json::from_value(spec).map_err(|error| Error::Manifest {
+    let spec = serde_json::from_value(spec).map_err(|error| k8s::Error::Manifest {
         object: format!("pod {name}"),
         reason: error.to_string(),
     })?;

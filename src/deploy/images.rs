@@ -11,8 +11,8 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{Error, apply, gone, place::Place};
-use crate::scenario::placement::HOSTNAME_LABEL;
+use super::{Error, place::Place};
+use crate::k8s::{self, apply, gone, labels::HOSTNAME_LABEL};
 
 /// TensorFlow's image is larger than a gigabyte.
 const WITHIN: Duration = Duration::from_secs(900);
@@ -73,7 +73,7 @@ fn puller(place: &Place, pod: &Pod, node: &str) -> Result<Pod, Error> {
         "automountServiceAccountToken": false,
         "terminationGracePeriodSeconds": 0,
     });
-    let reduced = serde_json::from_value(reduced).map_err(|error| Error::Manifest {
+    let reduced = serde_json::from_value(reduced).map_err(|error| k8s::Error::Manifest {
         object: format!("pod {name}"),
         reason: error.to_string(),
     })?;
@@ -101,7 +101,7 @@ async fn wait(api: &Api<Pod>, puller: &Pod, node: &str) -> Result<Vec<(String, S
         let pod = api
             .get(&name)
             .await
-            .map_err(Error::api(format!("get pod {name}")))?;
+            .map_err(k8s::Error::api(format!("get pod {name}")))?;
         let statuses = pod
             .status
             .clone()
@@ -114,7 +114,8 @@ async fn wait(api: &Api<Pod>, puller: &Pod, node: &str) -> Result<Vec<(String, S
         }
         let refused = statuses.iter().find_map(refused);
         if refused.is_some() || Instant::now() > deadline {
-            let (image, reason) = refused.unwrap_or_else(|| ("(all)".into(), super::state::describe(&pod)));
+            let (image, reason) =
+                refused.unwrap_or_else(|| ("(all)".into(), crate::k8s::pod::describe(&pod)));
             return Err(Error::NotPulled {
                 image,
                 node: node.to_owned(),

@@ -8,7 +8,11 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolume, Persist
 use kube::{Api, Client, Resource, ResourceExt, api::ListParams};
 use serde::de::DeserializeOwned;
 
-use super::{EXPIRES, Error, MANAGED_BY, RUN_LABEL, place::Place};
+use super::place::Place;
+use crate::k8s::{
+    Error,
+    labels::{EXPIRES, MANAGED_BY, RUN_LABEL},
+};
 
 /// What one run left.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,83 +4,30 @@
 //! is measured; [`leftovers`] finds what a killed run left.
 
 pub mod admission;
-pub mod apply;
 pub mod clean_volume;
-pub mod gone;
 pub mod images;
 pub mod leftovers;
 pub mod namespace;
-pub mod node;
 pub mod place;
-pub mod state;
 pub mod storage;
 pub mod supply;
-pub mod wait;
+pub mod surroundings;
 
-use crate::cluster::explain;
-
-/// Field manager of everything migbench applies.
-pub const FIELD_MANAGER: &str = "migbench";
-/// Label that tells what is ours, with this value.
-pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "migbench");
-/// Annotation with the time after which a run that is still there must have been killed.
-pub const EXPIRES: &str = "migbench.io/expires";
-/// Label with the id of the run that made an object.
-pub const RUN_LABEL: &str = "migbench.io/run";
+use crate::k8s;
 
 /// Why something could not be deployed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The API server refused or could not be reached.
-    #[error("{doing}: {}", explain::of(source))]
-    Api {
-        /// What was being done.
-        doing: String,
-        /// The error.
-        source: Box<kube::Error>,
-    },
-    /// A watch could not be kept up.
-    #[error("watching pod {pod}: {reason}")]
-    Watch {
-        /// The pod.
-        pod: String,
-        /// Why.
-        reason: String,
-    },
-    /// The pod will not reach the wanted state any more.
-    #[error("pod {pod} cannot get {wanted}: {reason}")]
-    Impossible {
-        /// The pod.
-        pod: String,
-        /// `armed`, `running`.
-        wanted: &'static str,
-        /// What stands against it.
-        reason: String,
-    },
-    /// It took too long.
-    #[error("pod {pod} was not {wanted} within {seconds} s: {state}")]
-    Late {
-        /// The pod.
-        pod: String,
-        /// `armed`, `running`, `gone`.
-        wanted: &'static str,
-        /// The limit.
-        seconds: u64,
-        /// What was seen last.
-        state: String,
-    },
-    /// Something was deleted and stays.
-    #[error(
-        "{object} was deleted and is still there after {seconds} s, held by {holders}\n  to do: see what its holder waits \
-         for; `migbench cleanup` goes on from there"
-    )]
-    Stuck {
-        /// What.
-        object: String,
-        /// The limit.
-        seconds: u64,
-        /// Finalizers, or conditions of the namespace.
-        holders: String,
+    /// An object could not be made, deleted or waited for.
+    #[error(transparent)]
+    Kubernetes(#[from] k8s::Error),
+    /// Something the run needs is missing.
+    #[error("{missing}\n  to do: {remedy}")]
+    Requirement {
+        /// What is missing.
+        missing: String,
+        /// What to do about it.
+        remedy: String,
     },
     /// The namespace that was named is not there.
     #[error(
@@ -125,22 +72,4 @@ pub enum Error {
         /// What the kubelet said.
         reason: String,
     },
-    /// A manifest cannot be used.
-    #[error("{object}: {reason}")]
-    Manifest {
-        /// What.
-        object: String,
-        /// Why.
-        reason: String,
-    },
-}
-
-impl Error {
-    /// An API error with what was being done.
-    pub fn api(doing: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
-        |source| Self::Api {
-            doing: doing.into(),
-            source: Box::new(source),
-        }
-    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client};
 
-use super::{Error, gone};
+use crate::k8s::{Error, gone};
 
 /// How long a namespace may take to go away: the pods in it have their grace first.
 const GONE_WITHIN: Duration = Duration::from_secs(120);

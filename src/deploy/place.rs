@@ -9,8 +9,11 @@ use kube::{
     api::{DeleteParams, ListParams, ObjectMeta},
 };
 
-use super::{EXPIRES, Error, MANAGED_BY, RUN_LABEL, apply, clean_volume, gone, namespace};
-use crate::cluster::agents;
+use super::{Error, clean_volume, namespace};
+use crate::k8s::{
+    self, apply, gone,
+    labels::{self, EXPIRES, MANAGED_BY, RUN_LABEL},
+};
 
 /// How long one object may take to go away.
 const GONE_WITHIN: Duration = Duration::from_secs(120);
@@ -60,14 +63,15 @@ impl Place {
                 metadata: self.metadata(&self.namespace),
                 ..Namespace::default()
             };
-            return apply::object(&api, &namespace).await.map(drop);
+            apply::object(&api, &namespace).await?;
+            return Ok(());
         }
         match api.get_opt(&self.namespace).await {
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err(Error::NoNamespace(self.namespace.clone())),
             // Whoever may not look at namespaces may still be at home in this one.
             Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(()),
-            Err(error) => Err(Error::api(format!("get namespace {}", self.namespace))(error)),
+            Err(error) => Err(k8s::Error::api(format!("get namespace {}", self.namespace))(error).into()),
         }
     }
 
@@ -79,7 +83,8 @@ impl Place {
             data: Some(data.map(|(key, value)| (key.to_owned(), value)).into()),
             ..ConfigMap::default()
         };
-        apply::object(&self.api(client), &marker).await.map(drop)
+        apply::object(&self.api(client), &marker).await?;
+        Ok(())
     }
 
     /// Take from a marker what it says about its run.
@@ -134,7 +139,7 @@ impl Place {
             if removed.is_ok() {
                 tell(format!("removed {what}"));
             }
-            outcome = outcome.and(removed);
+            outcome = outcome.and(removed.map_err(Error::from));
         }
         outcome
     }
@@ -163,7 +168,7 @@ impl Place {
         {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
-            Err(error) => return Err(Error::api("delete the run's pods")(error)),
+            Err(error) => return Err(k8s::Error::api("delete the run's pods")(error).into()),
         }
         self.remove::<Pod>(client, &self.all_pods()).await
     }
@@ -181,7 +186,7 @@ impl Place {
         let kind = K::kind(&());
         let found = api.list(which).await;
         for object in found
-            .map_err(Error::api(format!("list the run's {kind}s")))?
+            .map_err(k8s::Error::api(format!("list the run's {kind}s")))?
             .items
         {
             let name = object.name_any();
@@ -216,9 +221,9 @@ impl Place {
     /// take over the labels. In a given one, others' pods must not be touched.
     pub fn pods(&self) -> String {
         if self.own {
-            agents::others()
+            labels::no_agents()
         } else {
-            format!("{RUN_LABEL}={},{}", self.run, agents::others())
+            format!("{RUN_LABEL}={},{}", self.run, labels::no_agents())
         }
     }
 

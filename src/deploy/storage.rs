@@ -9,11 +9,14 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
-    Error as DeployError, apply,
+    Error,
     place::Place,
     supply::{Supply, Way, Wish},
 };
-use crate::{error::Error, scenario::Scenario};
+use crate::{
+    k8s::{self, apply},
+    scenario::Scenario,
+};
 
 /// How long a claim may take to be bound; provisioners of clouds need a minute.
 const BOUND_WITHIN: Duration = Duration::from_secs(180);
@@ -57,7 +60,7 @@ pub async fn provide(
 }
 
 /// Wait until the claims are bound. A class that waits for the first consumer binds when the pod is there.
-pub async fn bound(client: &Client, place: &Place, scenario: &Scenario) -> Result<(), DeployError> {
+pub async fn bound(client: &Client, place: &Place, scenario: &Scenario) -> Result<(), Error> {
     let supply = Supply::read(client).await?;
     let deadline = Instant::now() + BOUND_WITHIN;
     let now = |claim: &&PersistentVolumeClaim| !waits_for_consumer(&supply, claim);
@@ -67,20 +70,16 @@ pub async fn bound(client: &Client, place: &Place, scenario: &Scenario) -> Resul
     Ok(())
 }
 
-async fn until_bound(
-    api: &Api<PersistentVolumeClaim>,
-    name: &str,
-    deadline: Instant,
-) -> Result<(), DeployError> {
+async fn until_bound(api: &Api<PersistentVolumeClaim>, name: &str, deadline: Instant) -> Result<(), Error> {
     loop {
         let doing = format!("get claim {name}");
-        let claim = api.get(name).await.map_err(DeployError::api(doing))?;
+        let claim = api.get(name).await.map_err(k8s::Error::api(doing))?;
         let phase = claim.status.and_then(|status| status.phase).unwrap_or_default();
         if phase == "Bound" {
             return Ok(());
         }
         if phase == "Lost" || Instant::now() > deadline {
-            return Err(DeployError::NotBound {
+            return Err(Error::NotBound {
                 claim: name.to_owned(),
                 phase,
                 seconds: BOUND_WITHIN.as_secs(),
@@ -90,16 +89,16 @@ async fn until_bound(
     }
 }
 
-async fn exists(client: &Client, place: &Place, claim: &str) -> Result<bool, DeployError> {
+async fn exists(client: &Client, place: &Place, claim: &str) -> Result<bool, Error> {
     let api: Api<PersistentVolumeClaim> = place.api(client);
     let found = api.get_opt(claim).await;
     Ok(found
-        .map_err(DeployError::api(format!("get claim {claim}")))?
+        .map_err(k8s::Error::api(format!("get claim {claim}")))?
         .is_some())
 }
 
 fn nowhere(claim: &str, reason: &str) -> Error {
-    Error::Preflight {
+    Error::Requirement {
         missing: format!("nothing provides a volume for the claim {claim} (ReadWriteMany): {reason}"),
         remedy: "name an NFS server by --nfs-server HOST --nfs-path DIR (to `migbench deploy`, or to this run alone), or a \
                  class by --storage-class NAME"

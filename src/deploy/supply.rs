@@ -12,10 +12,9 @@ use k8s_openapi::{
 use kube::{Api, Client, Resource, ResourceExt, api::ListParams};
 use serde::de::DeserializeOwned;
 
-use super::{Error, MANAGED_BY};
 use crate::{
     install::{CHECKPOINT_VOLUME, Nfs},
-    scenario::quantity,
+    k8s::{Error, labels::MANAGED_BY, quantity},
 };
 
 const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";

@@ -7,18 +7,19 @@ use kube::Api;
 use nix::sys::utsname::uname;
 
 use crate::{
-    cluster::{self, Cluster},
+    cluster::Cluster,
+    k8s::{self, quantity},
     record::run::{Environment, NodeInfo},
-    scenario::{Scenario, quantity},
+    scenario::Scenario,
 };
 
 /// Read it.
-pub async fn read(cluster: &Cluster, scenario: &Scenario) -> Result<Environment, cluster::Error> {
+pub async fn read(cluster: &Cluster, scenario: &Scenario) -> Result<Environment, k8s::Error> {
     let version = cluster
         .client
         .apiserver_version()
         .await
-        .map_err(cluster::Error::api("ask the API server's version"))?;
+        .map_err(k8s::Error::api("ask the API server's version"))?;
     let nodes: Api<Node> = Api::all(cluster.client.clone());
     let mut infos = Vec::new();
     let mut images = image_names(scenario);
@@ -26,7 +27,7 @@ pub async fn read(cluster: &Cluster, scenario: &Scenario) -> Result<Environment,
         let node = nodes
             .get(name)
             .await
-            .map_err(cluster::Error::api(format!("get node {name}")))?;
+            .map_err(k8s::Error::api(format!("get node {name}")))?;
         note_digests(&node, &mut images);
         infos.push(node_info(&node));
     }

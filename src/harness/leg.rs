@@ -17,11 +17,12 @@ use super::{
     readings::Readings,
 };
 use crate::{
-    deploy::{
-        self, admission, apply, namespace,
-        state::{self, State},
-    },
+    deploy::{admission, namespace},
     error::Error,
+    k8s::{
+        self, apply,
+        pod::{self, State},
+    },
     migrate::{Request, Strategy},
     record::{
         clock::{Stamp, monotonic_ns},
@@ -158,8 +159,8 @@ impl<'a> Leg<'a> {
         let name = &self.head.pod;
         let armed = self.observer.wait_for(|pods| {
             let observed = pods.get(uid(deployed))?;
-            if let Some(reason) = state::hopeless(&observed.pod) {
-                return Some(Err(deploy::Error::Impossible {
+            if let Some(reason) = pod::hopeless(&observed.pod) {
+                return Some(Err(k8s::Error::Impossible {
                     pod: name.clone(),
                     wanted: "armed",
                     reason,
@@ -177,9 +178,9 @@ impl<'a> Leg<'a> {
     }
 
     fn is_armed(&self, observed: &Observed) -> bool {
-        let containers = state::containers(&observed.pod);
+        let containers = pod::containers(&observed.pod);
         let is = |name: &str, wanted: &State| containers.iter().any(|c| c.name == name && c.state == *wanted);
-        state::all_run(&observed.pod)
+        pod::all_run(&observed.pod)
             && self.run.scenario.roles.iter().all(|(name, role)| match role {
                 Role::Trainer => is(name, &State::Running) && observed.steps.contains_key(name),
                 Role::Processor => is(name, &State::Completed) && observed.done.contains(name),
@@ -187,7 +188,7 @@ impl<'a> Leg<'a> {
             })
     }
 
-    fn not_armed(&self, limit: Duration, pod: &Pod) -> deploy::Error {
+    fn not_armed(&self, limit: Duration, pod: &Pod) -> k8s::Error {
         let pods = self.observer.pods();
         let state = pods.get(uid(pod)).map_or_else(
             || "never seen".into(),
@@ -208,12 +209,12 @@ impl<'a> Leg<'a> {
                 } else {
                     reports
                 };
-                let state = state::describe(&observed.pod);
+                let state = pod::describe(&observed.pod);
                 let longer = limit.as_secs() * 2;
                 format!("{state}; {reports}. Where it only needs longer: --set deadlines.armed={longer}s")
             },
         );
-        deploy::Error::Late {
+        k8s::Error::Late {
             pod: self.head.pod.clone(),
             wanted: "armed",
             seconds: limit.as_secs(),
@@ -227,7 +228,7 @@ impl<'a> Leg<'a> {
         let Some(observed) = pods.get(uid(pod)) else {
             return Ok(());
         };
-        for container in state::containers(pod)
+        for container in pod::containers(pod)
             .iter()
             .filter(|container| container.state == State::Running)
         {
@@ -287,7 +288,7 @@ impl<'a> Leg<'a> {
         });
         match timeout(SEEN_WITHIN, since).await {
             Ok(since) => Ok(since?),
-            Err(_) => Err(deploy::Error::Late {
+            Err(_) => Err(k8s::Error::Late {
                 pod: outcome.pod.clone(),
                 wanted: "running",
                 seconds: SEEN_WITHIN.as_secs(),
@@ -325,7 +326,7 @@ impl<'a> Leg<'a> {
         });
         let again = self.observer.wait_for(|pods| {
             let observed = pods.get(&outcome.pod_uid)?;
-            let running = state::containers(&observed.pod).into_iter().any(|container| {
+            let running = pod::containers(&observed.pod).into_iter().any(|container| {
                 self.run.scenario.roles.get(&container.name) == Some(&Role::Processor)
                     && matches!(container.state, State::Running)
             });
@@ -349,13 +350,13 @@ impl<'a> Leg<'a> {
         let soon = DeleteParams::default().grace_period(1);
         api.delete_collection(&soon, &ours)
             .await
-            .map_err(deploy::Error::api("delete the leg's pods"))?;
+            .map_err(k8s::Error::api("delete the leg's pods"))?;
         let all_gone = self
             .observer
             .wait_for(|pods| pods.values().all(|observed| observed.gone).then_some(()));
         match timeout(GONE_WITHIN, all_gone).await {
             Ok(gone) => Ok(gone?),
-            Err(_) => Err(deploy::Error::Late {
+            Err(_) => Err(k8s::Error::Late {
                 pod: self.head.pod.clone(),
                 wanted: "gone",
                 seconds: GONE_WITHIN.as_secs(),

@@ -54,7 +54,7 @@ impl Run {
     pub async fn execute(&self, record: RunRecord) -> Result<(), Error> {
         self.notices.send(Notice::RunStarted(Box::new(record)));
         self.notices.flush().await?;
-        deploy::apply::surroundings(&self.cluster.client, &self.namespace, &self.id, &self.scenario).await?;
+        deploy::surroundings::apply(&self.cluster.client, &self.namespace, &self.id, &self.scenario).await?;
         for planned in &self.legs {
             let outcome = self.leg(planned).execute().await;
             // Also the record of a leg that failed is kept.

@@ -24,9 +24,9 @@ use super::{
 };
 use crate::{
     contract::workload::Progress,
-    deploy::{
+    k8s::{
         self,
-        state::{self, Container, State},
+        pod::{self, Container, State},
         wait,
     },
     record::{
@@ -91,7 +91,7 @@ impl Observer {
     pub(super) async fn wait_for<T>(
         &self,
         mut decide: impl FnMut(&Pods) -> Option<T>,
-    ) -> Result<T, deploy::Error> {
+    ) -> Result<T, k8s::Error> {
         let mut pods = self.pods.clone();
         loop {
             if let Some(answer) = decide(&pods.borrow_and_update()) {
@@ -99,7 +99,7 @@ impl Observer {
             }
             if pods.changed().await.is_err() {
                 let reason = "the API server refused to let the namespace's pods be watched".into();
-                return Err(deploy::Error::Watch {
+                return Err(k8s::Error::Watch {
                     pod: "(all)".into(),
                     reason,
                 });
@@ -162,13 +162,13 @@ impl Watcher {
         let mut now = before.clone().unwrap_or_default();
         let old = before.map(|observed| observed.pod);
         self.tell_phase(old.as_ref(), pod);
-        let known = old.as_ref().map(state::containers).unwrap_or_default();
+        let known = old.as_ref().map(pod::containers).unwrap_or_default();
         let has_lived =
             |containers: &[Container]| containers.iter().any(|container| !container.id.is_empty());
-        if has_lived(&state::containers(pod)) && !has_lived(&known) {
+        if has_lived(&pod::containers(pod)) && !has_lived(&known) {
             self.meter(ContainerRef::of_pod(name_of(pod), &uid, node_of(pod)));
         }
-        for container in state::containers(pod) {
+        for container in pod::containers(pod) {
             if !known.contains(&container) {
                 self.tell_container(pod, &container);
             }
@@ -200,8 +200,8 @@ impl Watcher {
     }
 
     fn tell_phase(&self, old: Option<&Pod>, new: &Pod) {
-        let phase = state::phase(new);
-        if old.map(state::phase).as_ref() != Some(&phase) {
+        let phase = pod::phase(new);
+        if old.map(pod::phase).as_ref() != Some(&phase) {
             self.notices.event(phase_event(new, phase));
         }
     }

@@ -10,7 +10,7 @@ use kube::{
 };
 
 use super::describe;
-use crate::deploy::{Error, FIELD_MANAGER};
+use crate::k8s::{Error, labels::FIELD_MANAGER};
 
 /// The kinds of a cluster, each asked for once.
 pub(super) struct Kinds {

@@ -100,12 +100,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        cluster::{
-            agents,
+        install::{Nfs, agent, describe},
+        k8s::{
+            labels::MANAGED_BY,
             rights::{self, Role},
         },
-        deploy::MANAGED_BY,
-        install::{Nfs, describe},
     };
 
     fn parameters() -> Parameters {
@@ -191,6 +190,6 @@ mod tests {
         let values = read(&BASE).unwrap();
         let agent = values.iter().find(|value| value["kind"] == "DaemonSet").unwrap();
         let spec: PodSpec = serde_json::from_value(agent["spec"]["template"]["spec"].clone()).unwrap();
-        assert_eq!(spec, agents::pod_spec(IMAGE));
+        assert_eq!(spec, agent::pod_spec(IMAGE));
     }
 }

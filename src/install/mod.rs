@@ -2,6 +2,7 @@
 //! over NFS. [`manifests`] reads the files of `manifests/`, which kustomize reads too; [`apply`] and [`remove`] bring
 //! them to the cluster and away from it; [`rollout`] waits until they run.
 
+pub mod agent;
 pub mod apply;
 pub mod manifests;
 pub mod remove;

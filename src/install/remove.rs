@@ -5,7 +5,7 @@ use std::time::Duration;
 use kube::{Client, ResourceExt, core::DynamicObject};
 
 use super::{apply::Kinds, describe};
-use crate::deploy::{Error, MANAGED_BY, gone};
+use crate::k8s::{Error, gone, labels::MANAGED_BY};
 
 /// How long one object may take to go away: a pod under it has its grace first.
 const GONE_WITHIN: Duration = Duration::from_secs(120);

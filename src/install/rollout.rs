@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{apply::Kinds, describe};
-use crate::deploy::{Error, state};
+use crate::k8s::{Error, pod};
 
 /// How long it may take; the image may have to be pulled, and an old orchestrator finishes its migrations first.
 const WITHIN: Duration = Duration::from_secs(240);
@@ -88,7 +88,7 @@ async fn one(client: &Client, api: &Api<DynamicObject>, object: &DynamicObject) 
         // The pods of an earlier template may well be beyond help; they are on their way out.
         let pods = pods(client, object).await?;
         if progress.is_some_and(Progress::is_updated)
-            && let Some((pod, reason)) = pods.iter().find_map(|pod| Some((pod, state::hopeless(pod)?)))
+            && let Some((pod, reason)) = pods.iter().find_map(|pod| Some((pod, pod::hopeless(pod)?)))
         {
             return Err(Error::Impossible {
                 pod: pod.name_any(),
@@ -123,8 +123,8 @@ async fn pods(client: &Client, object: &DynamicObject) -> Result<Vec<Pod>, Error
 fn late(what: &str, pods: &[Pod]) -> Error {
     let states: Vec<_> = pods
         .iter()
-        .filter(|pod| !state::all_run(pod))
-        .map(|pod| format!("{} is {}", pod.name_any(), state::describe(pod)))
+        .filter(|pod| !pod::all_run(pod))
+        .map(|pod| format!("{} is {}", pod.name_any(), pod::describe(pod)))
         .collect();
     Error::Late {
         pod: what.to_owned(),

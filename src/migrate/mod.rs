@@ -68,7 +68,7 @@ pub enum Error {
     },
     /// An object could not be made, deleted or waited for.
     #[error(transparent)]
-    Deploy(#[from] crate::deploy::Error),
+    Kubernetes(#[from] crate::k8s::Error),
     /// The orchestrator refused or could not be reached.
     #[error("orchestrator at {url}: {reason}")]
     Orchestrator {

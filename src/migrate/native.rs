@@ -10,7 +10,7 @@ use kube::{
 
 use super::{Error, Request, Strategy};
 use crate::{
-    deploy::{self, wait},
+    k8s::{self, apply, wait},
     record::{clock::Stamp, outcome::Outcome},
 };
 
@@ -47,10 +47,10 @@ async fn migrate(request: Request<'_>) -> Result<Outcome, Error> {
     };
     api.delete(name, &parameters)
         .await
-        .map_err(deploy::Error::api(format!("delete pod {name}")))?;
+        .map_err(k8s::Error::api(format!("delete pod {name}")))?;
     wait::until_gone(&api, name, &uid, left()).await?;
 
-    let applied = deploy::apply::pod(
+    let applied = apply::pod(
         &request.cluster.client,
         request.namespace,
         request.run,

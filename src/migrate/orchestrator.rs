@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::{Error, Request, Strategy};
 use crate::{
     contract::orchestrator::{ErrorBody, MigrationRequest, Status},
-    deploy::{self, wait},
+    k8s::{self, wait},
     record::{clock::Stamp, outcome::Outcome},
 };
 
@@ -164,7 +164,7 @@ impl Orchestrator {
         let waited = source.gone().await?;
         let completed = Stamp::now();
         let doing = format!("get pod {pod}");
-        let new = source.pods.get(&pod).await.map_err(deploy::Error::api(doing))?;
+        let new = source.pods.get(&pod).await.map_err(k8s::Error::api(doing))?;
         Ok(Outcome {
             pod,
             pod_uid: new.metadata.uid.unwrap_or_default(),
@@ -247,7 +247,7 @@ impl<'a> Source<'a> {
             .pods
             .get_opt(self.name)
             .await
-            .map_err(deploy::Error::api(doing))?;
+            .map_err(k8s::Error::api(doing))?;
         if found.is_none_or(|pod| !self.is(&pod)) {
             return Ok(false);
         }

@@ -6,9 +6,8 @@ use super::{
     Error, Role, check_hooks,
     check_settings::{Settings, is_label},
     document::{Document, escape},
-    placement::HOSTNAME_LABEL,
-    quantity,
 };
+use crate::k8s::{labels::HOSTNAME_LABEL, quantity};
 /// A pod with the files around it.
 pub(super) struct Manifest<'a> {
     pub(super) settings: &'a Settings<'a>,

@@ -3,7 +3,6 @@
 
 pub mod placement;
 pub mod plan;
-pub mod quantity;
 pub mod scale;
 pub mod source;
 

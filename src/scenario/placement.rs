@@ -3,10 +3,7 @@
 use k8s_openapi::api::core::v1::{Container, Pod};
 
 use super::Scenario;
-
-/// Label of the node that a pod is sent to by its node selector. `nodeName` would bypass the scheduler, and leave a
-/// claim that waits for its first consumer pending for ever.
-pub const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
+use crate::k8s::labels::HOSTNAME_LABEL;
 
 /// What a scenario calls the image of this program.
 pub const OWN_IMAGE: &str = "migbench";

@@ -7,7 +7,8 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use super::{Scenario, quantity};
+use super::Scenario;
+use crate::k8s::quantity;
 
 /// Part of the capacity that the pod may use; the rest is for the cluster itself and the measurement.
 pub const USABLE: f64 = 0.8;

@@ -16,10 +16,7 @@ use super::{
     place::Place,
     room::{self, Amount},
 };
-use crate::{
-    cluster::agents,
-    scenario::{Scenario, quantity},
-};
+use crate::{cluster::agents, install::agent, k8s::quantity, scenario::Scenario};
 
 /// How the nodes' counters would be read.
 #[derive(Debug, Clone)]
@@ -92,7 +89,7 @@ async fn meter(subject: &Subject, pods: &Api<Pod>) -> Known<Meter> {
     if agents::are_installed(&subject.client, &nodes).await {
         return Ok(Meter::Installed);
     }
-    let agent = agents::pod(&nodes[0], &subject.intent.image);
+    let agent = agent::pod(&nodes[0], &subject.intent.image);
     Ok(match dry_run(pods, &agent).await? {
         Ok(()) => Meter::LetIn,
         Err(why) => Meter::Refused(why),

@@ -16,10 +16,7 @@ use kube::{
 use tokio::{io::AsyncReadExt, time::timeout};
 
 use super::{Known, Subject, ask::told, place::Place};
-use crate::{
-    deploy::{self, wait},
-    scenario::placement::HOSTNAME_LABEL,
-};
+use crate::k8s::{self, labels::HOSTNAME_LABEL, wait};
 
 /// Name of the only container.
 pub(super) const CONTAINER: &str = "errand";
@@ -174,11 +171,11 @@ impl Running {
                 api,
                 name: errand.name.clone(),
             }),
-            Err(deploy::Error::Late { state, .. }) => {
+            Err(k8s::Error::Late { state, .. }) => {
                 let complaint = complaint(&subject.client, place, &errand.name).await;
                 Err(Trouble::Failed(complaint.unwrap_or(state)))
             }
-            Err(deploy::Error::Impossible { reason, .. }) => Err(Trouble::Untried(reason)),
+            Err(k8s::Error::Impossible { reason, .. }) => Err(Trouble::Untried(reason)),
             Err(error) => Err(Trouble::Untried(error.to_string())),
         }
     }

@@ -16,7 +16,7 @@ use super::{
     storage::{self, Storage},
     tools,
 };
-use crate::scenario::{Scenario, quantity};
+use crate::{k8s::quantity, scenario::Scenario};
 
 /// Examine a cluster. Everything that is made for it is made in `place`, which the caller leaves in any case.
 pub async fn examine(subject: &Subject, place: &Place) -> Report {

@@ -7,7 +7,7 @@ use super::{
     finding::{Finding, Question},
     probe::Probed,
 };
-use crate::scenario::quantity;
+use crate::k8s::quantity;
 
 const GB: u64 = 1_000_000_000;
 /// Firmware, kernel and file system keep a part of what the vendor sells.

@@ -12,7 +12,7 @@ use super::{
     finding::{Finding, Question},
     place::Place,
 };
-use crate::deploy::state::{self, State};
+use crate::k8s::pod::{self, State};
 
 /// Words with which a kubelet says that it cannot get an image.
 const REFUSALS: [&str; 5] = [
@@ -88,8 +88,8 @@ async fn run(subject: &Subject, place: &Place, errand: &Errand<'_>) -> Known<Res
 
 /// What a pod's state says about its image, once it says anything.
 fn verdict(pod: &Pod) -> Option<Known<Result<(), String>>> {
-    let Some(container) = state::containers(pod).into_iter().next() else {
-        let why = state::hopeless(pod)?;
+    let Some(container) = pod::containers(pod).into_iter().next() else {
+        let why = pod::hopeless(pod)?;
         return Some(Err(why));
     };
     match container.state {

@@ -6,7 +6,7 @@ use super::{
     Facts,
     finding::{Finding, Question},
 };
-use crate::deploy::node::is_ready;
+use crate::k8s::node::is_ready;
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let spec = facts.subject.intent.scenario.pod.spec.clone().unwrap_or_default();

@@ -16,7 +16,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use super::{Known, ask::told};
-use crate::deploy::{Error, MANAGED_BY, RUN_LABEL, namespace};
+use crate::{
+    deploy::namespace,
+    k8s::{
+        Error,
+        labels::{MANAGED_BY, RUN_LABEL},
+    },
+};
 
 /// How long one object may take to go away.
 const GONE_WITHIN: Duration = Duration::from_secs(60);

@@ -8,7 +8,7 @@ use super::{
     network::Orchestrator,
     place::Place,
 };
-use crate::cluster::{
+use crate::k8s::{
     Error,
     rights::{self, Right, Role, Scope},
 };

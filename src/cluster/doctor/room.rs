@@ -11,7 +11,7 @@ use super::{
     Facts, Known,
     finding::{Finding, Question},
 };
-use crate::scenario::quantity;
+use crate::k8s::quantity;
 
 /// An amount of processor and memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

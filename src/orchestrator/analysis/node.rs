@@ -3,12 +3,9 @@
 use k8s_openapi::api::core::v1::{Node, PodSpec, Taint, Toleration};
 
 use crate::{
-    deploy::node::is_ready,
+    k8s::{labels::HOSTNAME_LABEL, node::is_ready},
     orchestrator::failure::{Failure, Reason},
 };
-
-/// The label that places a pod on a node by way of the scheduler.
-pub const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
 
 /// Check that the node takes the pod; its value of [`HOSTNAME_LABEL`] (usually, but not always, its name).
 ///

@@ -8,8 +8,8 @@ use k8s_openapi::{
 };
 
 use crate::{
+    k8s::quantity,
     orchestrator::failure::{Failure, Reason},
-    scenario::quantity,
 };
 
 /// Amounts by resource name: millicores of CPU, bytes, pieces.

@@ -12,7 +12,7 @@ use kube::runtime::{
 
 use super::{Kubernetes, LONGEST_PAUSE};
 use crate::{
-    deploy::wait::refused,
+    k8s::wait::refused,
     orchestrator::failure::{Failure, Reason},
 };
 

@@ -6,7 +6,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::{StreamExt, future::try_join_all};
 
 use crate::{
-    deploy::state::all_run,
+    k8s::pod::all_run,
     orchestrator::{
         checkpoint::handshake::Handshake,
         failure::{Failure, Reason},

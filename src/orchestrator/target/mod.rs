@@ -12,10 +12,13 @@ use k8s_openapi::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::analysis::{Checkpointed, Plan, node::HOSTNAME_LABEL};
-use crate::contract::{
-    orchestrator::{ORIGINAL_POD_LABEL, TARGET_NODE_LABEL},
-    workload::{Manifest, RESTORE_FROM},
+use super::analysis::{Checkpointed, Plan};
+use crate::{
+    contract::{
+        orchestrator::{ORIGINAL_POD_LABEL, TARGET_NODE_LABEL},
+        workload::{Manifest, RESTORE_FROM},
+    },
+    k8s::labels::HOSTNAME_LABEL,
 };
 
 /// Annotation of the migrated pod: the migration that made it. By it the orchestrator knows its own.

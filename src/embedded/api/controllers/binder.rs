@@ -9,11 +9,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::events::{self, Kind};
-use crate::embedded::api::{
-    clock, resource,
-    store::{Key, State},
+use crate::{
+    embedded::api::{
+        clock, resource,
+        store::{Key, State},
+    },
+    k8s::quantity,
 };
-use crate::scenario::quantity;
 
 const HOSTNAME: &str = "kubernetes.io/hostname";
 const COMPONENT: &str = "default-scheduler";

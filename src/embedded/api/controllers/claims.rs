@@ -6,19 +6,21 @@ use std::path::Path;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use serde_json::{Value, json};
 
-use crate::embedded::api::{
-    clock,
-    kinds::{
-        claim::{self, STORAGE_CLASS},
-        volume,
+use crate::{
+    embedded::api::{
+        clock,
+        kinds::{
+            claim::{self, STORAGE_CLASS},
+            volume,
+        },
+        resource,
+        status::ApiError,
+        store::{Key, Object, State},
+        target::Target,
+        verbs::{self, WriteOptions, text},
     },
-    resource,
-    status::ApiError,
-    store::{Key, Object, State},
-    target::Target,
-    verbs::{self, WriteOptions, text},
+    k8s::quantity,
 };
-use crate::scenario::quantity;
 
 const MANAGER: &str = "kube-controller-manager";
 

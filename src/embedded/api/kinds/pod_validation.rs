@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume};
 use serde_json::{Value, json};
 
-use crate::embedded::api::{
-    names::{self, LABEL_RULE},
-    status::Cause,
+use crate::{
+    embedded::api::{
+        names::{self, LABEL_RULE},
+        status::Cause,
+    },
+    k8s::quantity,
 };
-use crate::scenario::quantity;
 
 const RESTART_POLICIES: [&str; 3] = ["Always", "Never", "OnFailure"];
 const PULL_POLICIES: [&str; 3] = ["Always", "IfNotPresent", "Never"];

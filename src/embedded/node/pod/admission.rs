@@ -10,7 +10,7 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use crate::scenario::quantity;
+use crate::k8s::quantity;
 
 /// CPU and memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use kube::{
     runtime::{WatchStreamExt, watcher},
 };
 
-use super::{Error, state};
+use super::{Error, pod};
 
 /// What a pod under one name looks like: the pod of the wanted uid, another one, or none.
 enum Seen {
@@ -41,8 +41,8 @@ pub async fn until_running(api: &Api<Pod>, name: &str, uid: &str, limit: Duratio
         Seen::Pod(pod) if pod.metadata.uid.as_deref() != Some(uid) => {
             Some(Err(impossible("another pod has taken its name".into())))
         }
-        Seen::Pod(pod) if state::all_run(&pod) => Some(Ok(*pod)),
-        Seen::Pod(pod) => state::hopeless(&pod).map(|reason| Err(impossible(reason))),
+        Seen::Pod(pod) if pod::all_run(&pod) => Some(Ok(*pod)),
+        Seen::Pod(pod) => pod::hopeless(&pod).map(|reason| Err(impossible(reason))),
         Seen::Nothing => None,
     };
     until(api, name, "running", limit, running).await
@@ -61,7 +61,7 @@ async fn until<T>(
         while let Some(seen) = states.next().await {
             let seen = seen?;
             if let Seen::Pod(pod) = &seen {
-                last = state::describe(pod);
+                last = pod::describe(pod);
             }
             if let Some(decision) = decide(seen) {
                 return decision;

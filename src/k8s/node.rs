@@ -1,27 +1,6 @@
-//! Whether the nodes of a run can take its pods, told before anything is made.
+//! Whether a node can take pods.
 
 use k8s_openapi::api::core::v1::{Node, NodeCondition};
-use kube::{Api, Client};
-
-use super::Error as DeployError;
-use crate::error::Error;
-
-/// Look at the nodes; the first one that is not there, not ready or closed is an error.
-pub async fn check(client: &Client, names: &[&str]) -> Result<(), Error> {
-    let api: Api<Node> = Api::all(client.clone());
-    for name in names {
-        let node = api.get_opt(name).await;
-        let node = node.map_err(DeployError::api(format!("get node {name}")))?;
-        if let Some(missing) = trouble(name, node.as_ref()) {
-            return Err(Error::Preflight {
-                missing,
-                remedy: "see to it (`kubectl describe node`), or name other nodes: --set nodes.source=NAME --set nodes.target=NAME"
-                    .into(),
-            });
-        }
-    }
-    Ok(())
-}
 
 /// Whether the node says that it is Ready.
 pub fn is_ready(node: &Node) -> bool {
@@ -35,7 +14,8 @@ fn readiness(node: &Node) -> Option<&NodeCondition> {
         .find(|condition| condition.type_ == "Ready")
 }
 
-fn trouble(name: &str, node: Option<&Node>) -> Option<String> {
+/// What stands against running pods on the node of that name.
+pub fn trouble(name: &str, node: Option<&Node>) -> Option<String> {
     let Some(node) = node else {
         return Some(format!("there is no node {name}"));
     };

@@ -2,15 +2,17 @@
 
 use std::fmt::Debug;
 
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Error, FIELD_MANAGER, MANAGED_BY, RUN_LABEL};
-use crate::scenario::Scenario;
+use super::{
+    Error,
+    labels::{FIELD_MANAGER, MANAGED_BY, RUN_LABEL},
+};
 
 /// Make or change one object; the answer is the object as the API server keeps it.
 pub async fn object<K>(api: &Api<K>, object: &K) -> Result<K, Error>
@@ -30,30 +32,13 @@ where
     .map_err(Error::api(format!("apply {} {name}", K::kind(&()))))
 }
 
-/// Apply what the scenario's pod needs: claims and the workload's files.
-pub async fn surroundings(
-    client: &Client,
-    namespace: &str,
-    run: &str,
-    scenario: &Scenario,
-) -> Result<(), Error> {
-    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
-    for claim in &scenario.claims {
-        object(&claims, &labelled(claim, run)).await?;
-    }
-    let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    for config_map in &scenario.config_maps {
-        object(&config_maps, &labelled(config_map, run)).await?;
-    }
-    Ok(())
-}
-
 /// Apply a pod.
 pub async fn pod(client: &Client, namespace: &str, run: &str, pod: &Pod) -> Result<Pod, Error> {
     object(&Api::namespaced(client.clone(), namespace), &labelled(pod, run)).await
 }
 
-fn labelled<K: Resource<DynamicType = ()> + Clone>(object: &K, run: &str) -> K {
+/// The object with the labels of a run.
+pub fn labelled<K: Resource<DynamicType = ()> + Clone>(object: &K, run: &str) -> K {
     let mut object = object.clone();
     object
         .labels_mut()

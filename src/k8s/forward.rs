@@ -3,7 +3,6 @@
 
 use std::net::SocketAddr;
 
-use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, ResourceExt,
@@ -14,8 +13,6 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
-
-use crate::sample::agent::{Dial, Wire};
 
 /// A port of whichever pod of a selection is ready.
 #[derive(Clone)]
@@ -89,17 +86,6 @@ impl PodPort {
     }
 }
 
-impl Dial for PodPort {
-    fn dial(&self) -> BoxFuture<'_, Result<Box<dyn Wire>, String>> {
-        Box::pin(async move {
-            match self.connect().await {
-                Ok(stream) => Ok(Box::new(stream) as Box<dyn Wire>),
-                Err(error) => Err(error.to_string()),
-            }
-        })
-    }
-}
-
 /// Name of the youngest pod that is ready, or what the pods are instead.
 fn newest_ready(mut pods: Vec<Pod>) -> Result<String, String> {
     pods.sort_by_key(|pod| std::cmp::Reverse(pod.metadata.creation_timestamp.as_ref().map(|time| time.0)));
@@ -108,7 +94,7 @@ fn newest_ready(mut pods: Vec<Pod>) -> Result<String, String> {
     }
     let states: Vec<_> = pods
         .iter()
-        .map(|pod| format!("{} is {}", pod.name_any(), crate::deploy::state::describe(pod)))
+        .map(|pod| format!("{} is {}", pod.name_any(), super::pod::describe(pod)))
         .collect();
     Err(if states.is_empty() {
         "there is none".into()

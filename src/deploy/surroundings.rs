@@ -1,0 +1,25 @@
+//! What the scenario's pod needs beside itself.
+
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim};
+use kube::{Api, Client};
+
+use crate::{
+    k8s::{
+        Error,
+        apply::{labelled, object},
+    },
+    scenario::Scenario,
+};
+
+/// Apply what the scenario's pod needs: claims and the workload's files.
+pub async fn apply(client: &Client, namespace: &str, run: &str, scenario: &Scenario) -> Result<(), Error> {
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
+    for claim in &scenario.claims {
+        object(&claims, &labelled(claim, run)).await?;
+    }
+    let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    for config_map in &scenario.config_maps {
+        object(&config_maps, &labelled(config_map, run)).await?;
+    }
+    Ok(())
+}
