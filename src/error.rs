@@ -1,6 +1,6 @@
 //! Errors at the top, and what the process returns for each.
 
-use crate::{cluster, deploy, install, k8s, migrate, sample, scenario};
+use crate::{deploy, install, k8s, migrate, run::cluster, sample, scenario};
 
 /// The documented exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

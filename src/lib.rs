@@ -11,33 +11,46 @@
 //!    └ YAML with line and column in every error
 //! ```
 //!
-//! The [`harness`] runs scenario × strategy × round and speaks only in events; the terminal, the progress bar and the
-//! record are listeners. Two more roles live in the same binary: the [`orchestrator`] service and the [`embedded`]
-//! cluster, which stands in for Kubernetes on machines that have none.
+//! A [`run`] is scenario × strategy × round and speaks only in events; the terminal, the progress bar and the record are
+//! listeners. Two more roles live in the same binary: the [`orchestrator`] service and the [`embedded`] cluster, which
+//! stands in for Kubernetes on machines that have none.
+//!
+//! What is below may be imported by what is above it, never the other way round (`tests/layers.rs` says it in full):
+//!
+//! ```text
+//! the face    cli, commands, error, interrupt
+//! above       doctor, progress, report
+//! the run     run, migrate, deploy, install, scenario
+//! towers      orchestrator │ embedded │ workload      (they never import each other)
+//! measuring   sample, stats
+//! the ground  contract, record, k8s
+//! ```
 
 pub mod contract;
 pub mod record;
 pub mod k8s;
 
-pub mod scenario;
-pub mod cluster;
-pub mod deploy;
-pub mod migrate;
 pub mod sample;
-pub mod harness;
 pub mod stats;
-pub mod report;
 
 pub mod orchestrator;
 pub mod embedded;
 pub mod workload;
-pub mod install;
-pub mod commands;
 
-pub mod cli;
-pub mod error;
+pub mod scenario;
+pub mod install;
+pub mod deploy;
+pub mod migrate;
+pub mod run;
+
+pub mod report;
 pub mod progress;
-pub mod settings;
+pub mod doctor;
+
+pub mod interrupt;
+pub mod error;
+pub mod commands;
+pub mod cli;
 mod wrap;
 
 #[cfg(test)]

@@ -17,8 +17,8 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use migbench::{
-    cluster::doctor::{self, Intent, Place, Report, Status, Subject},
     deploy::supply::Wish,
+    doctor::{self, Intent, Place, Report, Status, Subject},
     install,
     k8s::rights::{self, Right, Role},
     scenario::Scenario,

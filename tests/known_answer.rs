@@ -20,13 +20,13 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use migbench::{
-    cluster::{agents, enter::PodExec},
     deploy::namespace,
     k8s::{pod, wait},
     record::{
         clock::monotonic_ns,
         reading::{ContainerRef, Reading, Segment, Sweep},
     },
+    run::{agents, enter::PodExec},
     sample::{Meter, Schedule, exec::meter::ExecMeter},
     stats::{median::median, trimmed_mean::trimmed_mean},
 };

@@ -21,7 +21,7 @@ use migbench::{
     deploy::{self, place::Place},
     embedded::Handshake,
     k8s::{apply, pod},
-    migrate::orchestrator_process::OrchestratorProcess,
+    run::orchestrator_process::OrchestratorProcess,
     scenario::Scenario,
 };
 use serde_json::json;

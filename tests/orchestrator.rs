@@ -8,7 +8,7 @@ use std::{path::Path, process::Output};
 use api_fixture::kubelet::TlsServer;
 use migbench::{
     contract::orchestrator::{ErrorBody, Health},
-    migrate::orchestrator_process::OrchestratorProcess,
+    run::orchestrator_process::OrchestratorProcess,
 };
 use serde_json::{Value, json};
 

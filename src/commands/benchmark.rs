@@ -1,18 +1,24 @@
 //! A benchmark from beginning to end: the stage is set, the legs are run, everything is removed, the result is shown.
 
-use super::{outcome, stage::Stage};
+use super::outcome;
 use crate::{
-    cluster::{self, Connection},
     error::Error,
-    harness::{
-        Run, environment, interrupt::Interrupt, notice::Notices, overhead::Processes, recorder::Recorder,
-    },
+    interrupt::Interrupt,
     migrate, progress,
     record::{
         run::{Environment, RunRecord},
         store::RunDirectory,
     },
-    settings::Settings,
+    run::{
+        cluster::{self, Connection},
+        environment,
+        notice::Notices,
+        overhead::Processes,
+        recorder::Recorder,
+        rounds::Run,
+        settings::Settings,
+        stage::Stage,
+    },
 };
 
 /// Run all rounds, or those that `earlier`, the record of a run that did not come to its end, lacks.

@@ -4,10 +4,10 @@ use anyhow::Context;
 use clap::Subcommand;
 
 use crate::{
-    cluster,
     embedded::{NODES, scope, up::Up},
     error::Error,
-    harness::interrupt::Interrupt,
+    interrupt::Interrupt,
+    run::cluster,
 };
 
 /// Run the embedded cluster.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use crate::{cluster::Choice, error::Error, k8s::access::Access};
+use crate::{error::Error, k8s::access::Access, run::cluster::Choice};
 
 /// Which cluster to use. A real one only where it is named.
 #[derive(Debug, Clone, Default, clap::Args)]

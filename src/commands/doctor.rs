@@ -4,18 +4,16 @@ use std::{collections::BTreeSet, io::IsTerminal, time::Duration};
 
 use clap::ValueEnum;
 
-use super::{
-    cluster_args::ClusterArgs,
-    site_args::{Site, SiteArgs},
-};
+use super::{cluster_args::ClusterArgs, site_args::SiteArgs};
 use crate::{
-    cluster::{
-        self, Choice, Connection,
-        doctor::{self, Intent, Place, Report, Status, Subject},
-    },
     deploy::supply::Wish,
+    doctor::{self, Intent, Place, Report, Status, Subject},
     error::Error,
-    harness::interrupt::Interrupt,
+    interrupt::Interrupt,
+    run::{
+        cluster::{self, Choice, Connection},
+        settings::Site,
+    },
     scenario::Scenario,
 };
 

@@ -18,7 +18,6 @@ pub mod run;
 pub mod scenario;
 pub mod shim;
 pub mod site_args;
-mod stage;
 pub mod verify_checkpoint;
 pub mod workload;
 

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     error::Error,
-    harness::interrupt::Interrupt,
+    interrupt::Interrupt,
     k8s::access::{Access, is_in_pod},
     orchestrator::{migration::Limits, server, service::Service},
 };

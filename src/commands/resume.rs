@@ -6,14 +6,13 @@ use clap::Parser;
 
 use super::{benchmark, outcome, run};
 use crate::{
-    cluster::Choice,
     deploy::leftovers,
     error::Error,
     record::{
         run::RunRecord,
         store::{self, RunDirectory},
     },
-    settings::Settings,
+    run::{cluster::Choice, settings::Settings},
 };
 
 /// Go on with a run that did not come to its end: the rounds that are missing or failed are run as they were planned.
@@ -65,7 +64,7 @@ fn settings(record: &RunRecord) -> Result<Settings, Error> {
             record.id
         ))
     })?;
-    let mut settings = Settings::resolve(line.args, arguments)?;
+    let mut settings = run::resolve(line.args, arguments)?;
     settings.id.clone_from(&record.id);
     settings.seed = record.settings.order_seed;
     Ok(settings)

@@ -2,8 +2,15 @@
 
 use std::path::PathBuf;
 
+use uuid::Uuid;
+
 use super::{benchmark, cluster_args::ClusterArgs, site_args::SiteArgs};
-use crate::{error::Error, harness::environment, migrate, settings::Settings};
+use crate::{
+    error::Error,
+    migrate,
+    run::{cluster::Choice, environment, settings::Settings},
+    scenario::Scenario,
+};
 
 /// Deploy a scenario, migrate it with each strategy, measure, compare.
 #[derive(Debug, clap::Args)]
@@ -49,10 +56,69 @@ pub struct Args {
 /// Run the command.
 pub async fn execute(args: Args) -> Result<(), Error> {
     let arguments = std::env::args().skip(2).collect();
-    let settings = Settings::resolve(args, arguments)?;
+    let settings = resolve(args, arguments)?;
     if settings.dry_run {
         let (scaled, cpu_scale) = settings.scaled(u64::from(environment::host_cpus()) * 1000);
         return super::print(settings.plan(&scaled, cpu_scale).to_string().as_bytes());
     }
     benchmark::conduct(settings, None).await
+}
+
+/// Check what was asked for.
+pub(super) fn resolve(args: Args, arguments: Vec<String>) -> Result<Settings, Error> {
+    let Args {
+        scenario,
+        workload,
+        overrides,
+        cluster,
+        site,
+        rounds,
+        strategies,
+        seed,
+        results,
+        orchestrator_url,
+        gate,
+        dry_run,
+    } = args;
+    check_strategies(&strategies)?;
+    let mut scenario = Scenario::load(&scenario, workload.as_deref(), &overrides)?;
+    let choice = cluster.choice()?;
+    if choice != Choice::Embedded {
+        scenario.use_image(&site.image);
+    }
+    Ok(Settings {
+        id: Uuid::now_v7().to_string(),
+        scenario,
+        choice,
+        site: site.into(),
+        arguments,
+        strategies,
+        rounds,
+        seed: seed.unwrap_or_else(rand::random),
+        results,
+        orchestrator_url,
+        gate,
+        dry_run,
+    })
+}
+
+fn check_strategies(strategies: &[String]) -> Result<(), Error> {
+    if let Some(unknown) = strategies
+        .iter()
+        .find(|name| !migrate::NAMES.contains(&name.as_str()))
+    {
+        return Err(Error::Usage(
+            migrate::Error::Unknown {
+                name: unknown.clone(),
+            }
+            .to_string(),
+        ));
+    }
+    let mut names: Vec<_> = strategies.iter().collect();
+    names.sort();
+    names.dedup();
+    if names.len() != strategies.len() || strategies.is_empty() {
+        return Err(Error::Usage("--strategies: name each strategy once".into()));
+    }
+    Ok(())
 }

@@ -6,7 +6,8 @@ use clap::Subcommand;
 
 use crate::{
     error::Error,
-    scenario::{Scenario, plan, source},
+    run::plan,
+    scenario::{Scenario, source},
 };
 
 /// List, show and validate scenarios.

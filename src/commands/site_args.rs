@@ -3,6 +3,7 @@
 use crate::{
     deploy::supply::Wish,
     install::{IMAGE, Nfs},
+    run::settings::Site,
 };
 
 /// What may be particular to a real cluster.
@@ -40,17 +41,6 @@ impl NfsArgs {
         let pair = self.nfs_server.zip(self.nfs_path);
         pair.map(|(server, path)| Nfs { server, path })
     }
-}
-
-/// What may be particular to a real cluster, resolved.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Site {
-    /// Namespace to run in; without, one is made for the run.
-    pub namespace: Option<String>,
-    /// Image that holds this program.
-    pub image: String,
-    /// Where checkpoints are kept.
-    pub storage: Wish,
 }
 
 impl From<SiteArgs> for Site {

@@ -3,13 +3,12 @@
 
 pub mod native;
 pub mod orchestrator;
-pub mod orchestrator_process;
 
 use std::{fmt, sync::Arc};
 
 use futures::future::BoxFuture;
 
-use crate::{cluster::Cluster, record::outcome::Outcome};
+use crate::{record::outcome::Outcome, run::cluster::Cluster};
 
 /// What a strategy is given: the armed pod and where it shall go.
 #[derive(Debug, Clone)]

@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use self::narrator::Narrator;
 pub use self::pulling::Pulling;
-use crate::harness::notice::{Listener, Notice};
+use crate::run::notice::{Listener, Notice};
 
 /// What a listener is told before anything happens.
 #[derive(Debug, Clone, Default)]

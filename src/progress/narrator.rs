@@ -8,13 +8,13 @@ use std::{
 use super::{Expected, window::Window};
 use crate::{
     contract::workload::Progress,
-    harness::notice::{LegHead, Notice},
     record::{
         clock::Stamp,
         event::{Event, Kind},
         reading::{EpochId, Segment, Sweep},
         run::RunRecord,
     },
+    run::notice::{LegHead, Notice},
 };
 
 #[derive(Debug, Default)]

@@ -2,7 +2,6 @@
 //! and `smoke` are embedded in the binary; any directory given as a path works just as well.
 
 pub mod placement;
-pub mod plan;
 pub mod scale;
 pub mod source;
 

@@ -6,18 +6,22 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client};
 
+use super::{
+    cluster::{Cluster, Connection},
+    orchestrator::Orchestrator,
+    settings::Settings,
+};
 use crate::{
-    cluster::{Cluster, Connection, orchestrator::Orchestrator},
     deploy::{images, place::Place, storage, surroundings},
     error::Error,
     k8s::{self, node, rights},
     progress,
     record::store::RunDirectory,
-    settings::Settings,
 };
 
 /// A run's stage. What was set is removed by [`Stage::strike`], however far setting it came.
-pub(super) struct Stage {
+#[derive(Debug)]
+pub struct Stage {
     connection: Connection,
     place: Place,
     orchestrator: Option<Orchestrator>,
@@ -25,15 +29,17 @@ pub(super) struct Stage {
 }
 
 /// A stage that is set.
-pub(super) struct Set {
+#[derive(Debug)]
+pub struct Set {
     /// The cluster, with its meter.
-    pub(super) cluster: Cluster,
+    pub cluster: Cluster,
     /// Digests of the images that were pulled for the run.
-    pub(super) digests: BTreeMap<String, String>,
+    pub digests: BTreeMap<String, String>,
 }
 
 impl Stage {
-    pub(super) fn new(connection: Connection, settings: &Settings) -> Self {
+    /// A stage on a connected cluster, on which nothing is set yet.
+    pub fn new(connection: Connection, settings: &Settings) -> Self {
         let site = &settings.site;
         let mut place = Place::new(&settings.id, site.namespace.as_deref(), &site.image);
         place.expires = Timestamp::now().checked_add(settings.longest()).ok();
@@ -45,31 +51,28 @@ impl Stage {
         }
     }
 
-    pub(super) fn place(&self) -> &Place {
+    /// Where the run's objects are.
+    pub fn place(&self) -> &Place {
         &self.place
     }
 
     /// How the run's pods can be watched from another terminal.
-    pub(super) fn watch_command(&self) -> Option<String> {
+    pub fn watch_command(&self) -> Option<String> {
         self.connection.watch_command(&self.place.namespace)
     }
 
     /// Where the orchestrator listens, where one takes part.
-    pub(super) fn orchestrator_url(&self) -> Option<String> {
+    pub fn orchestrator_url(&self) -> Option<String> {
         self.orchestrator.as_ref().map(Orchestrator::url)
     }
 
     /// Its process, where it is one of this host.
-    pub(super) fn orchestrator_pid(&self) -> Option<u32> {
+    pub fn orchestrator_pid(&self) -> Option<u32> {
         self.orchestrator.as_ref().and_then(Orchestrator::pid)
     }
 
     /// Set the stage; the scenario is fitted to what the cluster has. What is missing is told before anything is made.
-    pub(super) async fn set(
-        &mut self,
-        settings: &mut Settings,
-        directory: &RunDirectory,
-    ) -> Result<Set, Error> {
+    pub async fn set(&mut self, settings: &mut Settings, directory: &RunDirectory) -> Result<Set, Error> {
         let client = self.connection.client.clone();
         let real = !self.connection.is_embedded();
         if real {
@@ -141,7 +144,7 @@ impl Stage {
     }
 
     /// End a run that came out like this: remove everything, and tell both failures where there are two.
-    pub(super) async fn strike(self, measured: Result<(), Error>) -> Result<(), Error> {
+    pub async fn strike(self, measured: Result<(), Error>) -> Result<(), Error> {
         let (run, real) = (self.place.run.clone(), !self.connection.is_embedded());
         match self.remove().await {
             Err(removal) if real => Err(Error::Left {

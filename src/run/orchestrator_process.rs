@@ -14,8 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::Error;
-use crate::commands::orchestrator::Handshake;
+use crate::{commands::orchestrator::Handshake, migrate::Error};
 
 /// Time until it says that it listens.
 const START: Duration = Duration::from_secs(30);

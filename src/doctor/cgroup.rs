@@ -83,7 +83,7 @@ pub(super) async fn configured_driver(client: &Client, node: &str) -> Known<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::doctor::Status;
+    use crate::doctor::Status;
 
     fn judged(text: &str) -> Status {
         let probed = Probed::telling(text);

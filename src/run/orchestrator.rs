@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
+use super::orchestrator_process::OrchestratorProcess;
 use crate::{
     error::Error,
     install::{NAMESPACE, ORCHESTRATOR},
     k8s::forward::{Forward, PodPort},
-    migrate::orchestrator_process::OrchestratorProcess,
 };
 
 /// Port that the installed one listens on.
@@ -26,14 +26,14 @@ pub enum Orchestrator {
 
 impl Orchestrator {
     /// Start one beside the run, with this kubeconfig.
-    pub(super) async fn start(kubeconfig: &Path, log: &Path) -> Result<Self, Error> {
+    pub async fn start(kubeconfig: &Path, log: &Path) -> Result<Self, Error> {
         let program = std::env::current_exe().map_err(|error| Error::Internal(error.into()))?;
         let process = OrchestratorProcess::start(&program, kubeconfig, log).await?;
         Ok(Self::Process(Box::new(process)))
     }
 
     /// Reach the one that `migbench deploy` installed.
-    pub(super) async fn installed(client: &kube::Client, cluster: &str) -> Result<Self, Error> {
+    pub async fn installed(client: &kube::Client, cluster: &str) -> Result<Self, Error> {
         let port = PodPort::new(client, NAMESPACE, ORCHESTRATOR, PORT);
         let forward = Forward::open(port).await.map_err(|error| Error::Preflight {
             missing: format!("no orchestrator on {cluster}: {error}"),

@@ -145,7 +145,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::cluster::doctor::Status;
+    use crate::doctor::Status;
 
     fn pod(node: &str, phase: &str, containers: &Value) -> Pod {
         serde_json::from_value(json!({

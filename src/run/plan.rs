@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use humantime::format_duration;
 use k8s_openapi::{api::core::v1::Container, apimachinery::pkg::api::resource::Quantity};
 
-use super::{Role, Scenario};
+use crate::scenario::{Role, Scenario};
 
 /// One leg as planned.
 #[derive(Debug, Clone, PartialEq, Eq)]

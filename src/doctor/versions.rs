@@ -131,7 +131,7 @@ fn tensorflow(facts: &Facts, node: &str, version: Known<Option<&str>>) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::doctor::Status;
+    use crate::doctor::Status;
 
     fn told(text: &str) -> String {
         text.to_owned()

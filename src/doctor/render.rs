@@ -124,7 +124,7 @@ fn summary(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::doctor::finding::Question;
+    use crate::doctor::finding::Question;
 
     fn report() -> Report {
         let small = |node| {

@@ -7,7 +7,7 @@ use super::{
     finding::{Finding, Question},
     probe::Probed,
 };
-use crate::{cluster::orchestrator, error::Error};
+use crate::{error::Error, run::orchestrator};
 
 const API_PORT: u16 = 6443;
 const ORCHESTRATOR_PORT: u16 = 8080;
@@ -125,7 +125,7 @@ fn dns(probed: &Probed, embedded: bool) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::doctor::Status;
+    use crate::doctor::Status;
 
     #[test]
     fn a_run_needs_an_orchestrator_that_answers() {

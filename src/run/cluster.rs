@@ -1,15 +1,9 @@
 //! The cluster a run takes place on: a kubeconfig context, or the embedded cluster when none is named. This is the one
 //! place that knows which.
 
-pub mod agents;
-pub mod doctor;
-pub mod embedded;
-pub mod enter;
-pub mod orchestrator;
-
 use std::{path::Path, sync::Arc};
 
-use self::orchestrator::Orchestrator;
+use super::{agents, embedded, orchestrator::Orchestrator};
 use crate::{
     deploy::place::Place,
     k8s::{self, access::Access},
@@ -73,11 +67,11 @@ pub struct Connection {
     pub name: String,
     /// Address of the API server.
     pub endpoint: http::Uri,
-    door: Door,
+    pub(super) door: Door,
 }
 
 /// How counters and orchestrator are reached.
-enum Door {
+pub(super) enum Door {
     Embedded(Box<embedded::Process>),
     Real,
 }

@@ -123,7 +123,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::cluster::doctor::Status;
+    use crate::doctor::Status;
 
     fn pod(phase: &str, statuses: &Value) -> Pod {
         serde_json::from_value(json!({

@@ -100,7 +100,7 @@ fn refusal(whose: &str, review: &Review, right: &Right) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::doctor::Status;
+    use crate::doctor::Status;
 
     fn findings(refused: &[Right], namespace: Option<&str>) -> Vec<Finding> {
         let review = Review {

@@ -6,8 +6,8 @@ use k8s_openapi::{api::core::v1::Node, apimachinery::pkg::api::resource::Quantit
 use kube::Api;
 use nix::sys::utsname::uname;
 
+use super::cluster::Cluster;
 use crate::{
-    cluster::Cluster,
     k8s::{self, quantity},
     record::run::{Environment, NodeInfo},
     scenario::Scenario,

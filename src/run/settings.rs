@@ -4,23 +4,31 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use jiff::Timestamp;
-use uuid::Uuid;
 
-use crate::{
+use super::{
     cluster::Choice,
-    commands::{run::Args, site_args::Site},
-    error::Error,
-    harness::order::{self, PlannedLeg},
-    migrate,
+    order::{self, PlannedLeg},
+    plan::{self, Plan},
+};
+use crate::{
+    deploy::supply::Wish,
     record::run::{Environment, RunRecord, RunSettings, SCHEMA},
-    scenario::{
-        Scenario,
-        plan::{self, Plan},
-    },
+    scenario::Scenario,
 };
 
 /// Time for what comes before and after the windows of a leg: images, volumes, pods that end.
 const BESIDE_A_LEG: Duration = Duration::from_secs(600);
+
+/// What may be particular to a real cluster, resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// Namespace to run in; without, one is made for the run.
+    pub namespace: Option<String>,
+    /// Image that holds this program.
+    pub image: String,
+    /// Where checkpoints are kept.
+    pub storage: Wish,
+}
 
 /// A run as it was asked for.
 #[derive(Debug, Clone)]
@@ -52,44 +60,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Check what was asked for.
-    pub fn resolve(args: Args, arguments: Vec<String>) -> Result<Self, Error> {
-        let Args {
-            scenario,
-            workload,
-            overrides,
-            cluster,
-            site,
-            rounds,
-            strategies,
-            seed,
-            results,
-            orchestrator_url,
-            gate,
-            dry_run,
-        } = args;
-        check_strategies(&strategies)?;
-        let mut scenario = Scenario::load(&scenario, workload.as_deref(), &overrides)?;
-        let choice = cluster.choice()?;
-        if choice != Choice::Embedded {
-            scenario.use_image(&site.image);
-        }
-        Ok(Self {
-            id: Uuid::now_v7().to_string(),
-            scenario,
-            choice,
-            site: site.into(),
-            arguments,
-            strategies,
-            rounds,
-            seed: seed.unwrap_or_else(rand::random),
-            results,
-            orchestrator_url,
-            gate,
-            dry_run,
-        })
-    }
-
     /// Whether an orchestrator takes part.
     pub fn needs_orchestrator(&self) -> bool {
         self.strategies.iter().any(|name| name == "orchestrator")
@@ -175,27 +145,6 @@ impl Settings {
             arguments: self.arguments.clone(),
         }
     }
-}
-
-fn check_strategies(strategies: &[String]) -> Result<(), Error> {
-    if let Some(unknown) = strategies
-        .iter()
-        .find(|name| !migrate::NAMES.contains(&name.as_str()))
-    {
-        return Err(Error::Usage(
-            migrate::Error::Unknown {
-                name: unknown.clone(),
-            }
-            .to_string(),
-        ));
-    }
-    let mut names: Vec<_> = strategies.iter().collect();
-    names.sort();
-    names.dedup();
-    if names.len() != strategies.len() || strategies.is_empty() {
-        return Err(Error::Usage("--strategies: name each strategy once".into()));
-    }
-    Ok(())
 }
 
 fn milliseconds(duration: std::time::Duration) -> u64 {

@@ -77,7 +77,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::harness::order;
+    use crate::run::order;
 
     fn leg(round: u32, strategy: &str, error: &Value) -> Value {
         let stamp = json!({"mono_ns": 1, "wall": "2026-11-24T10:00:00Z"});

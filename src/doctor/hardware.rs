@@ -177,7 +177,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cluster::doctor::Status;
+    use crate::doctor::Status;
 
     fn node(labels: &serde_json::Value, cpu: &str, memory: &str, disk: &str) -> Node {
         serde_json::from_value(json!({

@@ -205,7 +205,7 @@ fn server_size(outcome: &Known<Result<Shared, String>>, strict: bool) -> Finding
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::doctor::Status;
+    use crate::doctor::Status;
 
     fn claim(mode: &str, size: &str) -> PersistentVolumeClaim {
         serde_json::from_value(serde_json::json!({

@@ -64,7 +64,7 @@ fn forbids_host_paths(error: &kube::Error) -> bool {
 }
 
 /// Whether each node has an agent that `migbench deploy` installed. Who may not look has none.
-pub(super) async fn are_installed(client: &Client, nodes: &[String]) -> bool {
+pub async fn are_installed(client: &Client, nodes: &[String]) -> bool {
     let api: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
     let agents = ListParams::default().labels(&format!("{}={}", AGENT.0, AGENT.1));
     let Ok(found) = api.list(&agents).await else {

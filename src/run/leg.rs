@@ -10,11 +10,11 @@ use kube::{
 use tokio::{task::JoinHandle, time::timeout};
 
 use super::{
-    Run,
     notice::{LegHead, Notice},
     observer::{Observed, Observer},
     overhead,
     readings::Readings,
+    rounds::Run,
 };
 use crate::{
     deploy::{admission, namespace},

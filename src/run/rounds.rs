@@ -1,28 +1,15 @@
-//! The harness: scenario × strategy × round. It speaks only in [`notice`]s; terminal, progress bar and [`record`] listen.
-
-pub mod environment;
-pub mod interrupt;
-mod leg;
-pub mod notice;
-mod observer;
-pub mod order;
-mod output;
-pub mod overhead;
-mod readings;
-pub mod recorder;
-pub mod resume;
+//! The rounds of a run: scenario × strategy × round, one leg after the other.
 
 use std::sync::Arc;
 
-use self::{
+use super::{
+    cluster::Cluster,
     leg::Leg,
     notice::{LegHead, Notice, Notices},
     order::PlannedLeg,
     overhead::Processes,
 };
-use crate::{
-    cluster::Cluster, deploy, error::Error, migrate::Strategy, record::run::RunRecord, scenario::Scenario,
-};
+use crate::{deploy, error::Error, migrate::Strategy, record::run::RunRecord, scenario::Scenario};
 
 /// A run about to start.
 #[derive(Debug)]

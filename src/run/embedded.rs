@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Connection, Door, Error};
+use super::cluster::{Connection, Door, Error};
 use crate::{
     embedded::{Handshake, images},
     progress,

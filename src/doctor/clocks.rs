@@ -122,7 +122,7 @@ fn clock(whose: &str, offset: &Known<Offset>) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::doctor::Status;
+    use crate::doctor::Status;
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_second(seconds).unwrap()

@@ -16,7 +16,7 @@ use super::{
     place::Place,
     room::{self, Amount},
 };
-use crate::{cluster::agents, install::agent, k8s::quantity, scenario::Scenario};
+use crate::{install::agent, k8s::quantity, run::agents, scenario::Scenario};
 
 /// How the nodes' counters would be read.
 #[derive(Debug, Clone)]
@@ -246,7 +246,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cluster::doctor::Status;
+    use crate::doctor::Status;
 
     const REFUSED: &str = "pods \"meter\" is forbidden: violates PodSecurity \"baseline:latest\": hostPath volumes (volume \"host\")";
 

@@ -78,7 +78,7 @@ fn percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::doctor::Status;
+    use crate::doctor::Status;
 
     fn times(user: u64, idle: u64, steal: u64) -> Probed {
         Probed::telling(&format!(
