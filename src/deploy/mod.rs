@@ -1,7 +1,6 @@
-//! Deploying a scenario's objects and telling what state a pod is in: [`state`] reads a pod, [`wait`] waits for a
-//! state, [`apply`] makes objects, [`admission`] tells what the cluster made of them. [`place`] is where a run's objects
-//! are; [`storage`] (from what [`supply`] finds) and [`images`] see to it that volumes and images are there before anything
-//! is measured; [`leftovers`] finds what a killed run left.
+//! What a run makes on a cluster before anything is measured: [`place`] is where its objects are, [`surroundings`] what its
+//! pod needs; [`storage`] (from what [`supply`] finds) and [`images`] see to it that volumes and images are there;
+//! [`admission`] tells what the cluster made of the pod; [`leftovers`] finds what a killed run left.
 
 pub mod admission;
 pub mod clean_volume;

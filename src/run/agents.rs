@@ -78,7 +78,7 @@ pub async fn are_installed(client: &Client, nodes: &[String]) -> bool {
     nodes.iter().all(runs_on)
 }
 
-/// Connect to the agents that run on these nodes: pods of that namespace with the label [`NAME`].
+/// Connect to the agents that run on these nodes: pods of that namespace with the label [`AGENT`].
 pub async fn connect(
     client: &Client,
     namespace: &str,
