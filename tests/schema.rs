@@ -5,7 +5,10 @@
 mod support;
 
 use jsonschema::Validator;
-use migbench::record::{leg::Overhead, run::SCHEMA};
+use migbench::record::{
+    leg::{Overhead, Process},
+    run::SCHEMA,
+};
 use serde_json::{Value, json};
 use support::Shape;
 
@@ -54,7 +57,7 @@ fn records_with_every_optional_part_validate() {
     leg.sweeps[0].readings[0].counters.memory_peak = None;
     leg.migration.as_mut().unwrap().report = Some(json!({"status": "completed"}));
     leg.overhead.push(Overhead {
-        process: "orchestrator".into(),
+        process: Process::Orchestrator,
         start_usec: None,
         end_usec: None,
         reason: Some("it runs elsewhere".into()),
@@ -65,12 +68,14 @@ fn records_with_every_optional_part_validate() {
 
 #[test]
 fn broken_records_do_not() {
-    let breaks: [(&str, Value); 9] = [
+    let breaks: [(&str, Value); 11] = [
         ("/schema", json!("migbench.io/run/v2")),
         ("/id", json!("not a uuid")),
         ("/started", json!("yesterday")),
         ("/settings/target_reduction", json!(20)),
         ("/settings/strategies", json!([])),
+        ("/settings/roles/data-processor", json!("spectator")),
+        ("/legs/0/overhead/0/process", json!("spy")),
         ("/legs/0/sweeps/0/segment", json!("during")),
         ("/legs/0/sweeps/0/readings/0/usage_usec", json!(-1)),
         ("/legs/0/sweeps/0/readings/0/before_ns", Value::Null),

@@ -6,7 +6,7 @@ mod support;
 
 use migbench::{
     record::{
-        event::{Event, Kind},
+        event::{ContainerState, Event, Kind, PodPhase},
         leg::LegRecord,
         reading::{Reading, Segment},
         run::RunRecord,
@@ -438,13 +438,13 @@ fn a_change_of_state_inside_the_phase_makes_it_invalid() {
         let completed = leg
             .events
             .iter_mut()
-            .rfind(|event| matches!(&event.kind, Kind::Container { state, .. } if state == "completed"));
+            .rfind(|event| matches!(&event.kind, Kind::Container { state, .. } if *state == ContainerState::Completed));
         completed.unwrap().at.mono_ns = at;
     });
     let changed = Cause::StateChanged {
         container: "data-processor".into(),
-        from: "running".into(),
-        to: "completed".into(),
+        from: ContainerState::Running,
+        to: ContainerState::Completed,
     };
     assert!(causes(&summary).contains(&&changed));
 }
@@ -454,7 +454,7 @@ fn a_pod_that_was_left_over_is_told() {
     let summary = with(|record| {
         let left = |event: &Event| {
             matches!(&event.kind, Kind::LegEnded)
-                || matches!(&event.kind, Kind::PodPhase { phase, .. } if phase == "Gone")
+                || matches!(&event.kind, Kind::PodPhase { phase, .. } if *phase == PodPhase::Gone)
         };
         record.legs[NATIVE].events.retain(|event| !left(event));
     });

@@ -10,7 +10,7 @@ use crate::{
     contract::workload::Progress,
     record::{
         clock::Stamp,
-        event::{Event, Kind},
+        event::{ContainerState, Event, Kind, PodPhase},
         reading::{EpochId, Segment, Sweep},
         run::RunRecord,
     },
@@ -123,7 +123,7 @@ impl Narrator {
                 Some(line("deploy", &format!("{pod} on {node}")))
             }
             Kind::PodPhase { uid, phase, .. } => {
-                if phase == "Terminating" {
+                if *phase == PodPhase::Terminating {
                     self.terminating.insert(uid.clone());
                 }
                 None
@@ -135,7 +135,7 @@ impl Narrator {
                 detail,
                 ..
             } => {
-                let text = self.container(uid, container, state, detail.as_deref())?;
+                let text = self.container(uid, container, *state, detail.as_deref())?;
                 Some(self.at(event.at, &text))
             }
             Kind::Progress {
@@ -163,12 +163,18 @@ impl Narrator {
         }
     }
 
-    fn container(&self, uid: &str, name: &str, state: &str, detail: Option<&str>) -> Option<String> {
+    fn container(
+        &self,
+        uid: &str,
+        name: &str,
+        state: ContainerState,
+        detail: Option<&str>,
+    ) -> Option<String> {
         let state = match state {
-            "waiting" => return None,
+            ContainerState::Waiting => return None,
             // A container that is told to end, and does, has not failed in the eyes of a reader.
-            "failed" if self.terminating.contains(uid) => "stopped",
-            state => state,
+            ContainerState::Failed if self.terminating.contains(uid) => "stopped".into(),
+            state => state.to_string(),
         };
         let detail = detail.map_or_else(String::new, |detail| format!(" ({detail})"));
         Some(format!("{name} {state}{detail}"))
@@ -312,7 +318,7 @@ mod tests {
             pod: "job".into(),
             uid: uid.into(),
             container: "trainer".into(),
-            state: "failed".into(),
+            state: ContainerState::Failed,
             detail: Some("exit 143".into()),
             restarts: 0,
         }
@@ -361,7 +367,7 @@ mod tests {
         let told = Kind::PodPhase {
             pod: "job".into(),
             uid: "old".into(),
-            phase: "Terminating".into(),
+            phase: PodPhase::Terminating,
         };
         assert!(hear(&mut narrator, 101, told).is_empty());
         let mut said = |uid: &str| hear(&mut narrator, 102, failed(uid)).concat();

@@ -1,9 +1,11 @@
 //! What happens during a run, as it happens.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{clock::Stamp, reading::Segment};
-use crate::contract::workload::Progress;
+pub use crate::contract::workload::Progress;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,8 +39,8 @@ pub enum Kind {
         pod: String,
         /// Pod uid.
         uid: String,
-        /// `Pending`, `Running`, `Succeeded`, `Failed`, `Terminating` or `Gone`.
-        phase: String,
+        /// What it is now.
+        phase: PodPhase,
     },
     /// A container's state changed.
     Container {
@@ -48,8 +50,8 @@ pub enum Kind {
         uid: String,
         /// Container name.
         container: String,
-        /// `waiting`, `running`, `completed` (exit 0) or `failed`.
-        state: String,
+        /// What it is doing now.
+        state: ContainerState,
         /// Reason, exit code or signal in words, where the API server tells.
         detail: Option<String>,
         /// Restarts so far.
@@ -87,4 +89,51 @@ pub enum Kind {
     },
     /// The leg ended and what it made was removed.
     LegEnded,
+}
+
+/// The phases of a pod as Kubernetes has them, and its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PodPhase {
+    /// Accepted, not all of its containers were started.
+    Pending,
+    /// Bound to a node, its containers were started.
+    Running,
+    /// All containers ended with exit code 0.
+    Succeeded,
+    /// All containers ended, one of them otherwise.
+    Failed,
+    /// Its node does not tell.
+    Unknown,
+    /// Its deletion was accepted.
+    Terminating,
+    /// It was deleted for good.
+    Gone,
+}
+
+/// What a container is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContainerState {
+    /// Not started.
+    Waiting,
+    /// Running.
+    Running,
+    /// Ended with exit code 0.
+    Completed,
+    /// Ended otherwise.
+    Failed,
+}
+
+impl ContainerState {
+    /// Whether it has run to its end.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed)
+    }
+}
+
+/// The word of the record.
+impl fmt::Display for ContainerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }

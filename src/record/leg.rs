@@ -1,5 +1,7 @@
 //! One leg of a run: what was read and what happened.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -49,9 +51,8 @@ pub struct LegRecord {
 /// CPU time of a process that belongs to the strategy or to the measurement, not to the workload.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Overhead {
-    /// `orchestrator`, `harness`, `agent on <node>` or `reader in <pod>/<container>`; the last is part of what its container
-    /// used.
-    pub process: String,
+    /// Whose.
+    pub process: Process,
     /// CPU time when the migration was requested, microseconds; null with `reason`.
     pub start_usec: Option<u64>,
     /// CPU time at the end of the horizon, microseconds; null with `reason`.
@@ -61,10 +62,78 @@ pub struct Overhead {
     pub reason: Option<String>,
 }
 
-impl Overhead {
+/// A process beside the workload; in the record the words of [`Display`](fmt::Display).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Process {
+    /// The orchestrator.
+    Orchestrator,
+    /// The program that measures.
+    Harness,
+    /// The agent on a node.
+    Agent {
+        /// Name of the node.
+        node: String,
+    },
+    /// What reads counters inside of a container; part of what its container used.
+    Reader {
+        /// Name of the pod.
+        pod: String,
+        /// Name of the container.
+        container: String,
+    },
+}
+
+impl Process {
     /// Whether it belongs to the measurement, which is common to all strategies.
     pub fn is_of_measurement(&self) -> bool {
-        let measures = ["agent on ", "reader in "];
-        self.process == "harness" || measures.iter().any(|start| self.process.starts_with(start))
+        match self {
+            Self::Orchestrator => false,
+            Self::Harness | Self::Agent { .. } | Self::Reader { .. } => true,
+        }
+    }
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Orchestrator => f.write_str("orchestrator"),
+            Self::Harness => f.write_str("harness"),
+            Self::Agent { node } => write!(f, "agent on {node}"),
+            Self::Reader { pod, container } => write!(f, "reader in {pod}/{container}"),
+        }
+    }
+}
+
+impl From<Process> for String {
+    fn from(process: Process) -> Self {
+        process.to_string()
+    }
+}
+
+impl TryFrom<String> for Process {
+    type Error = String;
+
+    fn try_from(words: String) -> Result<Self, String> {
+        let agent = || {
+            let node = words.strip_prefix("agent on ")?.to_owned();
+            Some(Self::Agent { node })
+        };
+        let reader = || {
+            let (pod, container) = words.strip_prefix("reader in ")?.split_once('/')?;
+            Some(Self::Reader {
+                pod: pod.into(),
+                container: container.into(),
+            })
+        };
+        match words.as_str() {
+            "orchestrator" => Ok(Self::Orchestrator),
+            "harness" => Ok(Self::Harness),
+            _ => agent().or_else(reader).ok_or_else(|| {
+                format!(
+                    "unknown process {words:?}, expected orchestrator, harness, agent on … or reader in …/…"
+                )
+            }),
+        }
     }
 }

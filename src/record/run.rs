@@ -1,6 +1,6 @@
 //! All of a run: how it was asked for, where it took place, and its legs.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -61,13 +61,32 @@ pub struct RunSettings {
     pub cpu_scale: f64,
     /// CPU limits as applied, millicores by container.
     pub cpu_limits_millicores: BTreeMap<String, u64>,
-    /// Role of each container: `trainer`, `processor`, `monitor`.
-    pub roles: BTreeMap<String, String>,
+    /// Role of each container.
+    pub roles: BTreeMap<String, Role>,
     /// Seed that the order of the legs was drawn from.
     pub order_seed: u64,
     /// Arguments of `migbench run`, from which `migbench resume` goes on.
     #[serde(default)]
     pub arguments: Vec<String>,
+}
+
+/// What a container is to the benchmark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Trains for ever; its steps are counted.
+    Trainer,
+    /// Completes with exit 0 before the pod is armed.
+    Processor,
+    /// Runs for ever beside the trainer.
+    Monitor,
+}
+
+/// As written in `scenario.yaml` and in the record.
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// Where the run took place.

@@ -29,9 +29,9 @@ use crate::{
         event::Kind,
         outcome::Outcome,
         reading::Segment,
+        run::Role,
     },
     sample::{self, Cost, Schedule},
-    scenario::Role,
 };
 
 /// During the migration readings are taken this much closer together: what a dying container used since its last

@@ -31,7 +31,7 @@ use crate::{
     },
     record::{
         clock::monotonic_ns,
-        event::Kind,
+        event::{ContainerState, Kind, PodPhase},
         reading::{ContainerRef, Epoch, EpochId},
     },
     sample::Meter,
@@ -191,7 +191,7 @@ impl Watcher {
     fn gone(&mut self, pod: &Pod) {
         self.see(pod);
         let uid = pod.metadata.uid.clone().unwrap_or_default();
-        self.notices.event(phase_event(pod, "Gone".into()));
+        self.notices.event(phase_event(pod, PodPhase::Gone));
         self.pods.send_modify(|pods| {
             if let Some(observed) = pods.get_mut(&uid) {
                 observed.gone = true;
@@ -202,7 +202,7 @@ impl Watcher {
     fn tell_phase(&self, old: Option<&Pod>, new: &Pod) {
         let phase = pod::phase(new);
         if old.map(pod::phase).as_ref() != Some(&phase) {
-            self.notices.event(phase_event(new, phase));
+            self.notices.event(phase_event(new, phase_of(&phase)));
         }
     }
 
@@ -211,7 +211,7 @@ impl Watcher {
             pod: pod.metadata.name.clone().unwrap_or_default(),
             uid: pod.metadata.uid.clone().unwrap_or_default(),
             container: container.name.clone(),
-            state: container.state.word().into(),
+            state: state_of(&container.state),
             detail: container.state.detail(),
             restarts: container.restarts,
         });
@@ -322,7 +322,28 @@ fn node_of(pod: &Pod) -> &str {
         .unwrap_or_default()
 }
 
-fn phase_event(pod: &Pod, phase: String) -> Kind {
+fn state_of(state: &State) -> ContainerState {
+    match state {
+        State::Waiting(_) => ContainerState::Waiting,
+        State::Running => ContainerState::Running,
+        State::Completed => ContainerState::Completed,
+        State::Failed(..) => ContainerState::Failed,
+    }
+}
+
+/// As [`pod::phase`] has it.
+fn phase_of(word: &str) -> PodPhase {
+    match word {
+        "Pending" => PodPhase::Pending,
+        "Running" => PodPhase::Running,
+        "Succeeded" => PodPhase::Succeeded,
+        "Failed" => PodPhase::Failed,
+        "Terminating" => PodPhase::Terminating,
+        _ => PodPhase::Unknown,
+    }
+}
+
+fn phase_event(pod: &Pod, phase: PodPhase) -> Kind {
     Kind::PodPhase {
         pod: name_of(pod).into(),
         uid: pod.metadata.uid.clone().unwrap_or_default(),

@@ -6,14 +6,14 @@ use nix::unistd::{SysconfVar, sysconf};
 
 use crate::{
     migrate::orchestrator,
-    record::leg::Overhead,
+    record::leg::{Overhead, Process},
     sample::{Cost, Meter},
 };
 
 /// Processes whose CPU time is charged to the strategy or to the measurement.
 #[derive(Debug, Clone, Default)]
 pub struct Processes {
-    local: Vec<(&'static str, u32)>,
+    local: Vec<(Process, u32)>,
     /// Address of an orchestrator elsewhere, which tells what it used.
     orchestrator: Option<String>,
 }
@@ -21,8 +21,8 @@ pub struct Processes {
 impl Processes {
     /// The harness itself, and the orchestrator: a process of this host, or at an address elsewhere.
     pub fn of_run(pid: Option<u32>, url: Option<String>) -> Self {
-        let mut local = vec![("harness", std::process::id())];
-        local.extend(pid.map(|pid| ("orchestrator", pid)));
+        let mut local = vec![(Process::Harness, std::process::id())];
+        local.extend(pid.map(|pid| (Process::Orchestrator, pid)));
         Self {
             local,
             orchestrator: url.filter(|_| pid.is_none()),
@@ -32,13 +32,13 @@ impl Processes {
     /// Read them now, and what the meter costs elsewhere.
     pub async fn read(&self, meter: &dyn Meter) -> Vec<Cost> {
         let mut costs = meter.costs().await;
-        costs.extend(self.local.iter().map(|&(name, pid)| Cost {
-            process: name.into(),
-            usec: cpu_usec(pid),
+        costs.extend(self.local.iter().map(|(process, pid)| Cost {
+            process: process.clone(),
+            usec: cpu_usec(*pid),
         }));
         if let Some(url) = &self.orchestrator {
             costs.push(Cost {
-                process: "orchestrator".into(),
+                process: Process::Orchestrator,
                 usec: orchestrator::cpu_usec(url).await,
             });
         }
@@ -97,16 +97,17 @@ mod tests {
 
     #[test]
     fn readings_are_joined_by_process_and_one_that_is_missing_has_a_reason() {
-        let cost = |process: &str, usec: Result<u64, &str>| Cost {
-            process: process.into(),
+        let cost = |process: &Process, usec: Result<u64, &str>| Cost {
+            process: process.clone(),
             usec: usec.map_err(str::to_owned),
         };
+        let agent = Process::Agent { node: "a".into() };
         let starts = vec![
-            cost("agent on a", Ok(5)),
-            cost("harness", Ok(7)),
-            cost("gone", Ok(1)),
+            cost(&agent, Ok(5)),
+            cost(&Process::Harness, Ok(7)),
+            cost(&Process::Orchestrator, Ok(1)),
         ];
-        let ends = [cost("harness", Err("unreadable")), cost("agent on a", Ok(9))];
+        let ends = [cost(&Process::Harness, Err("unreadable")), cost(&agent, Ok(9))];
         let found = between(starts, &ends);
         assert_eq!((found[0].start_usec, found[0].end_usec), (Some(5), Some(9)));
         assert_eq!(

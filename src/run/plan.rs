@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use humantime::format_duration;
 use k8s_openapi::{api::core::v1::Container, apimachinery::pkg::api::resource::Quantity};
 
-use crate::scenario::{Role, Scenario};
+use crate::{record::run::Role, scenario::Scenario};
 
 /// One leg as planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,7 +141,7 @@ pub(crate) fn line(container: &Container, role: Option<&Role>) -> String {
     format!(
         "{:<20} {:<10} requests {:<16} limits {:<16} {}",
         container.name,
-        role.map_or("", |role| role.as_str()),
+        role.map(Role::to_string).unwrap_or_default(),
         amounts(resources.requests),
         amounts(resources.limits),
         container.image.as_deref().unwrap_or_default()

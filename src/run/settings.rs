@@ -1,7 +1,7 @@
 //! Settings as resolved from the command line, the environment and the scenario: checked, complete, and without a trace
 //! of clap.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use jiff::Timestamp;
 
@@ -123,10 +123,6 @@ impl Settings {
 
     fn recorded(&self, scaled: &Scenario, cpu_scale: f64) -> RunSettings {
         let phases = &scaled.phases;
-        let roles = scaled
-            .roles
-            .iter()
-            .map(|(name, role)| (name.clone(), role.as_str().to_owned()));
         RunSettings {
             scenario: scaled.name.clone(),
             workload: scaled.workload.clone(),
@@ -140,7 +136,7 @@ impl Settings {
             target_reduction: scaled.target_reduction,
             cpu_scale,
             cpu_limits_millicores: scaled.cpu_limits(),
-            roles: roles.collect::<BTreeMap<_, _>>(),
+            roles: scaled.roles.clone(),
             order_seed: self.seed,
             arguments: self.arguments.clone(),
         }

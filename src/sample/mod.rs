@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::record::{
     clock::ClockOffset,
+    leg::Process,
     reading::{ContainerRef, Description, Epoch, EpochId, Segment, Sweep},
 };
 
@@ -43,8 +44,8 @@ pub struct Schedule {
 /// CPU time of a process that meters from outside of the harness.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cost {
-    /// What it is, for people.
-    pub process: String,
+    /// Which.
+    pub process: Process,
     /// CPU time so far, microseconds, or why it is not known.
     pub usec: Result<u64, String>,
 }

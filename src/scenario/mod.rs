@@ -18,28 +18,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
 
-/// What a container is to the benchmark.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Trains for ever; its steps are counted.
-    Trainer,
-    /// Completes with exit 0 before the pod is armed.
-    Processor,
-    /// Runs for ever beside the trainer.
-    Monitor,
-}
-
-impl Role {
-    /// As written in `scenario.yaml` and in the record.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Trainer => "trainer",
-            Self::Processor => "processor",
-            Self::Monitor => "monitor",
-        }
-    }
-}
+use crate::record::run::Role;
 
 /// A scenario, checked and ready.
 #[derive(Debug, Clone, PartialEq)]

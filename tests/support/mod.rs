@@ -14,11 +14,11 @@ use migbench::{
     contract::workload::Progress,
     record::{
         clock::Stamp,
-        event::{Event, Kind},
-        leg::{LegRecord, Overhead},
+        event::{ContainerState, Event, Kind, PodPhase},
+        leg::{LegRecord, Overhead, Process},
         outcome::Outcome,
         reading::{ContainerRef, Counters, Description, Epoch, EpochId, Reading, Segment, Sweep},
-        run::{Environment, NodeInfo, RunRecord, RunSettings, SCHEMA},
+        run::{Environment, NodeInfo, Role, RunRecord, RunSettings, SCHEMA},
     },
 };
 
@@ -60,7 +60,7 @@ impl Shape {
 }
 
 const NAMES: [&str; 3] = ["tensorflow-trainer", "data-processor", "model-monitor"];
-const ROLES: [&str; 3] = ["trainer", "processor", "monitor"];
+const ROLES: [Role; 3] = [Role::Trainer, Role::Processor, Role::Monitor];
 const ANON: [u64; 3] = [619, 278, 89];
 const NODES: [&str; 2] = ["gpu-server-03", "ai-storage-worker-01"];
 
@@ -125,7 +125,7 @@ fn settings(shape: &Shape) -> RunSettings {
         target_reduction: 0.2,
         cpu_scale: if shape.unit_ms == 1000 { 1.0 } else { 0.2 },
         cpu_limits_millicores: by_name.clone().zip(shape.millicores).collect(),
-        roles: by_name.zip(ROLES.map(str::to_owned)).collect(),
+        roles: by_name.zip(ROLES).collect(),
         order_seed: 7,
         arguments: vec!["--scenario".into(), "tensorflow".into()],
     }
@@ -319,9 +319,9 @@ impl<'a> Leg<'a> {
             },
         );
         for life in self.lives.clone() {
-            self.state(&life, life.born, "running");
+            self.state(&life, life.born, ContainerState::Running);
             if life.container == 1 {
-                self.state(&life, life.dies, "completed");
+                self.state(&life, life.dies, ContainerState::Completed);
             }
         }
         self.event(at::ARMED, Kind::Armed);
@@ -334,19 +334,19 @@ impl<'a> Leg<'a> {
                 Kind::PodPhase {
                     pod: name,
                     uid,
-                    phase: "Gone".into(),
+                    phase: PodPhase::Gone,
                 },
             );
         }
         self.event(self.ends() + 2, Kind::LegEnded);
     }
 
-    fn state(&mut self, life: &Life, at: u64, state: &str) {
+    fn state(&mut self, life: &Life, at: u64, state: ContainerState) {
         let kind = Kind::Container {
             pod: self.pod(life.pod),
             uid: self.uid(life.pod),
             container: NAMES[life.container].into(),
-            state: state.into(),
+            state,
             detail: None,
             restarts: 0,
         };
@@ -489,16 +489,19 @@ impl<'a> Leg<'a> {
     }
 
     fn overhead(&self) -> Vec<Overhead> {
-        let process = |name: &str, spent: u64| Overhead {
-            process: name.into(),
+        let process = |process, spent: u64| Overhead {
+            process,
             start_usec: Some(1_000_000),
             end_usec: Some(1_000_000 + spent),
             reason: None,
         };
         if self.orchestrated {
-            vec![process("harness", 420_000), process("orchestrator", 310_000)]
+            vec![
+                process(Process::Harness, 420_000),
+                process(Process::Orchestrator, 310_000),
+            ]
         } else {
-            vec![process("harness", 400_000)]
+            vec![process(Process::Harness, 400_000)]
         }
     }
 }

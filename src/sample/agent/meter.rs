@@ -22,6 +22,7 @@ use super::{
 use crate::{
     record::{
         clock::{ClockOffset, monotonic_ns},
+        leg::Process,
         reading::{ContainerRef, Description, Epoch, EpochId, Sweep},
     },
     sample::{Cost, Error, Meter, Schedule},
@@ -164,7 +165,9 @@ impl Agent {
             Err(error) => Err(error.to_string()),
         };
         Cost {
-            process: format!("agent on {}", self.link.node()),
+            process: Process::Agent {
+                node: self.link.node().into(),
+            },
             usec,
         }
     }

@@ -251,7 +251,7 @@ async fn the_agent_tells_what_it_costs_and_why_it_cannot_find_a_container() {
     let pipe = Pipe::to(agent(root.path()));
     let meter = meter(&[("a", &pipe)]).await;
     let costs = meter.costs().await;
-    assert_eq!(costs[0].process, "agent on a");
+    assert_eq!(costs[0].process.to_string(), "agent on a");
     assert!(costs[0].usec.as_ref().unwrap() > &0);
 
     let error = meter.follow(0, container("a", 1)).await.unwrap_err().to_string();

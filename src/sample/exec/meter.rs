@@ -14,6 +14,7 @@ use super::{Enter, Refused, block::Block, reader::Reader};
 use crate::{
     record::{
         clock::{ClockOffset, monotonic_ns},
+        leg::Process,
         reading::{ContainerRef, Counters, Description, Epoch, EpochId, Reading, Sweep},
     },
     sample::{Cost, Error, Meter, Schedule},
@@ -104,7 +105,10 @@ impl Meter for ExecMeter {
             let costs = self.running().into_iter().map(|reader| async move {
                 let reader = reader.lock().await;
                 Cost {
-                    process: format!("reader in {}", reader.name()),
+                    process: Process::Reader {
+                        pod: reader.container().pod.clone(),
+                        container: reader.container().container.clone(),
+                    },
                     usec: reader
                         .cpu_usec()
                         .ok_or_else(|| format!("{} does not tell its CPU time", reader.kind())),

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::record::reading::Segment;
+use crate::record::{event::ContainerState, reading::Segment};
 
 /// Where in the run a doubt arose; null fields mean all of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -60,8 +60,8 @@ pub enum Cause {
     /// A container changed its state inside the phase.
     StateChanged {
         container: String,
-        from: String,
-        to: String,
+        from: ContainerState,
+        to: ContainerState,
     },
     /// A CPU counter fell.
     Backwards { container: String, sample: usize },

@@ -44,7 +44,7 @@ pub fn measure(timeline: &Timeline, settings: &RunSettings) -> Result<Horizon, S
     let pods = [(source_uid, &source), (target_uid, &target)];
     let workload = sum(&pods.map(|(uid, containers)| bounds.pod_seconds(timeline, uid, containers)));
     let overhead = &timeline.leg.overhead;
-    let strategy = overhead_seconds(overhead.iter().filter(|one| !one.is_of_measurement()));
+    let strategy = overhead_seconds(overhead.iter().filter(|one| !one.process.is_of_measurement()));
     Ok(Horizon {
         seconds: settings.horizon_ms as f64 / 1000.0,
         total: sum(strategy.values().chain([&workload])),
@@ -153,7 +153,7 @@ fn overhead_seconds<'a>(overhead: impl IntoIterator<Item = &'a Overhead>) -> BTr
     };
     overhead
         .into_iter()
-        .map(|one| (one.process.clone(), seconds(one)))
+        .map(|one| (one.process.to_string(), seconds(one)))
         .collect()
 }
 

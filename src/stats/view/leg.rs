@@ -15,7 +15,7 @@ use super::{
     validity,
 };
 use crate::record::{
-    event::Kind,
+    event::{ContainerState, Kind, PodPhase},
     leg::LegRecord,
     reading::Segment,
     run::{RunRecord, RunSettings},
@@ -173,7 +173,7 @@ fn late(measured: &phase::Measured, settings: &RunSettings) -> Option<Cause> {
     let started = measured
         .states
         .iter()
-        .filter(|state| state.state == "running")
+        .filter(|state| state.state == ContainerState::Running)
         .map(|state| state.since_ns)
         .max()?;
     let (age_s, settle_s) = (
@@ -205,7 +205,7 @@ fn unread(timeline: &Timeline, run: &RunRecord) -> Vec<String> {
         let states = states::of_pod(&timeline.leg.events, uid);
         let ran = states
             .iter()
-            .filter(|state| state.state == "running" && state.since_ns >= requested);
+            .filter(|state| state.state == ContainerState::Running && state.since_ns >= requested);
         let unread = ran
             .filter(|state| run.settings.roles.contains_key(state.container))
             .filter(|state| {
@@ -243,7 +243,7 @@ fn gone(leg: &LegRecord, pod_uid: &str, at_ns: u64) -> bool {
         .iter()
         .filter(|event| event.at.mono_ns <= at_ns)
         .any(|event| match &event.kind {
-            Kind::PodPhase { uid, phase, .. } => uid == pod_uid && phase == "Gone",
+            Kind::PodPhase { uid, phase, .. } => uid == pod_uid && *phase == PodPhase::Gone,
             Kind::LegEnded => true,
             _ => false,
         })

@@ -10,6 +10,7 @@ use super::{
     usage::{Usage, Window},
 };
 use crate::record::{
+    event::ContainerState,
     reading::{Epoch, Segment},
     run::RunSettings,
 };
@@ -104,7 +105,7 @@ fn all_running_are_read(states: &[State], epochs: &[&Epoch], at_ns: u64) -> Resu
         let read = epochs
             .iter()
             .any(|epoch| epoch.container.container == state.container);
-        !read && states::at(states, state.container, at_ns) == Some("running")
+        !read && states::at(states, state.container, at_ns) == Some(ContainerState::Running)
     });
     match unread {
         Some(state) => Err(format!("{} ran but was not read", state.container)),

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::record::event::{Event, Kind};
+use crate::record::event::{ContainerState, Event, Kind};
 
 /// A container's state from a moment on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,8 +11,8 @@ pub struct State<'a> {
     pub since_ns: u64,
     /// Container name.
     pub container: &'a str,
-    /// `waiting`, `running`, `completed` or `failed`.
-    pub state: &'a str,
+    /// What it is doing.
+    pub state: ContainerState,
     /// Restarts so far.
     pub restarts: i32,
 }
@@ -29,7 +29,7 @@ pub fn of_pod<'a>(events: &'a [Event], pod_uid: &str) -> Vec<State<'a>> {
         } if uid == pod_uid => Some(State {
             since_ns: event.at.mono_ns,
             container,
-            state,
+            state: *state,
             restarts: *restarts,
         }),
         _ => None,
@@ -38,7 +38,7 @@ pub fn of_pod<'a>(events: &'a [Event], pod_uid: &str) -> Vec<State<'a>> {
 }
 
 /// The state of a container at a moment.
-pub fn at<'a>(states: &[State<'a>], container: &str, moment_ns: u64) -> Option<&'a str> {
+pub fn at(states: &[State], container: &str, moment_ns: u64) -> Option<ContainerState> {
     let state = states
         .iter()
         .rfind(|state| state.since_ns <= moment_ns && state.container == container)?;
@@ -47,7 +47,7 @@ pub fn at<'a>(states: &[State<'a>], container: &str, moment_ns: u64) -> Option<&
 
 /// Whether a container had run to its end by a moment.
 pub fn is_over(states: &[State], container: &str, moment_ns: u64) -> bool {
-    matches!(at(states, container, moment_ns), Some("completed" | "failed"))
+    at(states, container, moment_ns).is_some_and(ContainerState::is_over)
 }
 
 /// The changes of state inside a window, restarts included. What is seen for the first time has not changed.
@@ -69,7 +69,7 @@ pub fn changes<'a>(states: &[State<'a>], window: &RangeInclusive<u64>) -> Vec<(S
 mod tests {
     use super::*;
 
-    fn state(since_ns: u64, container: &'static str, state: &'static str, restarts: i32) -> State<'static> {
+    fn state(since_ns: u64, container: &'static str, state: ContainerState, restarts: i32) -> State<'static> {
         State {
             since_ns,
             container,
@@ -81,17 +81,17 @@ mod tests {
     #[test]
     fn a_state_told_twice_is_no_change_and_a_restart_is_one() {
         let states = [
-            state(1, "a", "running", 0),
-            state(2, "b", "running", 0),
-            state(5, "a", "running", 0),
-            state(6, "b", "running", 1),
-            state(9, "a", "completed", 0),
+            state(1, "a", ContainerState::Running, 0),
+            state(2, "b", ContainerState::Running, 0),
+            state(5, "a", ContainerState::Running, 0),
+            state(6, "b", ContainerState::Running, 1),
+            state(9, "a", ContainerState::Completed, 0),
         ];
         let found = changes(&states, &(4..=8));
         assert_eq!(found, [(states[1], states[3])]);
         assert_eq!(changes(&states, &(1..=3)), []);
-        assert_eq!(at(&states, "a", 8), Some("running"));
-        assert_eq!(at(&states, "a", 9), Some("completed"));
+        assert_eq!(at(&states, "a", 8), Some(ContainerState::Running));
+        assert_eq!(at(&states, "a", 9), Some(ContainerState::Completed));
         assert_eq!(at(&states, "c", 9), None);
     }
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::record::{
     reading::{Epoch, Segment},
-    run::RunSettings,
+    run::{Role, RunSettings},
 };
 
 /// Fewer samples than these are not worth a number.
@@ -63,16 +63,11 @@ pub fn measure(timeline: &Timeline, settings: &RunSettings) -> Result<Steady, St
 /// When the migrated pod's processor ended; the beginning of time where the pod has none.
 fn processor_ended(timeline: &Timeline, uid: &str, settings: &RunSettings) -> Result<u64, String> {
     let states = states::of_pod(&timeline.leg.events, uid);
-    let is_processor = |container: &str| {
-        settings
-            .roles
-            .get(container)
-            .is_some_and(|role| role == "processor")
-    };
+    let is_processor = |container: &str| settings.roles.get(container) == Some(&Role::Processor);
     let last = states.iter().rev().find(|state| is_processor(state.container));
     match last {
         None => Ok(0),
-        Some(state) if matches!(state.state, "completed" | "failed") => Ok(state.since_ns),
+        Some(state) if state.state.is_over() => Ok(state.since_ns),
         Some(state) => Err(format!(
             "{} was still {} {:.1} s after the leg began: lengthen the horizon",
             state.container,

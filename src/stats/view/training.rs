@@ -7,12 +7,9 @@ use super::{
     figure::Figure,
     timeline::{Timeline, seconds_between},
 };
-use crate::{
-    contract::workload::Progress,
-    record::{
-        event::{Event, Kind},
-        run::RunSettings,
-    },
+use crate::record::{
+    event::{Event, Kind, Progress},
+    run::{Role, RunSettings},
 };
 
 /// Progress of the training across the migration.
@@ -77,12 +74,7 @@ pub(super) fn first_step_ns(timeline: &Timeline, settings: &RunSettings) -> Opti
 
 /// What the trainers of a pod reported, in order.
 fn reports<'a>(events: &'a [Event], pod_uid: &str, settings: &RunSettings) -> Vec<(u64, &'a Progress)> {
-    let trainer = |container: &str| {
-        settings
-            .roles
-            .get(container)
-            .is_some_and(|role| role == "trainer")
-    };
+    let trainer = |container: &str| settings.roles.get(container) == Some(&Role::Trainer);
     let report = |event: &'a Event| match &event.kind {
         Kind::Progress {
             uid,

@@ -2,7 +2,7 @@
 
 use super::{doubt::Cause, phase::Measured, states, timeline::midpoint, usage::Distribution};
 use crate::{
-    record::{reading::Reading, run::RunSettings},
+    record::{event::ContainerState, reading::Reading, run::RunSettings},
     stats::modified_z,
 };
 
@@ -37,8 +37,8 @@ fn state_changes(measured: &Measured) -> Vec<Cause> {
         .into_iter()
         .map(|(from, to)| Cause::StateChanged {
             container: to.container.into(),
-            from: from.state.into(),
-            to: to.state.into(),
+            from: from.state,
+            to: to.state,
         })
         .collect()
 }
@@ -67,7 +67,7 @@ fn counter(container: &str, readings: &[&Reading], cpus: Option<u32>) -> Vec<Cau
 fn idle(container: &str, readings: &[&Reading], measured: &Measured) -> Option<Cause> {
     let (first, last) = (readings.first()?, readings.last()?);
     let state = states::at(&measured.states, container, *measured.span.start());
-    let running = state.is_none_or(|state| state == "running");
+    let running = state.is_none_or(|state| state == ContainerState::Running);
     let unused = first.counters.usage_usec? == last.counters.usage_usec?;
     (running && unused).then(|| Cause::ZeroUsage {
         container: container.into(),
