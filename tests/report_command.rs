@@ -124,6 +124,48 @@ fn what_is_not_a_record_of_ours_is_one_error_and_exit_2() {
 }
 
 #[test]
+fn an_unknown_word_is_one_error_with_its_place_and_exit_2() {
+    let results = tempfile::tempdir().unwrap();
+    let good = serde_json::to_value(support::record(&Shape::smoke())).unwrap();
+    let events = good["legs"][0]["events"].as_array().unwrap();
+    let first = |kind: &str| events.iter().position(|event| event["kind"] == kind).unwrap();
+    let (container, pod) = (first("container"), first("pod_phase"));
+    for (pointer, place) in [
+        (
+            "/settings/roles/data-processor".into(),
+            "settings.roles.data-processor".into(),
+        ),
+        (
+            "/legs/0/overhead/0/process".into(),
+            "legs[0].overhead[0].process".into(),
+        ),
+        (
+            "/legs/0/sweeps/0/segment".into(),
+            "legs[0].sweeps[0].segment".into(),
+        ),
+        (
+            format!("/legs/0/events/{container}/state"),
+            format!("legs[0].events[{container}]"),
+        ),
+        (
+            format!("/legs/0/events/{pod}/phase"),
+            format!("legs[0].events[{pod}]"),
+        ),
+    ] {
+        let mut record = good.clone();
+        *record.pointer_mut(&pointer).unwrap() = "paused".into();
+        store(results.path(), ID, &record.to_string());
+        let refused = migbench(&["report", "--results", results.path().to_str().unwrap()]).code(2);
+        let stderr = String::from_utf8(refused.get_output().stderr.clone()).unwrap();
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert!(
+            stderr.contains(&format!("{place}: unknown")) && stderr.contains("paused"),
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
 fn an_unknown_format_is_refused_with_the_ones_there_are() {
     migbench(&["report", "--format", "pdf"])
         .code(2)

@@ -89,7 +89,7 @@ pub fn read(path: &Path) -> Result<RunRecord, ReadError> {
         }
         None => return Err(unreadable("no \"schema\": not a run record of migbench".into())),
     }
-    serde_json::from_value(value).map_err(|error| unreadable(error.to_string()))
+    serde_path_to_error::deserialize(value).map_err(|error| unreadable(error.to_string()))
 }
 
 /// The runs below a results directory, oldest first: UUIDv7 names sort by time.
