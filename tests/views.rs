@@ -558,6 +558,7 @@ fn a_failed_leg_has_its_error_everywhere_and_once_among_the_doubts() {
             error: "orchestrator refused".into()
         }]
     );
+    assert_eq!(failed.doubts, summary.doubts);
     assert!(failed.before.value.is_some());
 }
 

@@ -1,7 +1,7 @@
 //! Raw counters with their times, and whose they are. Nothing here divides; rates are computed later, in
 //! [`crate::stats`], from two readings.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -154,6 +154,13 @@ pub enum Segment {
     After,
     /// From the end of `after` until the horizon ends.
     Tail,
+}
+
+/// The word of the record.
+impl fmt::Display for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// All readings of one tick.

@@ -8,11 +8,14 @@
 //! - `sample` counts from 1 within a phase and is empty for numbers made of several samples.
 //! - `value` is empty where there is none; `note` says why. Bytes are whole, nothing else is rounded.
 
+use std::fmt;
+
 use super::{Error, Format};
 use crate::{
-    record::run::RunRecord,
+    record::{reading::Segment, run::RunRecord},
     stats::{
-        comparison::{Comparison, METRICS, Metric, Window},
+        comparison::{Comparison, Metric},
+        metric::{METRICS, Source, Unit, Window},
         summary::Summary,
         view::{Figure, LegSummary, phase::Phase, usage::Usage},
     },
@@ -68,7 +71,7 @@ impl Format for Csv {
 struct Place<'a> {
     round: Option<u32>,
     strategy: String,
-    window: &'static str,
+    window: String,
     container: &'a str,
     /// From 1; `None` for a number made of several samples.
     sample: Option<usize>,
@@ -80,62 +83,64 @@ struct Rows {
 }
 
 impl Rows {
-    fn number(&mut self, place: &Place, metric: &str, unit: &str, figure: &Figure) {
+    fn number(&mut self, place: &Place, metric: &str, unit: Unit, figure: &Figure) {
         let [run, scenario] = self.fixed.clone();
         self.out.push(vec![
             run,
             scenario,
             place.round.map(|round| round.to_string()).unwrap_or_default(),
             place.strategy.clone(),
-            place.window.into(),
+            place.window.clone(),
             place.container.into(),
             metric.into(),
             place.sample.map(|sample| sample.to_string()).unwrap_or_default(),
             figure.value.map(|value| exact(value, unit)).unwrap_or_default(),
-            unit.into(),
+            unit.to_string(),
             figure.reason.clone().unwrap_or_default(),
         ]);
     }
 
     fn leg(&mut self, leg: &LegSummary) {
-        let place = |window| Place {
+        let place = |window: &dyn fmt::Display| Place {
             round: Some(leg.round),
             strategy: leg.strategy.clone(),
-            window,
+            window: window.to_string(),
             ..Place::default()
         };
-        self.phase(&place("before"), &leg.before);
-        self.phase(&place("after"), &leg.after);
+        self.phase(&place(&Segment::Before), &leg.before);
+        self.phase(&place(&Segment::After), &leg.after);
         if let Some(horizon) = &leg.horizon.value {
             for (pod, containers) in [("source", &horizon.source), ("target", &horizon.target)] {
                 for (container, seconds) in containers {
                     let place = Place {
                         container,
-                        ..place("horizon")
+                        ..place(&Window::Horizon)
                     };
-                    self.number(&place, &format!("cpu_seconds_{pod}"), "s", seconds);
+                    self.number(&place, &format!("cpu_seconds_{pod}"), Unit::Seconds, seconds);
                 }
             }
             for (process, seconds) in &horizon.overhead {
                 self.number(
                     &Place {
                         container: process,
-                        ..place("horizon")
+                        ..place(&Window::Horizon)
                     },
                     "cpu_seconds_overhead",
-                    "s",
+                    Unit::Seconds,
                     seconds,
                 );
             }
         }
-        for kind in METRICS.iter().filter(|kind| kind.window != Window::After) {
-            self.number(&place(window(kind.window)), kind.name, kind.unit, &(kind.of)(leg));
+        for kind in &METRICS {
+            if let Source::Leg(of) = kind.of {
+                self.number(&place(&kind.window), kind.name, kind.unit, &of(leg));
+            }
         }
     }
 
     fn phase(&mut self, place: &Place, phase: &Figure<Phase>) {
         match phase.get() {
-            Err(reason) => self.number(place, "cpu", "m", &Figure::unknown(reason)),
+            Err(reason) => self.number(place, "cpu", Unit::Millicores, &Figure::unknown(reason)),
             Ok(phase) => {
                 for (container, usage) in &phase.containers {
                     self.usage(
@@ -157,22 +162,15 @@ impl Rows {
                 sample: Some(position + 1),
                 ..place.clone()
             };
-            self.number(&place, "cpu_sample", "m", &Figure::known(*sample));
+            self.number(&place, "cpu_sample", Unit::Millicores, &Figure::known(*sample));
         }
-        let cpu = Figure::or_reason(usage.cpu.trimmed_mean, "too few samples");
-        self.number(place, "cpu", "m", &cpu);
-        let memory = &usage.memory;
-        let kinds = [
-            ("memory_anon", &memory.anon),
-            ("memory_working_set", &memory.working_set),
-            ("memory_current", &memory.current),
-            ("memory_peak", &memory.peak),
-        ];
-        for (name, figure) in kinds {
-            self.number(place, name, "B", figure);
+        for kind in &METRICS {
+            if let Source::Usage(of) = kind.of {
+                self.number(place, kind.name, kind.unit, &of(usage));
+            }
         }
         let throttled = usage.throttled_periods.map(|periods| *periods as f64);
-        self.number(place, "throttled_periods", "periods", &throttled);
+        self.number(place, "throttled_periods", Unit::Periods, &throttled);
     }
 
     fn comparison(&mut self, comparison: &Comparison) {
@@ -180,7 +178,7 @@ impl Rows {
         for metric in &comparison.metrics {
             let place = Place {
                 strategy: strategy.clone(),
-                window: window(metric.window),
+                window: metric.window.to_string(),
                 ..Place::default()
             };
             self.metric(&place, metric);
@@ -190,35 +188,26 @@ impl Rows {
     fn metric(&mut self, place: &Place, metric: &Metric) {
         let name = |suffix: &str| format!("{}_{suffix}", metric.name);
         self.number(place, &name("saved"), metric.unit, &metric.saved);
-        self.number(place, &name("reduction"), "1", &metric.reduction);
+        self.number(place, &name("reduction"), Unit::Share, &metric.reduction);
         self.number(
             place,
             &name("reduction_low95"),
-            "1",
+            Unit::Share,
             &metric.interval95.map(|bounds| bounds[0]),
         );
         self.number(
             place,
             &name("reduction_high95"),
-            "1",
+            Unit::Share,
             &metric.interval95.map(|bounds| bounds[1]),
         );
     }
 }
 
-fn exact(value: f64, unit: &str) -> String {
-    if unit == "B" {
+fn exact(value: f64, unit: Unit) -> String {
+    if unit == Unit::Bytes {
         format!("{value:.0}")
     } else {
         value.to_string()
-    }
-}
-
-fn window(window: Window) -> &'static str {
-    match window {
-        Window::After => "after",
-        Window::Steady => "steady",
-        Window::Horizon => "horizon",
-        Window::Migration => "migration",
     }
 }

@@ -1,6 +1,9 @@
 //! Numbers as people read them. `memory.current` alone is uncertain by 256 KiB a CPU, so bytes are never printed as exact.
 
-use crate::stats::view::Figure;
+use crate::stats::{
+    metric::Unit::{self, Bytes, Millicores, Periods, Seconds, Share, Steps},
+    view::Figure,
+};
 
 /// What stands where there is no number; the reason is listed elsewhere.
 pub(super) const NONE: &str = "–";
@@ -8,20 +11,20 @@ pub(super) const NONE: &str = "–";
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
 /// A number with its unit: millicores whole, bytes as MiB, seconds and steps as they are.
-pub(super) fn with_unit(value: f64, unit: &str) -> String {
+pub(super) fn with_unit(value: f64, unit: Unit) -> String {
     match unit {
-        "m" | "s" => format!("{} {unit}", plain(value, unit)),
-        "B" => format!("{} MiB", plain(value, unit)),
-        _ => plain(value, unit),
+        Millicores | Seconds => format!("{} {unit}", plain(value, unit)),
+        Bytes => format!("{} MiB", plain(value, unit)),
+        Steps | Periods | Share => plain(value, unit),
     }
 }
 
 /// The same without its unit, for columns that name it.
-pub(super) fn plain(value: f64, unit: &str) -> String {
+pub(super) fn plain(value: f64, unit: Unit) -> String {
     match unit {
-        "B" => rounded(value / MEBIBYTE, 1),
-        "s" => rounded(value, 2),
-        _ => rounded(value, 0),
+        Bytes => rounded(value / MEBIBYTE, 1),
+        Seconds => rounded(value, 2),
+        Millicores | Steps | Periods | Share => rounded(value, 0),
     }
 }
 
@@ -64,14 +67,14 @@ mod tests {
 
     #[test]
     fn numbers_carry_what_is_known_of_them_and_no_more() {
-        assert_eq!(with_unit(1799.6, "m"), "1800 m");
-        assert_eq!(with_unit(744_488_960.0, "B"), "710.0 MiB");
-        assert_eq!(with_unit(8.123, "s"), "8.12 s");
-        assert_eq!(with_unit(312.0, "steps"), "312");
+        assert_eq!(with_unit(1799.6, Millicores), "1800 m");
+        assert_eq!(with_unit(744_488_960.0, Bytes), "710.0 MiB");
+        assert_eq!(with_unit(8.123, Seconds), "8.12 s");
+        assert_eq!(with_unit(312.0, Steps), "312");
         assert_eq!(percent(0.279_999), "28.0 %");
         assert_eq!(percent(-0.000_1), "0.0 %");
         assert_eq!(percent(-0.082), "-8.2 %");
-        assert_eq!(with_unit(-0.3, "m"), "0 m");
+        assert_eq!(with_unit(-0.3, Millicores), "0 m");
         assert_eq!(interval([0.2631, 0.298]), "26.3…29.8");
         assert_eq!(
             (duration(75_000), duration(200)),

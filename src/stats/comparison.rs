@@ -6,141 +6,13 @@ use super::{
     hodges_lehmann::hodges_lehmann,
     kendall,
     mean::mean,
+    metric::{METRICS, MetricKind, Unit, Window},
     paired_t::PairedT,
     reduction::{log_ratio, of_log_ratio, reduction},
     sign_flip,
     verdict::{Judgement, judge},
     view::{Figure, LegSummary},
 };
-
-/// A metric of a leg that strategies are compared by.
-#[derive(Debug, Clone, Copy)]
-pub struct MetricKind {
-    /// Its name in every report.
-    pub name: &'static str,
-    /// Its unit.
-    pub unit: &'static str,
-    /// The part of the leg that it holds for.
-    pub window: Window,
-    /// Take it from a leg.
-    pub of: fn(&LegSummary) -> Figure,
-}
-
-/// The part of a leg that a number holds for. A reduction is never published without it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Window {
-    /// The phase `after`: usage while the native arm repeats finished work.
-    After,
-    /// The tail, once the processor has ended again.
-    Steady,
-    /// From the migration request for the length of the horizon.
-    Horizon,
-    /// The migration itself.
-    Migration,
-}
-
-/// All metrics, in the order of the reports. The first one is judged.
-pub const METRICS: [MetricKind; 14] = [
-    MetricKind {
-        name: "cpu",
-        unit: "m",
-        window: Window::After,
-        of: |leg| {
-            after(leg, |usage| {
-                Figure::or_reason(usage.cpu.trimmed_mean, "too few samples")
-            })
-        },
-    },
-    MetricKind {
-        name: "memory_anon",
-        unit: "B",
-        window: Window::After,
-        of: |leg| after(leg, |usage| usage.memory.anon.clone()),
-    },
-    MetricKind {
-        name: "memory_working_set",
-        unit: "B",
-        window: Window::After,
-        of: |leg| after(leg, |usage| usage.memory.working_set.clone()),
-    },
-    MetricKind {
-        name: "memory_current",
-        unit: "B",
-        window: Window::After,
-        of: |leg| after(leg, |usage| usage.memory.current.clone()),
-    },
-    MetricKind {
-        name: "memory_peak",
-        unit: "B",
-        window: Window::After,
-        of: |leg| after(leg, |usage| usage.memory.peak.clone()),
-    },
-    MetricKind {
-        name: "steady_cpu",
-        unit: "m",
-        window: Window::Steady,
-        of: |leg| {
-            leg.steady
-                .and_then(|steady| Figure::or_reason(steady.total.cpu.mean, "too few samples"))
-        },
-    },
-    MetricKind {
-        name: "cpu_seconds",
-        unit: "s",
-        window: Window::Horizon,
-        of: |leg| leg.horizon.and_then(|horizon| horizon.workload.clone()),
-    },
-    MetricKind {
-        name: "cpu_seconds_with_orchestrator",
-        unit: "s",
-        window: Window::Horizon,
-        of: |leg| leg.horizon.and_then(|horizon| horizon.total.clone()),
-    },
-    MetricKind {
-        name: "peak_memory_anon",
-        unit: "B",
-        window: Window::Horizon,
-        of: |leg| {
-            leg.occupancy
-                .and_then(|memory| memory.peak_anon.map(|bytes| *bytes as f64))
-        },
-    },
-    MetricKind {
-        name: "migration_time",
-        unit: "s",
-        window: Window::Migration,
-        of: |leg| leg.migration_s.clone(),
-    },
-    MetricKind {
-        name: "downtime",
-        unit: "s",
-        window: Window::Migration,
-        of: |leg| leg.training.downtime_s.clone(),
-    },
-    MetricKind {
-        name: "steps_lost",
-        unit: "steps",
-        window: Window::Migration,
-        of: |leg| leg.training.steps_lost.map(|steps| *steps as f64),
-    },
-    MetricKind {
-        name: "first_new_step",
-        unit: "s",
-        window: Window::Migration,
-        of: |leg| leg.training.first_new_step_s.clone(),
-    },
-    MetricKind {
-        name: "regained",
-        unit: "s",
-        window: Window::Migration,
-        of: |leg| leg.training.regained_s.clone(),
-    },
-];
-
-fn after(leg: &LegSummary, number: fn(&super::view::usage::Usage) -> Figure) -> Figure {
-    leg.after.and_then(|phase| number(&phase.total))
-}
 
 /// One metric in one round.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -160,8 +32,14 @@ pub struct RoundPair {
 pub struct Metric {
     /// Its name.
     pub name: &'static str,
+    /// Its name for people.
+    #[serde(skip)]
+    pub label: &'static str,
+    /// How the result calls it; `None` for what is not part of the result.
+    #[serde(skip)]
+    pub headline: Option<&'static str>,
     /// Unit of its numbers.
-    pub unit: &'static str,
+    pub unit: Unit,
     /// The part of the leg that it holds for.
     pub window: Window,
     /// Mean over the rounds.
@@ -280,8 +158,8 @@ fn order_effect(metric: &Metric, rounds: &[Pair]) -> Option<f64> {
 
 impl Metric {
     fn new(kind: &MetricKind, rounds: &[Pair]) -> Self {
-        let baseline = average(rounds.iter().map(|(one, _)| (kind.of)(one)));
-        let candidate = average(rounds.iter().map(|(_, other)| (kind.of)(other)));
+        let baseline = average(rounds.iter().map(|(one, _)| kind.of(one)));
+        let candidate = average(rounds.iter().map(|(_, other)| kind.of(other)));
         let pairs: Vec<RoundPair> = rounds
             .iter()
             .filter_map(|pair| RoundPair::new(kind, pair))
@@ -292,6 +170,8 @@ impl Metric {
         };
         Self {
             name: kind.name,
+            label: kind.label,
+            headline: kind.headline,
             unit: kind.unit,
             window: kind.window,
             saved: baseline.and_then(|one| candidate.map(|other| one - other)),
@@ -306,7 +186,7 @@ impl Metric {
 
 impl RoundPair {
     fn new(kind: &MetricKind, (one, other): &Pair) -> Option<Self> {
-        let (baseline, candidate) = ((kind.of)(one).value?, (kind.of)(other).value?);
+        let (baseline, candidate) = (kind.of(one).value?, kind.of(other).value?);
         Some(Self {
             round: one.round,
             baseline,

@@ -49,11 +49,11 @@ pub struct Summary {
 impl Summary {
     /// Compute it.
     pub fn new(run: &RunRecord) -> Self {
-        let mut legs: Vec<LegSummary> = (0..run.legs.len())
+        let legs: Vec<LegSummary> = (0..run.legs.len())
             .map(|index| LegSummary::new(run, index))
             .collect();
         let mut doubts = of_run(run, &legs);
-        doubts.extend(legs.iter_mut().flat_map(|leg| std::mem::take(&mut leg.doubts)));
+        doubts.extend(legs.iter().flat_map(|leg| leg.doubts.clone()));
         doubts.sort_by_key(|doubt| !doubt.invalidates);
         let blocked = blocked(&doubts);
         let mut strategies = run.settings.strategies.iter();

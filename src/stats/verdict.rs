@@ -29,12 +29,7 @@ pub enum Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Met => "MET",
-            Self::NotMet => "NOT MET",
-            Self::Inconclusive => "INCONCLUSIVE",
-            Self::NotDemonstrated => "NOT DEMONSTRATED",
-        })
+        self.serialize(f)
     }
 }
 

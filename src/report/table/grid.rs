@@ -11,8 +11,9 @@ use crate::{
         number::{NONE, duration, interval, or_none, percent, plain, with_unit},
     },
     stats::{
-        comparison::{Metric, Window},
+        comparison::Metric,
         mean::mean,
+        metric::{Unit, Window},
         summary::Summary,
         view::{Figure, LegSummary, usage::Usage},
     },
@@ -28,8 +29,6 @@ const WIDE: u16 = 92;
 /// Name of the row that sums up the containers.
 const POD: &str = "pod";
 
-type Number = fn(&Usage) -> Figure;
-
 pub(super) fn cpu(summary: &Summary, screen: Screen) -> String {
     let settings = &summary.settings;
     let title = format!(
@@ -42,58 +41,47 @@ pub(super) fn cpu(summary: &Summary, screen: Screen) -> String {
     let rows = containers(summary).into_iter().map(|container| Row {
         label: container.clone(),
         container,
-        number: cpu_of,
+        number: |usage| usage.cpu.trimmed_mean,
     });
-    phases(summary, screen, &title, rows.collect())
+    phases(summary, screen, (&title, Unit::Millicores), rows.collect())
 }
 
 pub(super) fn memory(summary: &Summary, screen: Screen) -> String {
     let anon = containers(summary).into_iter().map(|container| Row {
         label: format!("{container}, anonymous"),
         container,
-        number: |usage| usage.memory.anon.clone(),
+        number: |usage| usage.memory.anon.value,
     });
-    let of_pod: [(&str, Number); 3] = [
-        ("pod, working set", |usage| usage.memory.working_set.clone()),
-        ("pod, current", |usage| usage.memory.current.clone()),
-        ("pod, peak", |usage| usage.memory.peak.clone()),
+    let of_pod: [(&str, fn(&Usage) -> Option<f64>); 3] = [
+        ("pod, working set", |usage| usage.memory.working_set.value),
+        ("pod, current", |usage| usage.memory.current.value),
+        ("pod, peak", |usage| usage.memory.peak.value),
     ];
     let of_pod = of_pod.map(|(label, number)| Row {
         label: label.into(),
         container: POD.into(),
         number,
     });
-    phases(summary, screen, "Memory, MiB", anon.chain(of_pod).collect())
-}
-
-fn cpu_of(usage: &Usage) -> Figure {
-    Figure::or_reason(usage.cpu.trimmed_mean, "too few samples")
+    let rows = anon.chain(of_pod).collect();
+    phases(summary, screen, ("Memory, MiB", Unit::Bytes), rows)
 }
 
 struct Row {
     label: String,
     container: String,
-    number: Number,
+    number: fn(&Usage) -> Option<f64>,
 }
 
 /// A grid with a column for each strategy's phases; means over the rounds.
-fn phases(summary: &Summary, screen: Screen, title: &str, rows: Vec<Row>) -> String {
-    let unit = if title.starts_with("CPU") { "m" } else { "B" };
+fn phases(summary: &Summary, screen: Screen, (title, unit): (&str, Unit), rows: Vec<Row>) -> String {
     let strategies = &summary.settings.strategies;
     let columns: Vec<(&String, Segment)> = strategies
         .iter()
         .flat_map(|strategy| [(strategy, Segment::Before), (strategy, Segment::After)])
         .collect();
-    let word = |segment| {
-        if segment == Segment::Before {
-            "before"
-        } else {
-            "after"
-        }
-    };
     let header = columns
         .iter()
-        .map(|(strategy, segment)| format!("{strategy}\n{}", word(*segment)));
+        .map(|(strategy, segment)| format!("{strategy}\n{segment}"));
     let mut grid = grid(screen, 1, std::iter::once(String::new()).chain(header));
     for row in rows {
         let numbers = columns.iter().map(|(strategy, segment)| {
@@ -118,7 +106,7 @@ fn average(summary: &Summary, strategy: &str, segment: Segment, row: &Row) -> Op
         } else {
             phase.containers.get(&row.container)
         };
-        (row.number)(usage?).value
+        (row.number)(usage?)
     };
     let legs = summary.legs.iter().filter(|leg| leg.strategy == strategy);
     mean(&legs.filter_map(of_leg).collect::<Vec<_>>())
@@ -170,7 +158,7 @@ fn metric_row(metric: &Metric, summary: &Summary, screen: Screen) -> Vec<String>
         .interval95
         .value
         .map(|bounds| format!("\n{}", interval(bounds)));
-    let (name, window) = (label(metric.name), window(metric.window, summary));
+    let (name, window) = (metric.label, window(metric.window, summary));
     let wide = screen.width >= WIDE;
     let mut row = vec![
         if wide {
@@ -189,30 +177,8 @@ fn metric_row(metric: &Metric, summary: &Summary, screen: Screen) -> Vec<String>
 
 fn window(window: Window, summary: &Summary) -> String {
     match window {
-        Window::After => "after".into(),
-        Window::Steady => "steady".into(),
         Window::Horizon => duration(summary.settings.horizon_ms),
-        Window::Migration => "migration".into(),
-    }
-}
-
-fn label(metric: &'static str) -> &'static str {
-    match metric {
-        "cpu" => "CPU",
-        "memory_anon" => "memory, anonymous",
-        "memory_working_set" => "memory, working set",
-        "memory_current" => "memory, current",
-        "memory_peak" => "memory, peak",
-        "steady_cpu" => "CPU, steady",
-        "cpu_seconds" => "CPU time",
-        "cpu_seconds_with_orchestrator" => "CPU time, orchestrator included",
-        "peak_memory_anon" => "memory peak, both pods",
-        "migration_time" => "migration time",
-        "downtime" => "training downtime",
-        "steps_lost" => "steps lost",
-        "first_new_step" => "time to first new step",
-        "regained" => "time to where it was",
-        other => other,
+        Window::After | Window::Steady | Window::Migration => window.to_string(),
     }
 }
 
@@ -222,7 +188,8 @@ pub(super) fn rounds(summary: &Summary, screen: Screen) -> String {
         .comparisons
         .iter()
         .filter(|_| summary.rounds > 1)
-        .map(|comparison| {
+        .filter_map(|comparison| {
+            let judged = comparison.metrics.first()?;
             let header = [
                 "round",
                 "first",
@@ -232,19 +199,20 @@ pub(super) fn rounds(summary: &Summary, screen: Screen) -> String {
                 "reduction",
             ];
             let mut grid = grid(screen, 3, header.map(str::to_owned));
-            for pair in comparison.metric("cpu").iter().flat_map(|metric| &metric.rounds) {
+            for pair in &judged.rounds {
                 let legs = summary.legs.iter().filter(|leg| leg.round == pair.round);
                 let first = legs.min_by_key(|leg| leg.position);
                 grid.add_row([
                     pair.round.to_string(),
                     first.map_or_else(String::new, |leg| leg.strategy.clone()),
                     first.map_or_else(String::new, |leg| format!("{} →\n{}", leg.source, leg.target)),
-                    with_unit(pair.baseline, "m"),
-                    with_unit(pair.candidate, "m"),
+                    with_unit(pair.baseline, judged.unit),
+                    with_unit(pair.candidate, judged.unit),
                     pair.reduction.map_or_else(|| NONE.into(), percent),
                 ]);
             }
-            titled("CPU after the migration, by round", screen, &grid)
+            let title = format!("{} after the migration, by round", judged.label);
+            Some(titled(&title, screen, &grid))
         });
     grids.collect::<Vec<_>>().join("\n\n")
 }

@@ -5,13 +5,12 @@ use std::mem::discriminant;
 use anstyle::{AnsiColor, Style};
 
 use crate::{
-    record::reading::Segment,
     report::{
         Screen,
         number::{duration, interval, percent, with_unit},
     },
     stats::{
-        comparison::Comparison,
+        comparison::{Comparison, Metric},
         summary::Summary,
         verdict::Verdict,
         view::{Doubt, Place},
@@ -80,12 +79,7 @@ fn listed(title: &str, lines: &[String], screen: Screen) -> String {
 }
 
 fn place(place: &Place) -> String {
-    let phase = place.phase.map(|phase| match phase {
-        Segment::Before => "before".to_owned(),
-        Segment::Migration => "migration".to_owned(),
-        Segment::After => "after".to_owned(),
-        Segment::Tail => "tail".to_owned(),
-    });
+    let phase = place.phase.map(|phase| phase.to_string());
     let round = place.round.map(|round| format!("round {round}"));
     let parts = [round, place.strategy.clone(), phase];
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
@@ -102,7 +96,11 @@ pub(super) fn verdicts(summary: &Summary, screen: Screen) -> String {
 
 fn verdict(summary: &Summary, comparison: &Comparison, screen: Screen) -> String {
     let settings = &summary.settings;
-    let mut lines: Vec<String> = ["cpu", "memory_anon"].map(|name| saving(comparison, name)).into();
+    let mut lines: Vec<String> = comparison
+        .metrics
+        .iter()
+        .filter_map(|metric| Some(saving(comparison, metric, metric.headline?)))
+        .collect();
     lines.push(format!(
         "Both hold for the window \"after\" alone: {} samples from {} after the migrated containers started, while a \
          processor that was started again repeats its work",
@@ -125,15 +123,7 @@ fn verdict(summary: &Summary, comparison: &Comparison, screen: Screen) -> String
     )
 }
 
-fn saving(comparison: &Comparison, name: &str) -> String {
-    let label = if name == "cpu" {
-        "CPU"
-    } else {
-        "Memory (anonymous)"
-    };
-    let Some(metric) = comparison.metric(name) else {
-        return String::new();
-    };
+fn saving(comparison: &Comparison, metric: &Metric, label: &str) -> String {
     let number = |value: f64| with_unit(value, metric.unit);
     match (
         metric.reduction.value,

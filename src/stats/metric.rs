@@ -1,0 +1,195 @@
+//! The metrics that strategies are compared by: name, label, unit and window of each, once for all reports.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use self::{
+    Unit::{Bytes, Millicores, Seconds, Steps},
+    Window::{Horizon, Migration, Steady},
+};
+use super::view::{Figure, LegSummary, usage::Usage};
+
+/// A metric of a leg that strategies are compared by.
+#[derive(Debug, Clone, Copy)]
+pub struct MetricKind {
+    /// Its name in files.
+    pub name: &'static str,
+    /// Its name for people.
+    pub label: &'static str,
+    /// How the result calls it; `None` for what is not part of the result.
+    pub headline: Option<&'static str>,
+    /// Its unit.
+    pub unit: Unit,
+    /// The part of the leg that it holds for.
+    pub window: Window,
+    /// Where it comes from.
+    pub of: Source,
+}
+
+/// Where a metric comes from.
+#[derive(Debug, Clone, Copy)]
+pub enum Source {
+    /// From what a pod used in the phase `after`; the same number is there for each container, and for `before`.
+    Usage(fn(&Usage) -> Figure),
+    /// From the leg as a whole.
+    Leg(fn(&LegSummary) -> Figure),
+}
+
+/// What a number counts; in files and before people the word of `Display`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Unit {
+    /// Thousandths of a CPU.
+    #[serde(rename = "m")]
+    Millicores,
+    /// Bytes.
+    #[serde(rename = "B")]
+    Bytes,
+    /// Seconds.
+    #[serde(rename = "s")]
+    Seconds,
+    /// Steps of the training.
+    #[serde(rename = "steps")]
+    Steps,
+    /// Enforcement periods of a CPU limit.
+    #[serde(rename = "periods")]
+    Periods,
+    /// A share of something, 0–1.
+    #[serde(rename = "1")]
+    Share,
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// The part of a leg that a number holds for. A reduction is never published without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Window {
+    /// The phase `after`: usage while the native arm repeats finished work.
+    After,
+    /// The tail, once the processor has ended again.
+    Steady,
+    /// From the migration request for the length of the horizon.
+    Horizon,
+    /// The migration itself.
+    Migration,
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// All metrics, in the order of the reports. The first one is judged.
+pub const METRICS: [MetricKind; 14] = [
+    usage("cpu", "CPU", Millicores, |usage| {
+        Figure::or_reason(usage.cpu.trimmed_mean, "too few samples")
+    })
+    .headed("CPU"),
+    usage("memory_anon", "memory, anonymous", Bytes, |usage| {
+        usage.memory.anon.clone()
+    })
+    .headed("Memory (anonymous)"),
+    usage("memory_working_set", "memory, working set", Bytes, |usage| {
+        usage.memory.working_set.clone()
+    }),
+    usage("memory_current", "memory, current", Bytes, |usage| {
+        usage.memory.current.clone()
+    }),
+    usage("memory_peak", "memory, peak", Bytes, |usage| {
+        usage.memory.peak.clone()
+    }),
+    leg("steady_cpu", "CPU, steady", Millicores, Steady, |leg| {
+        leg.steady
+            .and_then(|steady| Figure::or_reason(steady.total.cpu.mean, "too few samples"))
+    }),
+    leg("cpu_seconds", "CPU time", Seconds, Horizon, |leg| {
+        leg.horizon.and_then(|horizon| horizon.workload.clone())
+    }),
+    leg(
+        "cpu_seconds_with_orchestrator",
+        "CPU time, orchestrator included",
+        Seconds,
+        Horizon,
+        |leg| leg.horizon.and_then(|horizon| horizon.total.clone()),
+    ),
+    leg(
+        "peak_memory_anon",
+        "memory peak, both pods",
+        Bytes,
+        Horizon,
+        |leg| {
+            leg.occupancy
+                .and_then(|memory| memory.peak_anon.map(|bytes| *bytes as f64))
+        },
+    ),
+    leg("migration_time", "migration time", Seconds, Migration, |leg| {
+        leg.migration_s.clone()
+    }),
+    leg("downtime", "training downtime", Seconds, Migration, |leg| {
+        leg.training.downtime_s.clone()
+    }),
+    leg("steps_lost", "steps lost", Steps, Migration, |leg| {
+        leg.training.steps_lost.map(|steps| *steps as f64)
+    }),
+    leg(
+        "first_new_step",
+        "time to first new step",
+        Seconds,
+        Migration,
+        |leg| leg.training.first_new_step_s.clone(),
+    ),
+    leg("regained", "time to where it was", Seconds, Migration, |leg| {
+        leg.training.regained_s.clone()
+    }),
+];
+
+const fn usage(name: &'static str, label: &'static str, unit: Unit, of: fn(&Usage) -> Figure) -> MetricKind {
+    MetricKind {
+        name,
+        label,
+        headline: None,
+        unit,
+        window: Window::After,
+        of: Source::Usage(of),
+    }
+}
+
+const fn leg(
+    name: &'static str,
+    label: &'static str,
+    unit: Unit,
+    window: Window,
+    of: fn(&LegSummary) -> Figure,
+) -> MetricKind {
+    MetricKind {
+        name,
+        label,
+        headline: None,
+        unit,
+        window,
+        of: Source::Leg(of),
+    }
+}
+
+impl MetricKind {
+    const fn headed(self, headline: &'static str) -> Self {
+        Self {
+            headline: Some(headline),
+            ..self
+        }
+    }
+
+    /// The metric of a leg.
+    pub fn of(&self, leg: &LegSummary) -> Figure {
+        match self.of {
+            Source::Usage(of) => leg.after.and_then(|phase| of(&phase.total)),
+            Source::Leg(of) => of(leg),
+        }
+    }
+}
