@@ -15,7 +15,7 @@ use migbench::{
         comparison::Comparison,
         summary::Summary,
         verdict::Verdict,
-        view::{Cause, Figure, LegSummary},
+        view::{Cause, Figure, Invalid, LegSummary, Warning},
     },
 };
 use support::Shape;
@@ -34,8 +34,24 @@ fn with(change: impl FnOnce(&mut RunRecord)) -> Summary {
     Summary::new(&record)
 }
 
-fn causes(summary: &Summary) -> Vec<&Cause> {
-    summary.doubts.iter().map(|doubt| &doubt.cause).collect()
+fn invalid(summary: &Summary) -> Vec<&Invalid> {
+    let causes = summary.doubts.iter().map(|doubt| &doubt.cause);
+    causes
+        .filter_map(|cause| match cause {
+            Cause::Invalid(cause) => Some(cause),
+            Cause::Warning(_) => None,
+        })
+        .collect()
+}
+
+fn warnings(summary: &Summary) -> Vec<&Warning> {
+    let causes = summary.doubts.iter().map(|doubt| &doubt.cause);
+    causes
+        .filter_map(|cause| match cause {
+            Cause::Warning(cause) => Some(cause),
+            Cause::Invalid(_) => None,
+        })
+        .collect()
 }
 
 fn leg(summary: &Summary, index: usize) -> &LegSummary {
@@ -193,11 +209,15 @@ fn a_trainer_that_is_still_starting_in_the_window_is_told() {
         leg.events.retain(|event| !early(event));
     });
     let untrained =
-        |cause: &&Cause| matches!(cause, Cause::Untrained { seconds } if (2.9..4.0).contains(seconds));
-    assert_eq!(causes(&summary).into_iter().filter(untrained).count(), 1);
+        |cause: &&Warning| matches!(cause, Warning::Untrained { seconds } if (2.9..4.0).contains(seconds));
+    assert_eq!(warnings(&summary).into_iter().filter(untrained).count(), 1);
     let unchanged = with(|_| {});
-    let told = causes(&unchanged);
-    assert!(!told.iter().any(|cause| matches!(cause, Cause::Untrained { .. })));
+    let told = warnings(&unchanged);
+    assert!(
+        !told
+            .iter()
+            .any(|cause| matches!(cause, Warning::Untrained { .. }))
+    );
 }
 
 #[test]
@@ -284,7 +304,7 @@ fn nineteen_samples_are_refused_and_twenty_one_too() {
         });
         let reason = leg(&summary, NATIVE).after.get().unwrap_err();
         assert!(reason.contains(words), "{reason}");
-        assert!(matches!(causes(&summary)[0], Cause::Refused { .. }));
+        assert!(matches!(invalid(&summary)[0], Invalid::Refused { .. }));
         assert!(
             comparison(&summary)
                 .metric("cpu")
@@ -327,7 +347,7 @@ fn a_running_container_that_was_not_read_is_a_refusal() {
 #[test]
 fn a_counter_that_falls_is_kept_and_told() {
     let summary = with(|record| after_of(record, TRAINER)[5].counters.usage_usec = Some(1));
-    assert!(causes(&summary).contains(&&Cause::Backwards {
+    assert!(invalid(&summary).contains(&&Invalid::Backwards {
         container: "tensorflow-trainer".into(),
         sample: 5
     }));
@@ -352,13 +372,13 @@ fn a_counter_cannot_outrun_the_cpus() {
             *reading.counters.usage_usec.as_mut().unwrap() += 9_000_000;
         }
     });
-    let impossible = causes(&summary)
+    let impossible = invalid(&summary)
         .into_iter()
-        .find(|cause| matches!(cause, Cause::Impossible { .. }));
+        .find(|cause| matches!(cause, Invalid::Impossible { .. }));
     assert!(
         matches!(
             impossible,
-            Some(Cause::Impossible {
+            Some(Invalid::Impossible {
                 sample: 7,
                 cpus: 8,
                 ..
@@ -380,9 +400,9 @@ fn a_late_tick_is_an_interval_off_by_more_than_a_tenth() {
         })
     };
     let told = |summary: &Summary| {
-        causes(summary)
+        invalid(summary)
             .iter()
-            .any(|cause| matches!(cause, Cause::Interval { sample: 3, .. }))
+            .any(|cause| matches!(cause, Invalid::Interval { sample: 3, .. }))
     };
     assert!(told(&late(110_000_000)));
     assert!(!told(&late(90_000_000)));
@@ -420,7 +440,7 @@ fn a_running_container_that_uses_nothing_is_told() {
             reading.counters.usage_usec = Some(77);
         }
     });
-    assert!(causes(&summary).contains(&&Cause::ZeroUsage {
+    assert!(invalid(&summary).contains(&&Invalid::ZeroUsage {
         container: "tensorflow-trainer".into()
     }));
 }
@@ -441,12 +461,12 @@ fn a_change_of_state_inside_the_phase_makes_it_invalid() {
             .rfind(|event| matches!(&event.kind, Kind::Container { state, .. } if *state == ContainerState::Completed));
         completed.unwrap().at.mono_ns = at;
     });
-    let changed = Cause::StateChanged {
+    let changed = Invalid::StateChanged {
         container: "data-processor".into(),
         from: ContainerState::Running,
         to: ContainerState::Completed,
     };
-    assert!(causes(&summary).contains(&&changed));
+    assert!(invalid(&summary).contains(&&changed));
 }
 
 #[test]
@@ -459,9 +479,9 @@ fn a_pod_that_was_left_over_is_told() {
         record.legs[NATIVE].events.retain(|event| !left(event));
     });
     assert!(
-        causes(&summary)
+        invalid(&summary)
             .iter()
-            .any(|cause| matches!(cause, Cause::OtherPodAlive { round: 1, .. }))
+            .any(|cause| matches!(cause, Invalid::OtherPodAlive { round: 1, .. }))
     );
 }
 
@@ -474,7 +494,7 @@ fn throttling_in_one_arm_alone_is_told() {
             }
         }
     });
-    assert!(causes(&summary).contains(&&Cause::ThrottledInOneArm {
+    assert!(invalid(&summary).contains(&&Invalid::ThrottledInOneArm {
         strategy: "native".into()
     }));
 }
@@ -487,17 +507,17 @@ fn unequal_starts_are_told() {
         }
     });
     assert!(
-        causes(&summary)
+        warnings(&summary)
             .iter()
-            .any(|cause| matches!(cause, Cause::BeforeDiffers { .. }))
+            .any(|cause| matches!(cause, Warning::BeforeDiffers { .. }))
     );
 }
 
 #[test]
 fn a_steady_difference_is_told() {
     let told = |summary: &Summary| {
-        let mut causes = causes(summary).into_iter();
-        causes.any(|cause| matches!(cause, Cause::SteadyDiffers { .. }))
+        let mut causes = warnings(summary).into_iter();
+        causes.any(|cause| matches!(cause, Warning::SteadyDiffers { .. }))
     };
     assert!(!told(&with(|_| {})));
     // A trainer that stands still in the tail.
@@ -553,8 +573,8 @@ fn a_failed_leg_has_its_error_everywhere_and_once_among_the_doubts() {
         assert_eq!(reason, "the leg failed: orchestrator refused");
     }
     assert_eq!(
-        causes(&summary),
-        [&Cause::LegFailed {
+        invalid(&summary),
+        [&Invalid::LegFailed {
             error: "orchestrator refused".into()
         }]
     );
@@ -569,7 +589,7 @@ fn sums_over_processes_are_never_a_demonstration() {
     record.environment.meter.from_cgroup = false;
     let summary = Summary::new(&record);
     assert_eq!(comparison(&summary).judgement.verdict, Verdict::Inconclusive);
-    assert_eq!(causes(&summary)[0], &Cause::NotCgroup);
+    assert_eq!(invalid(&summary)[0], &Invalid::NotCgroup);
 }
 
 #[test]
@@ -594,13 +614,13 @@ fn a_lost_round_suppresses_the_verdict_and_is_not_dropped_silently() {
 #[test]
 fn one_order_in_every_round_is_told() {
     let mut record = support::record(&Shape::tensorflow(2));
-    assert!(causes(&Summary::new(&record)).is_empty());
+    assert!(Summary::new(&record).doubts.is_empty());
     for leg in &mut record.legs {
         leg.position = (leg.round - 1) * 2 + if leg.strategy == "native" { 1 } else { 2 };
     }
     assert_eq!(
-        causes(&Summary::new(&record)),
-        [&Cause::OneOrder {
+        warnings(&Summary::new(&record)),
+        [&Warning::OneOrder {
             first: "native".into()
         }]
     );

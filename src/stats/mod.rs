@@ -18,6 +18,7 @@ pub mod verdict;
 pub mod winsorised;
 
 pub mod comparison;
+pub mod limits;
 pub mod metric;
 pub mod summary;
 pub mod view;

@@ -5,6 +5,7 @@ use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use super::{
+    limits::UPPER_QUANTILE,
     mean::{mean, standard_deviation},
     reduction::of_log_ratio,
 };
@@ -31,7 +32,7 @@ impl PairedT {
     pub fn new(log_ratios: &[f64]) -> Option<Self> {
         let (mean, sd) = (mean(log_ratios)?, standard_deviation(log_ratios)?);
         let standard_error = sd / (log_ratios.len() as f64).sqrt();
-        let reach = quantile(log_ratios.len() - 1, 0.975)? * standard_error;
+        let reach = quantile(log_ratios.len() - 1, UPPER_QUANTILE)? * standard_error;
         Some(Self {
             rounds: log_ratios.len(),
             mean_log_ratio: mean,

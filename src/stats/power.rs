@@ -1,25 +1,24 @@
 //! Rounds needed for a demonstration: the smallest number with which the lower 95 % bound reaches the target with
-//! probability 0.9, if reduction and spread are truly what was seen (noncentral t, Owen 1968).
+//! probability [`POWER`], if reduction and spread are truly what was seen (noncentral t, Owen 1968).
 
 use statrs::distribution::{ChiSquared, Continuous, ContinuousCDF, Normal};
 
-use super::paired_t::quantile;
+use super::{
+    limits::{POWER, ROUNDS_PLANNED, UPPER_QUANTILE},
+    paired_t::quantile,
+};
 
-/// Probability with which the demonstration shall succeed.
-const POWER: f64 = 0.9;
-/// More rounds than anybody will run.
-const MOST_ROUNDS: usize = 1000;
 /// Steps of Simpson's rule; the integrand is smooth.
 const STEPS: u32 = 400;
 
 /// Rounds needed when the log ratios have this mean and standard deviation. `None` when the mean does not lie beyond the
-/// target, or 1000 rounds would not do.
+/// target, or [`ROUNDS_PLANNED`] would not do.
 pub fn required_rounds(mean_log_ratio: f64, sd_log_ratio: f64, target: f64) -> Option<usize> {
     let distance = (-target).ln_1p() - mean_log_ratio;
     if distance <= 0.0 || !sd_log_ratio.is_finite() {
         return None;
     }
-    (3..=MOST_ROUNDS).find(|rounds| {
+    (3..=ROUNDS_PLANNED).find(|rounds| {
         sd_log_ratio == 0.0 || power(*rounds, distance / sd_log_ratio).is_some_and(|power| power >= POWER)
     })
 }
@@ -27,7 +26,10 @@ pub fn required_rounds(mean_log_ratio: f64, sd_log_ratio: f64, target: f64) -> O
 /// Probability that `mean + t se` stays below the target: `∫ Φ(δ − t √(v/ν)) χ²_ν(v) dv` with `δ = effect √R`.
 fn power(rounds: usize, effect: f64) -> Option<f64> {
     let degrees_of_freedom = rounds - 1;
-    let (t, nu) = (quantile(degrees_of_freedom, 0.975)?, degrees_of_freedom as f64);
+    let (t, nu) = (
+        quantile(degrees_of_freedom, UPPER_QUANTILE)?,
+        degrees_of_freedom as f64,
+    );
     let (normal, chi_squared) = (Normal::standard(), ChiSquared::new(nu).ok()?);
     let shift = effect * (rounds as f64).sqrt();
     // v = s² ν tames the density's pole at 0 for one degree of freedom, and s is about 1 for all others.

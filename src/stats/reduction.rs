@@ -1,7 +1,6 @@
 //! How much less the candidate uses than the baseline.
 
-/// Two numbers that differ by less are called equal: `1 − 400/500` is below 0.2 in binary.
-pub const TOLERANCE: f64 = 1e-12;
+use super::limits::TOLERANCE;
 
 /// `(baseline − candidate) / baseline`, 0–1 for a saving, negative for a loss. `None` where the baseline is not above 0:
 /// the reduction is then undefined, neither 0 nor infinite.

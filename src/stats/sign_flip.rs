@@ -1,19 +1,18 @@
 //! Exact sign-flip (Fisher randomisation) test of the mean: a check beside the t interval that assumes symmetry and no
 //! distribution.
 
-/// Above this number of rounds 2ⁿ assignments of signs are too many to enumerate.
-const MOST_ROUNDS: usize = 20;
+use super::limits::{ROUNDS_FLIPPED, TOLERANCE};
 
 /// One-sided p of "the true reduction is at most `target`" from log ratios: the share of all sign assignments of
-/// `d − ln(1 − target)` whose sum is as low as the one seen. `None` for no rounds, more than 20, or a value that is not
+/// `d − ln(1 − target)` whose sum is as low as the one seen. `None` for no rounds, more than [`ROUNDS_FLIPPED`], or a value that is not
 /// finite.
 pub fn p_at_most(log_ratios: &[f64], target: f64) -> Option<f64> {
     let shifted: Vec<f64> = log_ratios.iter().map(|d| d - (-target).ln_1p()).collect();
     let seen: f64 = shifted.iter().sum();
-    if shifted.is_empty() || shifted.len() > MOST_ROUNDS || !seen.is_finite() {
+    if shifted.is_empty() || shifted.len() > ROUNDS_FLIPPED || !seen.is_finite() {
         return None;
     }
-    let tolerance = 1e-12 * shifted.iter().map(|value| value.abs()).sum::<f64>();
+    let tolerance = TOLERANCE * shifted.iter().map(|value| value.abs()).sum::<f64>();
     let assignments = 1_u32 << shifted.len();
     let as_low = (0..assignments)
         .filter(|signs| flipped_sum(&shifted, *signs) <= seen + tolerance)

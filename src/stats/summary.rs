@@ -7,19 +7,13 @@ use serde::Serialize;
 
 use super::{
     comparison::Comparison,
-    view::{Cause, Doubt, LegSummary, Place},
+    limits,
+    view::{Cause, Doubt, Invalid, LegSummary, Place, Warning},
 };
 use crate::record::run::{Environment, RunRecord, RunSettings};
 
 /// Version of the summary's shape.
 pub const SCHEMA: &str = "migbench.io/summary/v1";
-
-/// Share by which the `before` phases of a round may differ.
-const BEFORE: f64 = 0.10;
-/// Share by which the legs of a round may differ after the processor's end.
-const STEADY: f64 = 0.10;
-/// Load above which something else kept a CPU busy before the run.
-const LOAD: f64 = 1.0;
 
 /// All that a run comes to.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -103,17 +97,17 @@ fn complete_rounds(run: &RunRecord) -> BTreeSet<u32> {
 
 /// Doubts that no leg has alone.
 fn of_run(run: &RunRecord, legs: &[LegSummary]) -> Vec<Doubt> {
-    let everywhere = |cause| Doubt::new(Place::default(), cause);
-    let not_cgroup = (!run.environment.meter.from_cgroup).then_some(Cause::NotCgroup);
+    let everywhere = |cause: Cause| Doubt::new(Place::default(), cause);
+    let not_cgroup = (!run.environment.meter.from_cgroup).then(|| Invalid::NotCgroup.into());
     let capped = run.environment.meter.capped.clone();
-    let biased = capped.map(|reason| Cause::Biased { reason });
+    let biased = capped.map(|reason| Invalid::Biased { reason }.into());
     let load = run
         .environment
         .load
         .map(|load| load[0])
-        .filter(|load| *load > LOAD)
-        .map(|load| Cause::Load { load });
-    let order = one_order(run).map(|first| Cause::OneOrder { first });
+        .filter(|load| *load > limits::LOAD)
+        .map(|load| Warning::Load { load }.into());
+    let order = one_order(run).map(|first| Warning::OneOrder { first }.into());
     let of_rounds = complete_rounds(run)
         .into_iter()
         .flat_map(|round| of_round(round, legs));
@@ -161,13 +155,13 @@ fn of_round(round: u32, legs: &[LegSummary]) -> Vec<Doubt> {
 fn before_differs(legs: &[&LegSummary]) -> Option<Cause> {
     let before = |leg: &&LegSummary| leg.before.value.as_ref()?.total.cpu.trimmed_mean;
     let share = apart(legs.iter().filter_map(before))?;
-    (share > BEFORE).then_some(Cause::BeforeDiffers { share })
+    (share > limits::BEFORE).then(|| Warning::BeforeDiffers { share }.into())
 }
 
 fn steady_differs(legs: &[&LegSummary]) -> Option<Cause> {
     let steady = |leg: &&LegSummary| leg.steady.value.as_ref()?.total.cpu.mean;
     let share = apart(legs.iter().filter_map(steady))?;
-    (share > STEADY).then_some(Cause::SteadyDiffers { share })
+    (share > limits::STEADY).then(|| Warning::SteadyDiffers { share }.into())
 }
 
 /// How far the least lies below the most, as a share of that.
@@ -186,9 +180,10 @@ fn throttled_in_one_arm(legs: &[&LegSummary]) -> Option<Cause> {
         .collect();
     let (throttled, free): (Vec<_>, Vec<_>) = known.into_iter().partition(|(_, periods)| *periods > 0);
     match (throttled.as_slice(), free.is_empty()) {
-        ([(leg, _)], false) => Some(Cause::ThrottledInOneArm {
-            strategy: leg.strategy.clone(),
-        }),
+        ([(leg, _)], false) => {
+            let strategy = leg.strategy.clone();
+            Some(Invalid::ThrottledInOneArm { strategy }.into())
+        }
         _ => None,
     }
 }

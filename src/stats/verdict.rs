@@ -4,11 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    paired_t::PairedT,
-    power::required_rounds,
-    reduction::{TOLERANCE, reaches},
-};
+use super::{limits::TOLERANCE, paired_t::PairedT, power::required_rounds, reduction::reaches};
 
 /// What can be said about the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,5 @@
 //! What is missing, what is doubtful, and the verdict.
 
-use std::mem::discriminant;
-
 use anstyle::{AnsiColor, Style};
 
 use crate::{
@@ -38,10 +36,9 @@ pub(super) fn reasons(summary: &Summary, screen: Screen) -> String {
 pub(super) fn doubts(summary: &Summary, screen: Screen) -> String {
     let mut groups: Vec<Vec<&Doubt>> = Vec::new();
     for doubt in &summary.doubts {
-        let kind = discriminant(&doubt.cause);
         match groups
             .iter_mut()
-            .find(|group| discriminant(&group[0].cause) == kind)
+            .find(|group| group[0].cause.is_like(&doubt.cause))
         {
             Some(group) => group.push(doubt),
             None => groups.push(vec![doubt]),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    doubt::{Cause, Doubt, Place},
+    doubt::{Cause, Doubt, Invalid, Place, Warning},
     figure::Figure,
     horizon::{self, Horizon},
     occupancy::{self, Occupancy},
@@ -14,11 +14,14 @@ use super::{
     training::{self, Training},
     validity,
 };
-use crate::record::{
-    event::{ContainerState, Kind, PodPhase},
-    leg::LegRecord,
-    reading::Segment,
-    run::{RunRecord, RunSettings},
+use crate::{
+    record::{
+        event::{ContainerState, Kind, PodPhase},
+        leg::LegRecord,
+        reading::Segment,
+        run::{RunRecord, RunSettings},
+    },
+    stats::limits,
 };
 
 /// What a leg comes to.
@@ -112,7 +115,7 @@ impl Doubts<'_> {
         &self.run.legs[self.index]
     }
 
-    fn add(&mut self, phase: Option<Segment>, cause: Cause) {
+    fn add(&mut self, phase: Option<Segment>, cause: impl Into<Cause>) {
         let leg = self.leg();
         let place = Place {
             round: Some(leg.round),
@@ -124,10 +127,10 @@ impl Doubts<'_> {
 
     fn of_leg(&mut self, timeline: &Timeline) {
         if let Some(error) = self.leg().error.clone() {
-            self.add(None, Cause::LegFailed { error });
+            self.add(None, Invalid::LegFailed { error });
         }
         for container in unread(timeline, self.run) {
-            self.add(None, Cause::Unread { container });
+            self.add(None, Warning::Unread { container });
         }
     }
 
@@ -142,7 +145,7 @@ impl Doubts<'_> {
             Err(_) if self.leg().error.is_some() => {}
             Err(reason) => self.add(
                 Some(segment),
-                Cause::Refused {
+                Invalid::Refused {
                     reason: reason.clone(),
                 },
             ),
@@ -154,13 +157,18 @@ impl Doubts<'_> {
                     &leg.source
                 };
                 let cpus = self.run.environment.cpus_of(node);
-                let mut causes = validity::check(measured, &self.run.settings, cpus);
+                let settings = &self.run.settings;
+                let mut invalid = validity::invalid(measured, settings, cpus);
+                invalid.extend(alive(&self.run.legs[..self.index], *measured.span.start()));
+                let mut warnings = validity::warnings(measured);
                 if segment == Segment::After {
-                    causes.extend(late(measured, &self.run.settings));
-                    causes.extend(untrained(timeline, measured, &self.run.settings));
+                    warnings.extend(late(measured, settings));
+                    warnings.extend(untrained(timeline, measured, settings));
                 }
-                causes.extend(alive(&self.run.legs[..self.index], *measured.span.start()));
-                for cause in causes {
+                for cause in invalid {
+                    self.add(Some(segment), cause);
+                }
+                for cause in warnings {
                     self.add(Some(segment), cause);
                 }
             }
@@ -169,7 +177,7 @@ impl Doubts<'_> {
 }
 
 /// Whether the window began at another age of the pod's containers than it should: their youngest counts.
-fn late(measured: &phase::Measured, settings: &RunSettings) -> Option<Cause> {
+fn late(measured: &phase::Measured, settings: &RunSettings) -> Option<Warning> {
     let started = measured
         .states
         .iter()
@@ -180,17 +188,17 @@ fn late(measured: &phase::Measured, settings: &RunSettings) -> Option<Cause> {
         seconds_between(started, *measured.span.start()),
         settings.settle_ms as f64 / 1000.0,
     );
-    let tolerance_s = settings.interval_ms as f64 / 1000.0;
-    (age_s > settle_s + tolerance_s).then_some(Cause::Late { age_s, settle_s })
+    let tolerance_s = settings.interval_ms as f64 / 1000.0 * limits::LATE_INTERVALS;
+    (age_s > settle_s + tolerance_s).then_some(Warning::Late { age_s, settle_s })
 }
 
 /// Whether the trainer was still starting when the window began.
-fn untrained(timeline: &Timeline, measured: &phase::Measured, settings: &RunSettings) -> Option<Cause> {
+fn untrained(timeline: &Timeline, measured: &phase::Measured, settings: &RunSettings) -> Option<Warning> {
     let (began, first) = (
         *measured.span.start(),
         training::first_step_ns(timeline, settings)?,
     );
-    (first > began).then(|| Cause::Untrained {
+    (first > began).then(|| Warning::Untrained {
         seconds: seconds_between(began, first),
     })
 }
@@ -220,7 +228,7 @@ fn unread(timeline: &Timeline, run: &RunRecord) -> Vec<String> {
 }
 
 /// Pods of earlier legs that were not seen to be gone at a moment.
-fn alive(earlier: &[LegRecord], at_ns: u64) -> Vec<Cause> {
+fn alive(earlier: &[LegRecord], at_ns: u64) -> Vec<Invalid> {
     let left = |leg: &&LegRecord| {
         let deployed = leg.events.iter().filter_map(|event| match &event.kind {
             Kind::Deployed { uid, .. } => Some(uid),
@@ -229,7 +237,7 @@ fn alive(earlier: &[LegRecord], at_ns: u64) -> Vec<Cause> {
         let migrated = leg.migration.iter().map(|outcome| &outcome.pod_uid);
         deployed.chain(migrated).any(|uid| !gone(leg, uid, at_ns))
     };
-    let cause = |leg: &LegRecord| Cause::OtherPodAlive {
+    let cause = |leg: &LegRecord| Invalid::OtherPodAlive {
         pod: leg.pod.clone(),
         round: leg.round,
         strategy: leg.strategy.clone(),

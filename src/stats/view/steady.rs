@@ -8,13 +8,13 @@ use super::{
     timeline::{Timeline, seconds_between},
     usage::{Usage, Window},
 };
-use crate::record::{
-    reading::{Epoch, Segment},
-    run::{Role, RunSettings},
+use crate::{
+    record::{
+        reading::{Epoch, Segment},
+        run::{Role, RunSettings},
+    },
+    stats::limits::STEADY_SAMPLES,
 };
-
-/// Fewer samples than these are not worth a number.
-const FEWEST_SAMPLES: usize = 3;
 
 /// Usage after the processor's end.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -36,9 +36,9 @@ pub fn measure(timeline: &Timeline, settings: &RunSettings) -> Result<Steady, St
     let (Some(first), Some(last)) = (ticks.first(), ticks.last()) else {
         return Err("no reading of the tail lies after the processor's end".into());
     };
-    if ticks.len() <= FEWEST_SAMPLES {
+    if ticks.len() <= STEADY_SAMPLES {
         return Err(format!(
-            "{} samples of the tail lie after the processor's end ({:.1} s after the request), {FEWEST_SAMPLES} are \
+            "{} samples of the tail lie after the processor's end ({:.1} s after the request), {STEADY_SAMPLES} are \
              needed: lengthen the horizon",
             ticks.len() - 1,
             timeline.seconds(from_ns),

@@ -1,25 +1,19 @@
 //! What makes a phase invalid, and what makes it doubtful.
 
-use super::{doubt::Cause, phase::Measured, states, timeline::midpoint, usage::Distribution};
+use super::{
+    doubt::{Invalid, Warning},
+    phase::Measured,
+    states,
+    timeline::midpoint,
+    usage::Distribution,
+};
 use crate::{
     record::{event::ContainerState, reading::Reading, run::RunSettings},
-    stats::modified_z,
+    stats::{limits, modified_z},
 };
 
-/// Share of the nominal interval that a measured one may differ by.
-const INTERVAL: f64 = 0.10;
-/// Slack of one scheduler tick (HZ = 100): a counter advances in steps.
-const SCHEDULER_TICK_US: f64 = 10_000.0;
-/// Width of a reading above which its moment is not known well, nanoseconds.
-const WIDTH_NS: u64 = 1_000_000;
-const MODIFIED_Z: f64 = 3.5;
-const TAU: f64 = 0.42;
-const LAG1: f64 = 0.44;
-const VARIATION: f64 = 0.10;
-const SKEW: f64 = 0.05;
-
-/// Everything that speaks against a phase. `cpus` is the number of CPUs of its node, where known.
-pub fn check(measured: &Measured, settings: &RunSettings, cpus: Option<u32>) -> Vec<Cause> {
+/// What makes a phase invalid. `cpus` is the number of CPUs of its node, where known.
+pub fn invalid(measured: &Measured, settings: &RunSettings, cpus: Option<u32>) -> Vec<Invalid> {
     let mut causes = state_changes(measured);
     for (epoch, readings) in measured.window.rows() {
         let container = epoch.container.container.as_str();
@@ -27,15 +21,19 @@ pub fn check(measured: &Measured, settings: &RunSettings, cpus: Option<u32>) -> 
         causes.extend(idle(container, readings, measured));
     }
     causes.extend(intervals(measured, settings));
-    causes.extend(width(measured));
-    causes.extend(samples(&measured.phase.total.cpu));
     causes
 }
 
-fn state_changes(measured: &Measured) -> Vec<Cause> {
+/// What makes it doubtful.
+pub fn warnings(measured: &Measured) -> Vec<Warning> {
+    let samples = samples(&measured.phase.total.cpu);
+    width(measured).into_iter().chain(samples).collect()
+}
+
+fn state_changes(measured: &Measured) -> Vec<Invalid> {
     states::changes(&measured.states, &measured.span)
         .into_iter()
-        .map(|(from, to)| Cause::StateChanged {
+        .map(|(from, to)| Invalid::StateChanged {
             container: to.container.into(),
             from: from.state,
             to: to.state,
@@ -44,17 +42,18 @@ fn state_changes(measured: &Measured) -> Vec<Cause> {
 }
 
 /// Falling, or faster than all CPUs together.
-fn counter(container: &str, readings: &[&Reading], cpus: Option<u32>) -> Vec<Cause> {
+fn counter(container: &str, readings: &[&Reading], cpus: Option<u32>) -> Vec<Invalid> {
     let causes = (1..).zip(readings.windows(2)).filter_map(|(sample, pair)| {
         let used = pair[1].counters.usage_usec? as f64 - pair[0].counters.usage_usec? as f64;
         let microseconds = (midpoint(pair[1]) - midpoint(pair[0])) as f64 / 1000.0;
         let container = container.to_owned();
         if used < 0.0 {
-            return Some(Cause::Backwards { container, sample });
+            return Some(Invalid::Backwards { container, sample });
         }
-        let cpus = cpus.filter(|cpus| used > f64::from(*cpus) * (microseconds + SCHEDULER_TICK_US))?;
+        let cpus = cpus
+            .filter(|cpus| used > f64::from(*cpus) * (microseconds + limits::SCHEDULER_TICK_MS * 1000.0))?;
         let millicores = used * 1000.0 / microseconds;
-        Some(Cause::Impossible {
+        Some(Invalid::Impossible {
             container,
             sample,
             millicores,
@@ -64,21 +63,21 @@ fn counter(container: &str, readings: &[&Reading], cpus: Option<u32>) -> Vec<Cau
     causes.collect()
 }
 
-fn idle(container: &str, readings: &[&Reading], measured: &Measured) -> Option<Cause> {
+fn idle(container: &str, readings: &[&Reading], measured: &Measured) -> Option<Invalid> {
     let (first, last) = (readings.first()?, readings.last()?);
     let state = states::at(&measured.states, container, *measured.span.start());
     let running = state.is_none_or(|state| state == ContainerState::Running);
     let unused = first.counters.usage_usec? == last.counters.usage_usec?;
-    (running && unused).then(|| Cause::ZeroUsage {
+    (running && unused).then(|| Invalid::ZeroUsage {
         container: container.into(),
     })
 }
 
-fn intervals(measured: &Measured, settings: &RunSettings) -> Vec<Cause> {
+fn intervals(measured: &Measured, settings: &RunSettings) -> Vec<Invalid> {
     let nominal = settings.interval_ms as f64;
     let off = |pair: &[&Reading]| {
         let milliseconds = (midpoint(pair[1]) - midpoint(pair[0])) as f64 / 1e6;
-        ((milliseconds - nominal).abs() > nominal * INTERVAL).then_some(milliseconds)
+        ((milliseconds - nominal).abs() > nominal * limits::INTERVAL).then_some(milliseconds)
     };
     // The containers of a tick are read within microseconds: the first stands for all.
     let Some((_, readings)) = measured.window.rows().next() else {
@@ -88,7 +87,7 @@ fn intervals(measured: &Measured, settings: &RunSettings) -> Vec<Cause> {
         .zip(readings.windows(2))
         .filter_map(|(sample, pair)| {
             let milliseconds = off(pair)?;
-            Some(Cause::Interval {
+            Some(Invalid::Interval {
                 sample,
                 milliseconds,
                 nominal: settings.interval_ms,
@@ -97,43 +96,41 @@ fn intervals(measured: &Measured, settings: &RunSettings) -> Vec<Cause> {
         .collect()
 }
 
-fn width(measured: &Measured) -> Option<Cause> {
+fn width(measured: &Measured) -> Option<Warning> {
     let widths = measured.window.rows().flat_map(|(_, readings)| {
         readings
             .iter()
             .map(|reading| reading.after_ns.saturating_sub(reading.before_ns))
     });
-    let longest = widths.max().filter(|longest| *longest > WIDTH_NS)?;
-    Some(Cause::SlowReading {
-        milliseconds: longest as f64 / 1e6,
-    })
+    let milliseconds = widths.max()? as f64 / 1e6;
+    (milliseconds > limits::READING_MS).then_some(Warning::SlowReading { milliseconds })
 }
 
-fn samples(cpu: &Distribution) -> Vec<Cause> {
+fn samples(cpu: &Distribution) -> Vec<Warning> {
     let outlier = modified_z::largest(&cpu.samples)
-        .filter(|(_, score)| *score > MODIFIED_Z)
-        .map(|(position, score)| Cause::Outlier {
+        .filter(|(_, score)| *score > limits::MODIFIED_Z)
+        .map(|(position, score)| Warning::Outlier {
             sample: position + 1,
             score,
         });
     let trend = cpu
         .tau
-        .filter(|tau| tau.abs() > TAU)
-        .map(|tau| Cause::Trend { tau });
+        .filter(|tau| tau.abs() > limits::TAU)
+        .map(|tau| Warning::Trend { tau });
     let lag1 = cpu
         .lag1
-        .filter(|lag1| lag1.abs() > LAG1)
-        .map(|lag1| Cause::Autocorrelated { lag1 });
+        .filter(|lag1| lag1.abs() > limits::LAG1)
+        .map(|lag1| Warning::Autocorrelated { lag1 });
     let spread = cpu
         .cv
-        .filter(|cv| *cv > VARIATION)
-        .map(|variation| Cause::Spread { variation });
+        .filter(|cv| *cv > limits::VARIATION)
+        .map(|variation| Warning::Spread { variation });
     let skewed = cpu
         .trimmed_mean
         .zip(cpu.median)
         .map(|(mean, median)| ((mean - median) / median).abs())
-        .filter(|share| *share > SKEW)
-        .map(|share| Cause::Skewed { share });
+        .filter(|share| *share > limits::SKEW)
+        .map(|share| Warning::Skewed { share });
     [outlier, trend, lag1, spread, skewed]
         .into_iter()
         .flatten()
