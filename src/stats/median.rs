@@ -1,7 +1,5 @@
 //! Median and median absolute deviation (Rousseeuw & Croux 1993).
 
-use super::sorted;
-
 /// Makes the MAD of a normal distribution its standard deviation: 1 / Φ⁻¹(3/4).
 const NORMAL_CONSISTENCY: f64 = 1.4826;
 
@@ -26,6 +24,13 @@ pub fn raw_mad(values: &[f64]) -> Option<f64> {
 /// The same on the scale of a standard deviation: × 1.4826.
 pub fn mad(values: &[f64]) -> Option<f64> {
     Some(raw_mad(values)? * NORMAL_CONSISTENCY)
+}
+
+/// The values in ascending order. `None` for no values or one that is not finite.
+pub(super) fn sorted(values: &[f64]) -> Option<Vec<f64>> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    (!sorted.is_empty() && sorted.iter().all(|value| value.is_finite())).then_some(sorted)
 }
 
 #[cfg(test)]

@@ -25,10 +25,3 @@ pub mod view;
 
 #[cfg(test)]
 mod vectors;
-
-/// The values in ascending order. `None` for no values or one that is not finite.
-fn sorted(values: &[f64]) -> Option<Vec<f64>> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    (!sorted.is_empty() && sorted.iter().all(|value| value.is_finite())).then_some(sorted)
-}

@@ -1,7 +1,7 @@
 //! Mean of what is left after the `k` lowest and `k` highest values are removed (Tukey & McLaughlin 1963; Wilcox,
 //! *Introduction to Robust Estimation*, §3.3). `k` is a whole number: a share of 15 % of 19 values would silently trim 2.
 
-use super::{mean::mean, sorted};
+use super::{mean::mean, median::sorted};
 
 /// The trimmed mean. `None` when nothing is left or a value is not finite.
 pub fn trimmed_mean(values: &[f64], k: usize) -> Option<f64> {

@@ -2,7 +2,7 @@
 //! the nearest kept one. The literature has two that differ by about 1 %; both are here under their names. Either says how
 //! precise this one phase is, not how well it would repeat.
 
-use super::{mean::standard_deviation, sorted};
+use super::{mean::standard_deviation, median::sorted};
 
 /// Winsorised sample standard deviation. `None` when fewer than two values would be kept.
 pub fn winsorised_sd(values: &[f64], k: usize) -> Option<f64> {

@@ -29,6 +29,8 @@ const WIDE: u16 = 92;
 /// Name of the row that sums up the containers.
 const POD: &str = "pod";
 
+type Number = fn(&Usage) -> Option<f64>;
+
 pub(super) fn cpu(summary: &Summary, screen: Screen) -> String {
     let settings = &summary.settings;
     let title = format!(
@@ -52,7 +54,7 @@ pub(super) fn memory(summary: &Summary, screen: Screen) -> String {
         container,
         number: |usage| usage.memory.anon.value,
     });
-    let of_pod: [(&str, fn(&Usage) -> Option<f64>); 3] = [
+    let of_pod: [(&str, Number); 3] = [
         ("pod, working set", |usage| usage.memory.working_set.value),
         ("pod, current", |usage| usage.memory.current.value),
         ("pod, peak", |usage| usage.memory.peak.value),
@@ -69,7 +71,7 @@ pub(super) fn memory(summary: &Summary, screen: Screen) -> String {
 struct Row {
     label: String,
     container: String,
-    number: fn(&Usage) -> Option<f64>,
+    number: Number,
 }
 
 /// A grid with a column for each strategy's phases; means over the rounds.
