@@ -132,7 +132,7 @@ impl Rows {
             }
         }
         for kind in &METRICS {
-            if let Source::Leg(of) = kind.of {
+            if let Source::Leg(of) = kind.source {
                 self.number(&place(&kind.window), kind.name, kind.unit, &of(leg));
             }
         }
@@ -165,7 +165,7 @@ impl Rows {
             self.number(&place, "cpu_sample", Unit::Millicores, &Figure::known(*sample));
         }
         for kind in &METRICS {
-            if let Source::Usage(of) = kind.of {
+            if let Source::Usage(of) = kind.source {
                 self.number(place, kind.name, kind.unit, &of(usage));
             }
         }

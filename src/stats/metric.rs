@@ -24,7 +24,7 @@ pub struct MetricKind {
     /// The part of the leg that it holds for.
     pub window: Window,
     /// Where it comes from.
-    pub of: Source,
+    pub source: Source,
 }
 
 /// Where a metric comes from.
@@ -156,7 +156,7 @@ const fn usage(name: &'static str, label: &'static str, unit: Unit, of: fn(&Usag
         headline: None,
         unit,
         window: Window::After,
-        of: Source::Usage(of),
+        source: Source::Usage(of),
     }
 }
 
@@ -173,7 +173,7 @@ const fn leg(
         headline: None,
         unit,
         window,
-        of: Source::Leg(of),
+        source: Source::Leg(of),
     }
 }
 
@@ -187,7 +187,7 @@ impl MetricKind {
 
     /// The metric of a leg.
     pub fn of(&self, leg: &LegSummary) -> Figure {
-        match self.of {
+        match self.source {
             Source::Usage(of) => leg.after.and_then(|phase| of(&phase.total)),
             Source::Leg(of) => of(leg),
         }
