@@ -42,7 +42,7 @@ impl Interrupt {
 
     async fn next(&mut self) {
         if self.0.recv().await.is_none() {
-            pending().await
+            pending::<()>().await;
         }
     }
 

@@ -18,12 +18,22 @@ use crate::run::notice::{Listener, Notice};
 
 /// The listener for this process's stderr: bars on a terminal, plain lines elsewhere.
 pub fn listener() -> Box<dyn Listener> {
-    let narrator = Narrator::default();
     if std::io::stderr().is_terminal() {
-        Box::new(Bars { narrator, bar: bar() })
+        Box::new(Bars {
+            narrator: Narrator::default(),
+            bar: bar(),
+        })
     } else {
-        Box::new(Lines { narrator })
+        lines(anstream::stderr())
     }
+}
+
+/// A listener that writes plain lines, for logs and `ssh host migbench run`.
+pub fn lines(to: impl Write + Send + 'static) -> Box<dyn Listener> {
+    Box::new(Lines {
+        narrator: Narrator::default(),
+        to,
+    })
 }
 
 /// A line about what is done before the first leg, in the form of the lines that come after it.
@@ -31,16 +41,16 @@ pub fn preparing(what: &str) {
     let _ = writeln!(anstream::stderr(), "  prepare  {what}");
 }
 
-/// Plain lines, for logs and `ssh host migbench run`.
-struct Lines {
+struct Lines<W> {
     narrator: Narrator,
+    to: W,
 }
 
-impl Listener for Lines {
+impl<W: Write + Send> Listener for Lines<W> {
     fn hear(&mut self, notice: &Notice) -> anyhow::Result<()> {
         for line in self.narrator.hear(notice) {
             // A closed stderr is no reason to end a run.
-            let _ = writeln!(anstream::stderr(), "{line}");
+            let _ = writeln!(self.to, "{line}");
         }
         Ok(())
     }

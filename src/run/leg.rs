@@ -24,7 +24,7 @@ use crate::{
         self, apply,
         pod::{self, State},
     },
-    migrate::{Request, Strategy},
+    migrate::{self, Request, Strategy},
     record::{event::Kind, outcome::Outcome, reading::Segment},
     sample::{self, Cost, Schedule},
     scenario::Role,
@@ -33,6 +33,8 @@ use crate::{
 /// During the migration readings are taken this much closer together: what a dying container used since its last
 /// reading is lost.
 const MIGRATION_DENSITY: u32 = 4;
+/// How long a strategy may take beyond the migration's time limit, to undo what it did.
+const OVERDUE: Duration = Duration::from_secs(120);
 /// How long the containers of a migrated pod may take to be seen by the observer after the strategy was done.
 const SEEN_WITHIN: Duration = Duration::from_secs(30);
 /// How long the pods of a leg may take to go away, beyond their grace.
@@ -261,7 +263,14 @@ impl<'a> Leg<'a> {
             target: &self.head.target,
             timeout: run.scenario.deadlines.migration,
         };
-        let outcome = self.strategy.migrate(request).await?;
+        // A strategy keeps its time limit itself and cleans up; this one is for a strategy that does not come back at all.
+        let limit = run.scenario.deadlines.migration + OVERDUE;
+        let outcome = timeout(limit, self.strategy.migrate(request)).await;
+        let outcome = outcome.map_err(|_| migrate::Error::Timeout {
+            pod: self.head.pod.clone(),
+            seconds: limit.as_secs(),
+            state: format!("the strategy {} has not come back", self.strategy.name()),
+        })??;
         run.notices.event(Kind::MigrationCompleted);
         run.notices.send(Notice::Migrated(outcome.clone()));
         Ok((outcome, readings))

@@ -3,8 +3,6 @@
 
 use std::{sync::mpsc, time::Duration};
 
-use tokio::sync::oneshot;
-
 use crate::record::{
     clock::{Clock, ClockOffset, Stamp},
     event::{Event, Kind},
@@ -75,7 +73,7 @@ pub trait Listener: Send {
 
 enum Message {
     Notice(Box<Notice>),
-    Flush(oneshot::Sender<anyhow::Result<()>>),
+    Flush(mpsc::Sender<anyhow::Result<()>>),
 }
 
 /// The sending end: cheap to clone, never blocks.
@@ -125,11 +123,11 @@ impl Notices {
 
     /// Wait until everything sent so far has been heard; the first error of a listener comes back here.
     pub async fn flush(&self) -> anyhow::Result<()> {
-        let (answer, heard) = oneshot::channel();
+        let (answer, heard) = mpsc::channel();
         let _ = self.sender.send(Message::Flush(answer));
-        heard
-            .await
-            .unwrap_or_else(|_| Err(anyhow::anyhow!("the listeners' thread ended early")))
+        // A blocking task, since it is what keeps paused time from going on meanwhile.
+        let heard = tokio::task::spawn_blocking(move || heard.recv()).await?;
+        heard.unwrap_or_else(|_| Err(anyhow::anyhow!("the listeners' thread ended early")))
     }
 }
 

@@ -86,11 +86,14 @@ impl Stage {
             check_nodes(&client, settings.scenario.nodes()).await?;
         }
         if settings.needs_orchestrator() {
-            self.orchestrator = Some(match &settings.orchestrator_url {
-                Some(url) => Orchestrator::Foreign(url.clone()),
+            let named = settings.orchestrator_url.clone().map(Orchestrator::Foreign);
+            self.orchestrator = Some(match named {
+                Some(orchestrator) => orchestrator,
                 None => {
-                    let log = directory.file("orchestrator.log");
-                    self.cluster.backend.orchestrator(&log).await?
+                    self.cluster
+                        .backend
+                        .orchestrator(&directory.file("orchestrator.log"))
+                        .await?
                 }
             });
         }

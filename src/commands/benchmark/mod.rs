@@ -1,5 +1,10 @@
 //! A benchmark from beginning to end: the stage is set, the legs are run, everything is removed, the result is shown.
 
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+
 use super::outcome;
 use crate::{
     error::Error,
@@ -29,12 +34,7 @@ pub(super) async fn conduct(settings: Settings, earlier: Option<RunRecord>) -> R
     let directory = RunDirectory::create(&settings.results, &settings.id)?;
     let log = directory.file("cluster.log");
     let cluster = interrupt.unless(Cluster::open(&settings.choice, &log)).await?;
-    let benchmark = Benchmark {
-        settings: &settings,
-        directory: &directory,
-        clock: Clock::system(),
-        screen: progress::listener(),
-    };
+    let benchmark = Benchmark::new(&settings, &directory, progress::listener(), Clock::system());
     benchmark.run(cluster, earlier, interrupt).await?;
     outcome::show(&directory, settings.gate)
 }
@@ -55,12 +55,27 @@ pub(super) async fn prepare(choice: &Choice, scenario: &Scenario) -> Result<(), 
 struct Benchmark<'a> {
     settings: &'a Settings,
     directory: &'a RunDirectory,
+    notices: Notices,
     clock: Clock,
-    /// Whoever watches.
-    screen: Box<dyn Listener>,
 }
 
-impl Benchmark<'_> {
+impl<'a> Benchmark<'a> {
+    /// Listeners are the record in `directory`, and `screen`.
+    fn new(
+        settings: &'a Settings,
+        directory: &'a RunDirectory,
+        screen: Box<dyn Listener>,
+        clock: Clock,
+    ) -> Self {
+        let recorder = Box::new(Recorder::new(directory.clone()));
+        Self {
+            settings,
+            directory,
+            notices: Notices::to(vec![recorder, screen], clock.clone()),
+            clock,
+        }
+    }
+
     /// Run, and remove everything, whether it comes to its end or not.
     async fn run(
         self,
@@ -75,6 +90,9 @@ impl Benchmark<'_> {
             .unless(Box::pin(self.measure(&mut stage, earlier)))
             .await;
         interrupt.abort_on_next();
+        // What was interrupted has not waited for the listeners.
+        let heard = self.notices.flush().await.map_err(Error::from);
+        let measured = measured.and(heard);
         match stage.strike().await {
             Err(removal) if real => Err(Error::Left {
                 run,
@@ -85,7 +103,7 @@ impl Benchmark<'_> {
         }
     }
 
-    async fn measure(self, stage: &mut Stage, earlier: Option<RunRecord>) -> Result<(), Error> {
+    async fn measure(&self, stage: &mut Stage, earlier: Option<RunRecord>) -> Result<(), Error> {
         let mut settings = self.settings.clone();
         let set = stage
             .set(&mut settings, self.directory, &progress::preparing)
@@ -111,7 +129,6 @@ impl Benchmark<'_> {
             orchestrator: stage.orchestrator_url(),
         };
         let strategies = settings.strategies.iter();
-        let recorder = Box::new(Recorder::new(self.directory.clone()));
         let run = Run {
             id: settings.id.clone(),
             scenario,
@@ -125,8 +142,8 @@ impl Benchmark<'_> {
             of: u32::try_from(settings.legs().len()).unwrap_or(u32::MAX),
             legs: record.missing(settings.legs()),
             processes: Processes::of_run(stage.orchestrator_pid(), services.orchestrator),
-            notices: Notices::to(vec![recorder, self.screen], self.clock.clone()),
-            clock: self.clock,
+            notices: self.notices.clone(),
+            clock: self.clock.clone(),
         };
         Ok(run.execute(record, expected).await?)
     }
