@@ -5,20 +5,8 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use humantime::format_duration;
 use k8s_openapi::{api::core::v1::Container, apimachinery::pkg::api::resource::Quantity};
 
+use super::order::PlannedLeg;
 use crate::scenario::{Role, Scenario};
-
-/// One leg as planned.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlannedLeg {
-    /// Round, from 1.
-    pub round: u32,
-    /// The strategy.
-    pub strategy: String,
-    /// Node that the pod is deployed on.
-    pub source: String,
-    /// Node that it is migrated to.
-    pub target: String,
-}
 
 /// A run as planned.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +17,8 @@ pub struct Plan<'a> {
     pub cluster: String,
     /// Factor that CPU limits and requests were multiplied by; `None` where the nodes are not known.
     pub cpu_scale: Option<f64>,
+    /// Names of the strategies.
+    pub strategies: Vec<&'static str>,
     /// The legs in their order.
     pub legs: Vec<PlannedLeg>,
 }
@@ -98,15 +88,13 @@ impl Plan<'_> {
 
     fn fmt_legs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "legs")?;
-        for (position, leg) in self.legs.iter().enumerate() {
+        for leg in &self.legs {
+            let strategy = self.strategies[leg.strategy];
+            let (source, target) = self.scenario.direction(leg.reversed);
             writeln!(
                 f,
-                "  {}. round {} {:<12} {} → {}",
-                position + 1,
-                leg.round,
-                leg.strategy,
-                leg.source,
-                leg.target
+                "  {}. round {} {strategy:<12} {source} → {target}",
+                leg.position, leg.round
             )?;
         }
         match self.duration() {
@@ -154,22 +142,18 @@ pub(crate) fn line(container: &Container, role: Option<&Role>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::order;
 
     #[test]
     fn the_plan_of_smoke() {
         let mut scenario = Scenario::load("smoke", None, &[]).unwrap();
         let cpu_scale = scenario.scale_cpu(2000);
-        let leg = |round, strategy: &str| PlannedLeg {
-            round,
-            strategy: strategy.to_owned(),
-            source: scenario.source.clone(),
-            target: scenario.target.clone(),
-        };
         let plan = Plan {
             scenario: &scenario,
             cluster: "embedded".to_owned(),
             cpu_scale: Some(cpu_scale),
-            legs: vec![leg(1, "native"), leg(1, "orchestrator")],
+            strategies: vec!["native", "orchestrator"],
+            legs: order::legs(1, 2, 0),
         };
         assert_eq!(plan.duration(), Some(Duration::from_secs(42)));
         insta::assert_snapshot!(plan.to_string());

@@ -9,7 +9,7 @@ use reqwest::Url;
 use super::{
     cluster::Choice,
     order::{self, PlannedLeg},
-    plan::{self, Plan},
+    plan::Plan,
 };
 use crate::{
     deploy::supply::Wish,
@@ -90,21 +90,12 @@ impl Settings {
 
     /// The run as planned, for a scaled scenario.
     pub fn plan<'a>(&self, scaled: &'a Scenario, cpu_scale: Option<f64>) -> Plan<'a> {
-        let legs = self.legs().into_iter().map(|leg| {
-            let (source, target) = scaled.direction(leg.reversed);
-            let strategy = self.strategies[leg.strategy].name.to_owned();
-            plan::PlannedLeg {
-                round: leg.round,
-                strategy,
-                source: source.into(),
-                target: target.into(),
-            }
-        });
         Plan {
             scenario: scaled,
             cluster: self.choice.to_string(),
             cpu_scale,
-            legs: legs.collect(),
+            strategies: self.strategies.iter().map(|strategy| strategy.name).collect(),
+            legs: self.legs(),
         }
     }
 
