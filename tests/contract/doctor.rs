@@ -27,7 +27,7 @@ use crate::{cluster::QUIET, skip::skip};
 /// Label on the roles of one test.
 const TEST_LABEL: &str = "migbench.io/test";
 /// RBAC changes reach the authoriser by a watch.
-const EFFECTIVE_WITHIN: Duration = Duration::from_secs(20);
+const EFFECTIVE_WITHIN: Duration = Duration::from_secs(120);
 
 async fn config() -> Option<(RwLockReadGuard<'static, ()>, Config)> {
     let Some(file) = std::env::var_os("MIGBENCH_TEST_KUBECONFIG") else {

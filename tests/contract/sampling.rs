@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command},
@@ -9,12 +10,16 @@ use std::{
 };
 
 use migbench::{
-    record::reading::{ContainerRef, Segment, Sweep},
+    record::reading::{ContainerRef, Segment},
     sample::{Meter, Schedule, local::LocalMeter, mounts::Mounts},
 };
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::skip::skip;
+
+/// Long enough for the slowest machine; nothing waits this long where all is well.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A cgroup of our own below the v2 mount, removed at the end.
 struct Cgroup {
@@ -23,12 +28,10 @@ struct Cgroup {
 }
 
 impl Cgroup {
-    fn new(mounts: &Mounts, name: &str) -> Option<Self> {
-        let id = format!("{:064x}", std::process::id());
-        let directory = mounts
-            .v2
-            .as_ref()?
-            .join(format!("migbench-test-{name}-{}", std::process::id()));
+    fn new(mounts: &Mounts) -> Option<Self> {
+        let unique = uuid::Uuid::new_v4().simple();
+        let id = format!("{unique}{unique}");
+        let directory = mounts.v2.as_ref()?.join(format!("migbench-test-{unique}"));
         match fs::create_dir_all(directory.join(&id)) {
             Ok(()) => Some(Self { directory, id }),
             Err(error) => {
@@ -43,17 +46,27 @@ impl Cgroup {
     }
 
     /// A shell that enters the cgroup before it becomes a busy loop.
-    fn burner(&self) -> Child {
+    fn burner(&self) -> Burner {
         let procs = self.container().join("cgroup.procs");
-        Command::new("sh")
+        let shell = Command::new("sh")
             .arg0("migbench-test-burner")
             .args([
                 "-c",
                 "echo $$ > \"$0\" && while :; do :; done",
                 &procs.display().to_string(),
             ])
-            .spawn()
-            .unwrap()
+            .spawn();
+        Burner(shell.unwrap())
+    }
+}
+
+/// A busy loop, ended with the test however that ends.
+struct Burner(Child);
+
+impl Drop for Burner {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -64,9 +77,10 @@ impl Drop for Cgroup {
     }
 }
 
-fn remove(directory: &Path) {
-    while fs::remove_dir(directory).is_err_and(|error| error.raw_os_error() == Some(16)) {
-        std::thread::yield_now();
+/// Remove a cgroup whose last process has ended; the kernel may still be about it.
+async fn remove(directory: &Path) {
+    while fs::remove_dir(directory).is_err_and(|error| error.kind() == ErrorKind::ResourceBusy) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -92,10 +106,16 @@ fn schedule(ticks: Option<u32>) -> Schedule {
 #[tokio::test]
 async fn a_busy_cgroup_is_followed_until_it_is_removed() {
     let mounts = Mounts::detect().unwrap();
-    let Some(cgroup) = Cgroup::new(&mounts, "busy") else {
+    let Some(cgroup) = Cgroup::new(&mounts) else {
         return;
     };
-    let mut burner = cgroup.burner();
+    timeout(PATIENCE, follow_until_removed(mounts, &cgroup))
+        .await
+        .unwrap();
+}
+
+async fn follow_until_removed(mounts: Mounts, cgroup: &Cgroup) {
+    let burner = cgroup.burner();
     let meter = LocalMeter::cgroups(mounts);
     let epoch = meter.follow(3, reference(&cgroup.id)).await.unwrap();
     assert!(epoch.cgroup.unwrap().ends_with(&cgroup.id));
@@ -103,13 +123,13 @@ async fn a_busy_cgroup_is_followed_until_it_is_removed() {
 
     let stop = CancellationToken::new();
     let mut sweeps = meter.sweeps(schedule(None), stop.clone());
-    let mut taken: Vec<Sweep> = Vec::new();
-    while taken.len() < 10 {
-        taken.push(sweeps.recv().await.unwrap().unwrap());
+    let mut usage: Vec<u64> = Vec::new();
+    while usage.len() < 10 || usage.last() == usage.first() {
+        let sweep = sweeps.recv().await.unwrap().unwrap();
+        usage.push(sweep.readings[0].counters.usage_usec.unwrap());
     }
-    burner.kill().unwrap();
-    burner.wait().unwrap();
-    remove(&cgroup.container());
+    drop(burner);
+    remove(&cgroup.container()).await;
     let ended = loop {
         let sweep = sweeps.recv().await.unwrap().unwrap();
         if !sweep.ended.is_empty() {
@@ -121,11 +141,7 @@ async fn a_busy_cgroup_is_followed_until_it_is_removed() {
     let after = sweeps.recv().await.unwrap().unwrap();
     stop.cancel();
 
-    let usage: Vec<u64> = taken
-        .iter()
-        .map(|sweep| sweep.readings[0].counters.usage_usec.unwrap())
-        .collect();
-    assert!(usage.is_sorted() && usage.last() > usage.first(), "{usage:?}");
+    assert!(usage.is_sorted(), "{usage:?}");
     assert_eq!((ended.ended, ended.readings.len()), (vec![3], 0));
     assert!(after.ended.is_empty() && after.readings.is_empty());
 }
@@ -133,7 +149,7 @@ async fn a_busy_cgroup_is_followed_until_it_is_removed() {
 #[tokio::test]
 async fn a_forgotten_leg_is_read_no_more() {
     let mounts = Mounts::detect().unwrap();
-    let Some(cgroup) = Cgroup::new(&mounts, "forget") else {
+    let Some(cgroup) = Cgroup::new(&mounts) else {
         return;
     };
     let meter = LocalMeter::cgroups(mounts);

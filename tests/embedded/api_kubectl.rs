@@ -1,11 +1,15 @@
 //! Everyday kubectl against the embedded API. Skipped where there is no kubectl.
 
-use std::{io::Write, process::Stdio};
+use std::{io::Write, process::Stdio, time::Duration};
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use serde_json::json;
-use tokio::{io::AsyncWriteExt, process::Command};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{ChildStdout, Command},
+    time::timeout,
+};
 
 use crate::{
     api_fixture::{kubelet::TlsServer, pod},
@@ -60,9 +64,9 @@ impl Kubectl {
         self.run_with(arguments, "").await
     }
 
-    /// Run a command with this on its standard input.
-    async fn run_with(&self, arguments: &[&str], input: &str) -> Printed {
-        let mut child = Command::new("kubectl")
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("kubectl");
+        command
             .arg("--kubeconfig")
             .arg(self.directory.path().join("kubeconfig"))
             // Discovery is cached by address, and addresses are used again.
@@ -72,9 +76,13 @@ impl Kubectl {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Run a command with this on its standard input.
+    async fn run_with(&self, arguments: &[&str], input: &str) -> Printed {
+        let mut child = self.command(arguments).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(input.as_bytes()).await.unwrap();
         drop(stdin);
@@ -208,23 +216,28 @@ async fn get_prints_tables() {
     );
 }
 
+/// Read lines until one has this word.
+async fn until_says(lines: &mut Lines<BufReader<ChildStdout>>, word: &str) {
+    let said = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if line.contains(word) {
+                return;
+            }
+        }
+        panic!("the watch ends without {word}");
+    };
+    timeout(Duration::from_secs(120), said).await.unwrap();
+}
+
 #[tokio::test]
 async fn get_watches() {
     let Some(kubectl) = kubectl().await else { return };
     let pods = kubectl.pod(&json!({"phase": "Running"})).await;
-    let watch = kubectl.run(&["get", "pods", "-w", "--request-timeout=3s"]);
-    let end = async {
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-        pods.delete("p", &kube::api::DeleteParams::default())
-            .await
-            .unwrap();
-    };
-    let (seen, ()) = tokio::join!(watch, end);
-    assert!(
-        seen.text.contains("Running") && seen.text.contains("Terminating"),
-        "{}",
-        seen.text
-    );
+    let mut watch = kubectl.command(&["get", "pods", "--watch"]).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    until_says(&mut lines, "Running").await;
+    pods.delete("p", &DeleteParams::default()).await.unwrap();
+    until_says(&mut lines, "Terminating").await;
 }
 
 #[tokio::test]
@@ -286,7 +299,7 @@ async fn wait_and_delete() {
     let Some(kubectl) = kubectl().await else { return };
     let ready = json!({"phase": "Succeeded", "conditions": [{"type": "Ready", "status": "True"}]});
     kubectl.pod(&ready).await;
-    let wait = ["wait", "--for=condition=Ready", "pod/p", "--timeout=10s"];
+    let wait = ["wait", "--for=condition=Ready", "pod/p", "--timeout=120s"];
     assert_eq!(kubectl.run(&wait).await.ok(), "pod/p condition met\n");
     assert_eq!(
         kubectl
@@ -337,7 +350,7 @@ async fn custom_resources_are_found_and_stored() {
         "wait",
         "--for=condition=Established",
         "crd/migrations.migbench.io",
-        "--timeout=10s",
+        "--timeout=120s",
     ];
     kubectl.run(&established).await.ok();
     let migration = json!({"apiVersion": "migbench.io/v1", "kind": "Migration", "metadata": {"name": "m"}, "spec": {"pod": "p"}});

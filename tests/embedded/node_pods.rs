@@ -1,7 +1,11 @@
 //! Pods on the embedded nodes, through the embedded API: what a client sees of them, against what was recorded from real
 //! kubelets. Containers are real processes; what the host lacks is skipped, with the reason.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{
@@ -85,6 +89,18 @@ impl Cluster {
         self.pods().create(&PostParams::default(), &pod).await.unwrap()
     }
 
+    /// Claim a volume `v`; the directory of this host that it is.
+    async fn volume(&self) -> PathBuf {
+        let claim = json!({"metadata": {"name": "v"}, "spec": {
+            "accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}},
+        }});
+        let claims: Client<PersistentVolumeClaim> = Client::default_namespaced(self.api.client());
+        let claim = serde_json::from_value(claim).unwrap();
+        let claim = claims.create(&PostParams::default(), &claim).await.unwrap();
+        let uid = claim.metadata.uid.unwrap();
+        self.runtime.state().volume(&format!("pvc-{uid}"))
+    }
+
     /// Wait until a pod is as wanted.
     async fn until(&self, name: &str, wanted: impl Fn(&Pod) -> bool) -> Pod {
         let condition = |pod: Option<&Pod>| pod.is_some_and(&wanted);
@@ -119,16 +135,11 @@ impl Cluster {
     }
 
     /// What a watcher sees of pods from now on, until one is deleted.
-    fn watch(&self) -> JoinHandle<Vec<(String, Pod)>> {
+    async fn watch(&self) -> JoinHandle<Vec<(String, Pod)>> {
         let pods = self.pods();
+        let now = pods.list(&ListParams::default()).await.unwrap().metadata;
+        let version = now.resource_version.unwrap();
         tokio::spawn(async move {
-            let version = pods
-                .list(&ListParams::default())
-                .await
-                .unwrap()
-                .metadata
-                .resource_version
-                .unwrap();
             let mut events = pods
                 .watch(&WatchParams::default(), &version)
                 .await
@@ -252,6 +263,28 @@ fn condition(pod: &Pod, kind: &str) -> String {
         .unwrap_or_default()
 }
 
+/// A container with the volume `v` at `/v`.
+fn mounting(name: &str, script: &str) -> Value {
+    let mounts = json!([{"name": "v", "mountPath": "/v"}]);
+    with(container(name, script), "volumeMounts", mounts)
+}
+
+/// A pod's spec with the claimed volume `v`.
+fn spec_with_volume(containers: &[Value]) -> Value {
+    let volumes = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "v"}}]);
+    with(spec(containers), "volumes", volumes)
+}
+
+/// Wait until a container has made this file of a volume.
+async fn until_there(file: &Path) {
+    let there = async {
+        while !file.exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, there).await.expect("a file of the container");
+}
+
 /// One line of a watch: type, phase, states in the order of the spec, Ready, observed generation, remaining grace.
 fn line((kind, pod): &(String, Pod)) -> String {
     let states: Vec<String> = ["trainer", "data-processor", "model-monitor"]
@@ -281,21 +314,26 @@ async fn semantic_12_and_14_a_pods_life_as_watched() {
     let Some(cluster) = Cluster::with_pid_namespaces().await else {
         return;
     };
-    let watch = cluster.watch();
-    tokio::task::yield_now().await;
-    let listening = format!("trap 'exit 0' TERM; {FOREVER}");
+    let volume = cluster.volume().await;
+    let watch = cluster.watch().await;
+    let listening = format!("trap 'exit 0' TERM; touch /v/listening; {FOREVER}");
     let containers = [
         container("trainer", FOREVER),
-        container("data-processor", "sleep 1"),
-        container("model-monitor", &listening),
+        mounting("data-processor", "until [ -e /v/go ]; do sleep 0.05; done"),
+        mounting("model-monitor", &listening),
     ];
-    cluster.create("workload", spec(&containers)).await;
+    cluster.create("workload", spec_with_volume(&containers)).await;
+    cluster
+        .until("workload", |pod| condition(pod, "Ready") == "True")
+        .await;
+    until_there(&volume.join("listening")).await;
+    std::fs::write(volume.join("go"), "").unwrap();
     let armed = cluster
         .until("workload", |pod| {
             state(pod, "data-processor") == "terminated 0 Completed"
         })
         .await;
-    cluster.delete(&armed, 1).await;
+    cluster.delete(&armed, 5).await;
     let seen = watch.await.unwrap();
     let lines: Vec<String> = seen.iter().map(line).collect();
     let waiting = "waiting ContainerCreating";
@@ -306,11 +344,11 @@ async fn semantic_12_and_14_a_pods_life_as_watched() {
         "MODIFIED Running [running, running, running] True seen 1".to_owned(),
         "MODIFIED Running [running, terminated 0 Completed, running] False ContainersNotReady seen 1"
             .to_owned(),
-        "MODIFIED Running [running, terminated 0 Completed, running] False ContainersNotReady seen 1 grace 1"
+        "MODIFIED Running [running, terminated 0 Completed, running] False ContainersNotReady seen 1 grace 5"
             .to_owned(),
-        "MODIFIED Running [running, terminated 0 Completed, running] False ContainersNotReady seen 2 grace 1"
+        "MODIFIED Running [running, terminated 0 Completed, running] False ContainersNotReady seen 2 grace 5"
             .to_owned(),
-        format!("MODIFIED Failed [{ended}] False PodFailed seen 2 grace 1"),
+        format!("MODIFIED Failed [{ended}] False PodFailed seen 2 grace 5"),
         format!("MODIFIED Failed [{ended}] False PodFailed seen 2 grace 0"),
         format!("DELETED Failed [{ended}] False PodFailed seen 2 grace 0"),
     ];
@@ -394,36 +432,17 @@ async fn semantic_14_pre_stop_comes_before_sigterm() {
     let Some(cluster) = Cluster::with_pid_namespaces().await else {
         return;
     };
-    let claim = json!({"metadata": {"name": "v"}, "spec": {
-        "accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}},
-    }});
-    let claims: Client<PersistentVolumeClaim> = Client::default_namespaced(cluster.api.client());
-    claims
-        .create(&PostParams::default(), &serde_json::from_value(claim).unwrap())
-        .await
-        .unwrap();
+    let volume = cluster.volume().await;
     let script = format!("trap 'echo term >> /v/order; exit 0' TERM; echo started >> /v/order; {FOREVER}");
     let hook = json!({"preStop": {"exec": {"command": ["sh", "-c", "echo hook >> /v/order"]}}});
-    let mounts = json!([{"name": "v", "mountPath": "/v"}]);
-    let hooked = with(
-        with(container("c", &script), "lifecycle", hook),
-        "volumeMounts",
-        mounts.clone(),
-    );
-    let volumes = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "v"}}]);
-    let pod = cluster
-        .create("hooked", with(spec(&[hooked]), "volumes", volumes.clone()))
-        .await;
+    let hooked = with(mounting("c", &script), "lifecycle", hook);
+    let pod = cluster.create("hooked", spec_with_volume(&[hooked])).await;
     cluster.until_phase("hooked", "Running").await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    until_there(&volume.join("order")).await;
     cluster.delete(&pod, 30).await;
 
-    let reader = with(container("c", "cat /v/order"), "volumeMounts", mounts);
-    let elsewhere = with(
-        with(spec(&[reader]), "volumes", volumes),
-        "nodeName",
-        json!(TARGET),
-    );
+    let reader = mounting("c", "cat /v/order");
+    let elsewhere = with(spec_with_volume(&[reader]), "nodeName", json!(TARGET));
     cluster.create("reader", elsewhere).await;
     cluster.until_phase("reader", "Succeeded").await;
     assert_eq!(
@@ -456,8 +475,7 @@ async fn a_pod_without_room_fails_at_once() {
 async fn an_unknown_image_is_never_substituted() {
     let cluster = Cluster::new().await;
     let unknown = with(container("c", "true"), "image", json!("nosuch:1"));
-    let watch = cluster.watch();
-    tokio::task::yield_now().await;
+    let watch = cluster.watch().await;
     cluster.create("noimage", spec(&[unknown])).await;
     let pod = cluster
         .until("noimage", |pod| state(pod, "c") == "waiting ImagePullBackOff")
@@ -504,8 +522,7 @@ async fn init_containers_run_in_order_and_hold_the_others_back() {
         "initContainers",
         json!([writer("first"), writer("second")]),
     );
-    let watch = cluster.watch();
-    tokio::task::yield_now().await;
+    let watch = cluster.watch().await;
     cluster
         .create(
             "init",

@@ -331,7 +331,7 @@ async fn a_dropped_container_does_not_outlive_its_owner() {
     let process = PathBuf::from(format!("/proc/{}", container.pid()));
     let log = Arc::clone(container.log());
     drop(container);
-    tokio::time::timeout(Duration::from_secs(20), log.closed())
+    tokio::time::timeout(Duration::from_secs(60), log.closed())
         .await
         .unwrap();
     assert!(!process.exists());

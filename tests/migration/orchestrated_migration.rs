@@ -25,11 +25,14 @@ use serde_json::json;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
+    time::timeout,
 };
 
 use crate::skip::skip;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_migbench");
+/// Long enough for the slowest machine; nothing waits this long where all is well.
+const PATIENCE: Duration = Duration::from_secs(300);
 const RUN: &str = "orchestrated-migration";
 
 /// The embedded cluster and the orchestrator, both as processes of their own.
@@ -93,7 +96,8 @@ impl Stage {
                 .iter()
                 .any(|container| container.state == pod::State::Completed)
         };
-        await_condition(self.pods(), &name, armed).await.unwrap();
+        let armed = timeout(PATIENCE, await_condition(self.pods(), &name, armed)).await;
+        armed.expect("the processor completes").unwrap();
         self.step_after(&name, 0).await;
         name
     }
@@ -106,13 +110,16 @@ impl Stage {
             ..LogParams::default()
         };
         let mut lines = self.pods().log_stream(pod, &parameters).await.unwrap().lines();
-        while let Some(line) = lines.try_next().await.unwrap() {
-            match Progress::parse(&line) {
-                Some(Progress::Step { step: seen, .. }) if seen > step => return seen,
-                _ => {}
+        let beyond = async {
+            while let Some(line) = lines.try_next().await.unwrap() {
+                match Progress::parse(&line) {
+                    Some(Progress::Step { step: seen, .. }) if seen > step => return seen,
+                    _ => {}
+                }
             }
-        }
-        panic!("the trainer of {pod} ended");
+            panic!("the trainer of {pod} ended");
+        };
+        timeout(PATIENCE, beyond).await.expect("the trainer goes on")
     }
 
     async fn migrate(&self, pod: &str, from: &str, to: &str) -> Migration {

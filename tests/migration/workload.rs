@@ -17,7 +17,7 @@ use nix::{
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use crate::skip::skip;
+use crate::skip::{say, skip};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_migbench");
 /// Long enough for the slowest machine; nothing waits this long where all is well.
@@ -93,6 +93,43 @@ impl Drop for Trainer {
     }
 }
 
+/// CPU time that a trainer has spent, and a wall time that it was certainly spent within.
+#[derive(Debug)]
+struct Spent {
+    cpu: Duration,
+    at_most_in: Duration,
+}
+
+impl Spent {
+    fn during(trainer: &Trainer, time: Duration) -> Self {
+        let (start, before) = (Instant::now(), trainer.cpu());
+        sleep(time);
+        Self {
+            cpu: trainer.cpu().saturating_sub(before),
+            at_most_in: start.elapsed(),
+        }
+    }
+}
+
+/// A trainer that burns would spend 400m; one that looks at a directory now and then spends next to nothing.
+fn stands_still(trainer: &Trainer) {
+    measured(|| {
+        let spent = Spent::during(trainer, Duration::from_millis(500));
+        (spent.cpu < spent.at_most_in / 10).then_some(()).ok_or(spent)
+    });
+}
+
+/// What is measured may be disturbed, by the start of the process or by the host; it is right if it is so once in three.
+fn measured(measure: impl Fn() -> Result<(), Spent>) {
+    for _ in 1..3 {
+        match measure() {
+            Ok(()) => return,
+            Err(disturbed) => say("measured again", format!("{disturbed:?}")),
+        }
+    }
+    measure().unwrap();
+}
+
 /// CPU time of all threads of a process.
 fn cpu(pid: u32) -> Duration {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
@@ -149,11 +186,7 @@ fn the_trainer_waits_for_the_data() {
     let mut trainer = Trainer::start(empty.path(), &[], None);
     let data = empty.path().join("data");
     fs::create_dir_all(&data).unwrap();
-    sleep(Duration::from_millis(300));
-    assert!(
-        trainer.cpu() < Duration::from_millis(100),
-        "it does not burn while it waits"
-    );
+    stands_still(&trainer);
     fs::write(data.join("shard-0000.bin"), "x").unwrap();
     assert_eq!(trainer.next_step(), 1);
 }
@@ -169,13 +202,7 @@ fn a_checkpoint_is_followed_by_stillness_until_released() {
         manifest,
         "asked again, it answers the same"
     );
-    let before = trainer.cpu();
-    sleep(Duration::from_millis(500));
-    let held = trainer.cpu().saturating_sub(before);
-    assert!(
-        held < Duration::from_millis(50),
-        "{held:?} of CPU time while holding still"
-    );
+    stands_still(&trainer);
     assert!(hook(volume.path(), &["--release"]).status.success());
     while trainer.next_step() <= manifest.step {}
 }
@@ -203,13 +230,7 @@ fn a_restored_trainer_goes_on_from_its_step() {
     };
     assert_eq!(target.next(), restored);
     assert_eq!(target.next_step(), manifest.step + 1);
-    let before = source.cpu();
-    target.next_step();
-    let during = source.cpu().saturating_sub(before);
-    assert!(
-        during < Duration::from_millis(50),
-        "the source still holds still: {during:?}"
-    );
+    stands_still(&source);
 }
 
 #[test]
@@ -256,7 +277,9 @@ fn sigterm_ends_the_others_too() {
             .args(&role)
             .args(["--cpu=10m", "--memory=1Mi"]);
         let mut process = command.spawn().unwrap();
+        let given_up = Instant::now() + PATIENCE;
         while !handles_sigterm(process.id()) {
+            assert!(Instant::now() < given_up, "{role:?} catches no SIGTERM");
             sleep(Duration::from_millis(10));
         }
         kill(
@@ -293,12 +316,12 @@ fn nobody_burns_more_than_is_asked_of_it() {
     let volume = volume();
     let mut trainer = Trainer::start(volume.path(), &[], None);
     trainer.next_step();
-    let (cpu, wall) = (trainer.cpu(), Instant::now());
-    sleep(Duration::from_secs(1));
-    let (cpu, wall) = (trainer.cpu().saturating_sub(cpu), wall.elapsed());
-    // 400m, and what may be made up for: 100 ms of it.
-    let most = (wall + Duration::from_millis(100)).mul_f64(0.4) + Duration::from_millis(5);
-    assert!(cpu <= most, "{cpu:?} of CPU time in {wall:?}");
+    measured(|| {
+        let spent = Spent::during(&trainer, Duration::from_secs(1));
+        // 400m, and what may be made up for: 100 ms of it.
+        let most = (spent.at_most_in + Duration::from_millis(100)).mul_f64(0.4) + Duration::from_millis(5);
+        (spent.cpu <= most).then_some(()).ok_or(spent)
+    });
 }
 
 /// On a volume that fills up while the checkpoint is written.
