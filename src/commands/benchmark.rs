@@ -4,92 +4,130 @@ use super::outcome;
 use crate::{
     error::Error,
     interrupt::Interrupt,
-    migrate, progress,
-    record::{
-        run::{Environment, RunRecord},
-        store::RunDirectory,
-    },
+    migrate::Services,
+    progress::{self, Pulling},
+    record::{clock::Clock, run::RunRecord, store::RunDirectory},
     run::{
-        cluster::{self, Connection},
-        environment,
-        notice::Notices,
+        cluster::{Choice, Cluster},
+        embedded, environment,
+        notice::{Expected, Listener, Notices},
         overhead::Processes,
         recorder::Recorder,
         rounds::Run,
         settings::Settings,
         stage::Stage,
     },
+    scenario::Scenario,
 };
 
 /// Run all rounds, or those that `earlier`, the record of a run that did not come to its end, lacks.
 pub(super) async fn conduct(settings: Settings, earlier: Option<RunRecord>) -> Result<(), Error> {
     let mut interrupt = Interrupt::listen().map_err(|error| Error::Internal(error.into()))?;
     interrupt
-        .unless(cluster::prepare(&settings.choice, &settings.scenario))
+        .unless(prepare(&settings.choice, &settings.scenario))
         .await?;
     let directory = RunDirectory::create(&settings.results, &settings.id)?;
-
     let log = directory.file("cluster.log");
-    let connect = async { Ok(Connection::open(&settings.choice, &log).await?) };
-    let mut stage = Stage::new(interrupt.unless(connect).await?, &settings);
-    let measuring = Box::pin(measure(&settings, &mut stage, &directory, earlier));
-    let measured = interrupt.unless(measuring).await;
-    interrupt.abort_on_next();
-    stage.strike(measured).await?;
+    let cluster = interrupt.unless(Cluster::open(&settings.choice, &log)).await?;
+    let benchmark = Benchmark {
+        settings: &settings,
+        directory: &directory,
+        clock: Clock::system(),
+        screen: progress::listener(),
+    };
+    benchmark.run(cluster, earlier, interrupt).await?;
     outcome::show(&directory, settings.gate)
 }
 
-async fn measure(
-    settings: &Settings,
-    stage: &mut Stage,
-    directory: &RunDirectory,
-    earlier: Option<RunRecord>,
-) -> Result<(), Error> {
-    let mut settings = settings.clone();
-    let set = stage.set(&mut settings, directory).await?;
-    let mut environment = environment::read(&set.cluster, &settings.scenario).await?;
-    for (image, digest) in set.digests {
-        environment.images.insert(image, Some(digest));
+/// Fetch the scenario's images where that is this host's work, before any time is measured.
+pub(super) async fn prepare(choice: &Choice, scenario: &Scenario) -> Result<(), Error> {
+    let show = |image: &str| {
+        let display = Pulling::start(image);
+        move |progress: &_| display.show(progress)
+    };
+    match choice {
+        Choice::Embedded => Ok(embedded::pull_images(scenario, show).await?),
+        Choice::Kube(_) => Ok(()),
     }
-    let (scenario, cpu_scale) = settings.scaled(capacity(&environment));
-    let planned = settings.plan(&scenario, cpu_scale).leg_duration();
-    let expected = progress::Expected {
-        samples: scenario.phases.samples,
-        leg: planned.unwrap_or_default(),
-        watch: stage.watch_command(),
-    };
-    let fresh = settings.record(&scenario, cpu_scale, environment);
-    let record = match earlier {
-        Some(earlier) => earlier.resumed_by(&fresh)?,
-        None => fresh,
-    };
-    let url = stage.orchestrator_url();
-    let strategies = settings.strategies.iter();
-    let run = Run {
-        id: settings.id.clone(),
-        scenario,
-        cluster: set.cluster,
-        namespace: stage.place().namespace.clone(),
-        pods: stage.place().pods(),
-        strategies: strategies
-            .map(|name| migrate::by_name(name, url.as_deref()))
-            .collect::<Result<_, _>>()?,
-        of: u32::try_from(settings.legs().len()).unwrap_or(u32::MAX),
-        legs: record.missing(settings.legs()),
-        processes: Processes::of_run(stage.orchestrator_pid(), url),
-        notices: Notices::to(vec![
-            Box::new(Recorder::new(directory.clone())),
-            progress::listener(expected),
-        ]),
-    };
-    run.execute(record).await
 }
 
-/// What the smaller of the nodes can give, millicores.
-fn capacity(environment: &Environment) -> u64 {
-    let allocatable = environment
-        .nodes
-        .iter()
-        .filter_map(|node| node.allocatable_millicores);
-    allocatable.min().unwrap_or(0)
+/// A run on a cluster that is within reach.
+struct Benchmark<'a> {
+    settings: &'a Settings,
+    directory: &'a RunDirectory,
+    clock: Clock,
+    /// Whoever watches.
+    screen: Box<dyn Listener>,
+}
+
+impl Benchmark<'_> {
+    /// Run, and remove everything, whether it comes to its end or not.
+    async fn run(
+        self,
+        cluster: Cluster,
+        earlier: Option<RunRecord>,
+        mut interrupt: Interrupt,
+    ) -> Result<(), Error> {
+        let run = self.settings.id.clone();
+        let real = !cluster.backend.is_embedded();
+        let mut stage = Stage::new(cluster, self.settings);
+        let measured = interrupt
+            .unless(Box::pin(self.measure(&mut stage, earlier)))
+            .await;
+        interrupt.abort_on_next();
+        match stage.strike().await {
+            Err(removal) if real => Err(Error::Left {
+                run,
+                removal: Box::new(removal.into()),
+                cause: measured.err().map(Box::new),
+            }),
+            removed => measured.and(removed.map_err(Error::from)),
+        }
+    }
+
+    async fn measure(self, stage: &mut Stage, earlier: Option<RunRecord>) -> Result<(), Error> {
+        let mut settings = self.settings.clone();
+        let set = stage
+            .set(&mut settings, self.directory, &progress::preparing)
+            .await?;
+        let description = set.meter.describe();
+        let mut environment = environment::read(stage.cluster(), description, &settings.scenario).await?;
+        for (image, digest) in set.digests {
+            environment.images.insert(image, Some(digest));
+        }
+        let capacity = environment::smallest(&environment.nodes).unwrap_or(0);
+        let (scenario, cpu_scale) = settings.scaled(capacity);
+        let planned = settings.plan(&scenario, Some(cpu_scale)).leg_duration();
+        let expected = Expected {
+            leg: planned.unwrap_or_default(),
+            watch: stage.watch_command(),
+        };
+        let fresh = settings.record(self.clock.now().wall, &scenario, cpu_scale, environment);
+        let record = match earlier {
+            Some(earlier) => earlier.resumed_by(&fresh)?,
+            None => fresh,
+        };
+        let services = Services {
+            orchestrator: stage.orchestrator_url(),
+        };
+        let strategies = settings.strategies.iter();
+        let recorder = Box::new(Recorder::new(self.directory.clone()));
+        let run = Run {
+            id: settings.id.clone(),
+            scenario,
+            client: stage.cluster().connection.client.clone(),
+            meter: set.meter,
+            namespace: stage.place().namespace.clone(),
+            pods: stage.place().pods(),
+            strategies: strategies
+                .map(|strategy| (strategy.make)(&services))
+                .collect::<Result<_, _>>()?,
+            of: u32::try_from(settings.legs().len()).unwrap_or(u32::MAX),
+            legs: record.missing(settings.legs()),
+            processes: Processes::of_run(stage.orchestrator_pid(), services.orchestrator),
+            notices: Notices::to(vec![recorder, self.screen], self.clock.clone()),
+            clock: self.clock,
+        };
+        Ok(run.execute(record, expected).await?)
+    }
 }

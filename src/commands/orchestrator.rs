@@ -88,7 +88,7 @@ fn announce(listener: &TcpListener) -> Result<(), Error> {
 async fn told_to_stop(mut interrupt: Interrupt, private: bool) {
     let stdin_closed = async {
         if !private {
-            return future::pending().await;
+            return future::pending::<Result<(), Error>>().await;
         }
         // Without a sender the thread that reads stdin has died, and the parent cannot be heard any more.
         let _ = super::stdin_closed().await;

@@ -16,20 +16,9 @@ use self::narrator::Narrator;
 pub use self::pulling::Pulling;
 use crate::run::notice::{Listener, Notice};
 
-/// What a listener is told before anything happens.
-#[derive(Debug, Clone, Default)]
-pub struct Expected {
-    /// Samples a phase.
-    pub samples: u32,
-    /// How long a leg is planned to take.
-    pub leg: Duration,
-    /// How the pods can be watched from another terminal.
-    pub watch: Option<String>,
-}
-
 /// The listener for this process's stderr: bars on a terminal, plain lines elsewhere.
-pub fn listener(expected: Expected) -> Box<dyn Listener> {
-    let narrator = Narrator::new(expected);
+pub fn listener() -> Box<dyn Listener> {
+    let narrator = Narrator::default();
     if std::io::stderr().is_terminal() {
         Box::new(Bars { narrator, bar: bar() })
     } else {
@@ -68,7 +57,7 @@ impl Listener for Bars {
         for line in self.narrator.hear(notice) {
             self.bar.println(line);
         }
-        if matches!(notice, Notice::RunEnded) {
+        if matches!(notice, Notice::RunEnded(_)) {
             self.bar.finish_and_clear();
         } else {
             self.bar.set_length(self.narrator.total().as_secs());

@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod embedded;
 pub mod enter;
 pub mod environment;
+mod error;
 mod leg;
 pub mod notice;
 mod observer;
@@ -21,3 +22,5 @@ pub mod resume;
 pub mod rounds;
 pub mod settings;
 pub mod stage;
+
+pub use error::Error;

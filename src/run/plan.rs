@@ -27,8 +27,8 @@ pub struct Plan<'a> {
     pub scenario: &'a Scenario,
     /// Where it would run, in words.
     pub cluster: String,
-    /// Factor that CPU limits and requests were multiplied by.
-    pub cpu_scale: f64,
+    /// Factor that CPU limits and requests were multiplied by; `None` where the nodes are not known.
+    pub cpu_scale: Option<f64>,
     /// The legs in their order.
     pub legs: Vec<PlannedLeg>,
 }
@@ -57,14 +57,17 @@ impl Plan<'_> {
                 line(container, self.scenario.roles.get(&container.name))
             )?;
         }
-        if self.cpu_scale < 1.0 {
-            writeln!(
+        match self.cpu_scale {
+            Some(scale) if scale < 1.0 => writeln!(
                 f,
-                "  CPU limits and requests are scaled by {:.3} to fit the nodes",
-                self.cpu_scale
-            )?;
+                "  CPU limits and requests are scaled by {scale:.3} to fit the nodes"
+            ),
+            Some(_) => Ok(()),
+            None => writeln!(
+                f,
+                "  whether CPU limits have to be scaled to fit the nodes is not known"
+            ),
         }
-        Ok(())
     }
 
     fn fmt_windows(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -165,7 +168,7 @@ mod tests {
         let plan = Plan {
             scenario: &scenario,
             cluster: "embedded".to_owned(),
-            cpu_scale,
+            cpu_scale: Some(cpu_scale),
             legs: vec![leg(1, "native"), leg(1, "orchestrator")],
         };
         assert_eq!(plan.duration(), Some(Duration::from_secs(42)));

@@ -3,23 +3,29 @@
 use std::sync::Arc;
 
 use super::{
-    cluster::Cluster,
+    Error,
     leg::Leg,
-    notice::{LegHead, Notice, Notices},
+    notice::{Expected, LegHead, Notice, Notices},
     order::PlannedLeg,
     overhead::Processes,
 };
-use crate::{deploy, error::Error, migrate::Strategy, record::run::RunRecord, scenario::Scenario};
+use crate::{
+    migrate::Strategy,
+    record::{clock::Clock, run::RunRecord},
+    sample::Meter,
+    scenario::Scenario,
+};
 
 /// A run about to start.
-#[derive(Debug)]
 pub struct Run {
     /// UUIDv7.
     pub id: String,
     /// What is deployed and measured; CPU limits already scaled.
     pub scenario: Scenario,
-    /// Where.
-    pub cluster: Cluster,
+    /// The API of the cluster.
+    pub client: kube::Client,
+    /// How its nodes' counters are read.
+    pub meter: Arc<dyn Meter>,
     /// Namespace of the run; everything that is made is made in it.
     pub namespace: String,
     /// Selects the pods under test in it.
@@ -34,21 +40,31 @@ pub struct Run {
     pub processes: Processes,
     /// Whom to tell.
     pub notices: Notices,
+    /// Where moments are read.
+    pub clock: Clock,
+}
+
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Run")
+            .field("id", &self.id)
+            .field("legs", &self.legs)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Run {
     /// Run the legs. `record` has settings and environment, and the legs that were run earlier.
-    pub async fn execute(&self, record: RunRecord) -> Result<(), Error> {
-        self.notices.send(Notice::RunStarted(Box::new(record)));
+    pub async fn execute(&self, record: RunRecord, expected: Expected) -> Result<(), Error> {
+        self.notices.send(Notice::RunStarted(Box::new(record), expected));
         self.notices.flush().await?;
-        deploy::surroundings::apply(&self.cluster.client, &self.namespace, &self.id, &self.scenario).await?;
         for planned in &self.legs {
             let outcome = self.leg(planned).execute().await;
             // Also the record of a leg that failed is kept.
             self.notices.flush().await?;
             outcome?;
         }
-        self.notices.send(Notice::RunEnded);
+        self.notices.send(Notice::RunEnded(self.clock.now()));
         Ok(self.notices.flush().await?)
     }
 
