@@ -150,7 +150,7 @@ fn circles(imports: &Modules<BTreeSet<String>>) -> String {
     let circled = reached.iter().filter(|(from, all)| all.contains(*from));
     let members = circled.map(|(from, all)| all.iter().filter(|to| reached[*to].contains(from)));
     let lines: BTreeSet<String> = members
-        .map(|members| members.map(|member| format!(" {member}")).collect())
+        .map(|members| members.fold(String::new(), |line, member| line + " " + member))
         .collect();
     lines.into_iter().collect::<Vec<_>>().join("\n")
 }
