@@ -318,8 +318,12 @@ mod tests {
         http::{Method, Uri},
         response::{IntoResponse, Response as Reply},
     };
-    use kube::api::{DeleteParams, PostParams};
+    use kube::{
+        api::{DeleteParams, PostParams},
+        client::Body,
+    };
     use serde_json::json;
+    use tokio::sync::Notify;
 
     use super::*;
     use crate::embedded::api::Api as Embedded;
@@ -452,14 +456,32 @@ mod tests {
         );
     }
 
+    /// The same pods; tells when somebody has looked for `job`.
+    fn telling(pods: &Api<Pod>, looked_for: &Arc<Notify>) -> Api<Pod> {
+        let (client, looked_for) = (pods.clone().into_client(), Arc::clone(looked_for));
+        let service = tower::service_fn(move |request: http::Request<Body>| {
+            let (client, looked_for) = (client.clone(), Arc::clone(&looked_for));
+            async move {
+                let looks = request.uri().path().ends_with("/pods/job");
+                let answer = client.send(request).await;
+                if looks {
+                    looked_for.notify_one();
+                }
+                answer
+            }
+        });
+        Api::default_namespaced(kube::Client::new(service, "default"))
+    }
+
     #[tokio::test]
     async fn a_source_that_outlives_the_migration_is_waited_for_and_told_of() {
         let answers = vec![(202, migration("pending")), (200, migration("completed"))];
         let (orchestrator, _) = serve(answers).await;
         let (pods, uid) = pods().await;
-        let migrating = run(&orchestrator, &uid, pods.clone());
+        let looked_for = Arc::new(Notify::new());
+        let migrating = run(&orchestrator, &uid, telling(&pods, &looked_for));
         let removing = async {
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            looked_for.notified().await;
             pods.delete("job", &DeleteParams::default().grace_period(0))
                 .await
                 .unwrap();
