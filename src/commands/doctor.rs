@@ -12,7 +12,7 @@ use crate::{
     error::Error,
     interrupt::Interrupt,
     run::{
-        cluster::{Choice, Cluster},
+        cluster::{self, Choice},
         settings::Site,
     },
     scenario::Scenario,
@@ -72,7 +72,7 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     let mut interrupt = Interrupt::listen().map_err(|error| Error::Internal(error.into()))?;
     prepare(&mut interrupt, &choice, &intent.scenario).await?;
     let log = tempfile::NamedTempFile::new().map_err(|error| Error::Internal(error.into()))?;
-    let cluster = interrupt.unless(Cluster::open(&choice, log.path())).await?;
+    let cluster = interrupt.unless(cluster::open(&choice, log.path())).await?;
     let connection = cluster.connection.clone();
     let subject = Subject {
         client: connection.client,

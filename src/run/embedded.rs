@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{
     Error,
-    cluster::{Backend, Cluster},
+    backend::{Backend, Cluster},
     orchestrator::Orchestrator,
 };
 use crate::{

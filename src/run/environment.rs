@@ -6,7 +6,7 @@ use k8s_openapi::{api::core::v1::Node, apimachinery::pkg::api::resource::Quantit
 use kube::{Api, Client};
 use nix::sys::utsname::uname;
 
-use super::cluster::Cluster;
+use super::backend::Cluster;
 use crate::{
     k8s::{self, quantity},
     record::{

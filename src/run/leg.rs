@@ -11,12 +11,11 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    Error,
+    Error, Run,
     notice::{LegHead, Notice},
     observer::{Observed, Observer},
     overhead,
     readings::Readings,
-    rounds::Run,
 };
 use crate::{
     deploy::{admission, namespace},

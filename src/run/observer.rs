@@ -18,9 +18,9 @@ use tokio::{
 };
 
 use super::{
+    Run,
     notice::{Notice, Notices},
     output,
-    rounds::Run,
 };
 use crate::{
     contract::workload::Progress,

@@ -1,57 +1,12 @@
 //! The rounds of a run: scenario × strategy × round, one leg after the other.
 
-use std::sync::Arc;
-
 use super::{
-    Error,
+    Error, Run,
     leg::Leg,
-    notice::{Expected, LegHead, Notice, Notices},
+    notice::{Expected, LegHead, Notice},
     order::PlannedLeg,
-    overhead::Processes,
 };
-use crate::{
-    migrate::Strategy,
-    record::{clock::Clock, run::RunRecord},
-    sample::Meter,
-    scenario::Scenario,
-};
-
-/// A run about to start.
-pub struct Run {
-    /// UUIDv7.
-    pub id: String,
-    /// What is deployed and measured; CPU limits already scaled.
-    pub scenario: Scenario,
-    /// The API of the cluster.
-    pub client: kube::Client,
-    /// How its nodes' counters are read.
-    pub meter: Arc<dyn Meter>,
-    /// Namespace of the run; everything that is made is made in it.
-    pub namespace: String,
-    /// Selects the pods under test in it.
-    pub pods: String,
-    /// The strategies, the baseline first.
-    pub strategies: Vec<Arc<dyn Strategy>>,
-    /// The legs in order; those that were run earlier are not among them.
-    pub legs: Vec<PlannedLeg>,
-    /// Legs of the whole run.
-    pub of: u32,
-    /// Whose CPU time is read beside the workload's.
-    pub processes: Processes,
-    /// Whom to tell.
-    pub notices: Notices,
-    /// Where moments are read.
-    pub clock: Clock,
-}
-
-impl std::fmt::Debug for Run {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Run")
-            .field("id", &self.id)
-            .field("legs", &self.legs)
-            .finish_non_exhaustive()
-    }
-}
+use crate::record::run::RunRecord;
 
 impl Run {
     /// Run the legs. `record` has settings and environment, and the legs that were run earlier.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client};
 
-use super::{Error, cluster::Cluster, orchestrator::Orchestrator, settings::Settings};
+use super::{Error, backend::Cluster, orchestrator::Orchestrator, settings::Settings};
 use crate::{
     deploy::{images, place::Place, storage, surroundings},
     k8s::{self, node, rights},

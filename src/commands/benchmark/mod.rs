@@ -13,12 +13,13 @@ use crate::{
     progress::{self, Pulling},
     record::{clock::Clock, run::RunRecord, store::RunDirectory},
     run::{
-        cluster::{Choice, Cluster},
+        Run,
+        backend::Cluster,
+        cluster::{self, Choice},
         embedded, environment,
         notice::{Expected, Listener, Notices},
         overhead::Processes,
         recorder::Recorder,
-        rounds::Run,
         settings::Settings,
         stage::Stage,
     },
@@ -33,7 +34,7 @@ pub(super) async fn conduct(settings: Settings, earlier: Option<RunRecord>) -> R
         .await?;
     let directory = RunDirectory::create(&settings.results, &settings.id)?;
     let log = directory.file("cluster.log");
-    let cluster = interrupt.unless(Cluster::open(&settings.choice, &log)).await?;
+    let cluster = interrupt.unless(cluster::open(&settings.choice, &log)).await?;
     let benchmark = Benchmark::new(&settings, &directory, progress::listener(), Clock::system());
     benchmark.run(cluster, earlier, interrupt).await?;
     outcome::show(&directory, settings.gate)

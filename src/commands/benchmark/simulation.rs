@@ -47,7 +47,7 @@ use crate::{
     },
     run::{
         self,
-        cluster::{Backend, Cluster},
+        backend::{Backend, Cluster},
         orchestrator::Orchestrator,
     },
     sample::{self, Meter, Schedule},
