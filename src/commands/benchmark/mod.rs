@@ -7,6 +7,7 @@ mod tests;
 
 use super::outcome;
 use crate::{
+    embedded::images::PullProgress,
     error::Error,
     interrupt::Interrupt,
     migrate::Services,
@@ -44,7 +45,7 @@ pub(super) async fn conduct(settings: Settings, earlier: Option<RunRecord>) -> R
 pub(super) async fn prepare(choice: &Choice, scenario: &Scenario) -> Result<(), Error> {
     let show = |image: &str| {
         let display = Pulling::start(image);
-        move |progress: &_| display.show(progress)
+        move |progress: &PullProgress| display.show(&progress.phase, progress.bytes)
     };
     match choice {
         Choice::Embedded => Ok(embedded::pull_images(scenario, show).await?),
