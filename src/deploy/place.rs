@@ -116,6 +116,19 @@ impl Place {
         }
     }
 
+    /// A pod of the run.
+    pub fn pod(&self, name: &str, spec: serde_json::Value) -> Result<Pod, k8s::Error> {
+        let spec = serde_json::from_value(spec).map_err(|error| k8s::Error::Manifest {
+            object: format!("pod {name}"),
+            reason: error.to_string(),
+        })?;
+        Ok(Pod {
+            metadata: self.metadata(name),
+            spec: Some(spec),
+            status: None,
+        })
+    }
+
     /// Remove everything and wait until it is gone; `tell` of each thing. The first failure is told, the rest is removed
     /// all the same.
     pub async fn leave(&self, client: &Client, mut tell: impl FnMut(String)) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     Error,
@@ -14,13 +14,12 @@ use super::{
     supply::{Supply, Way, Wish},
 };
 use crate::{
-    k8s::{self, apply},
+    k8s::{self, apply, wait},
     scenario::Scenario,
 };
 
 /// How long a claim may take to be bound; provisioners of clouds need a minute.
 const BOUND_WITHIN: Duration = Duration::from_secs(180);
-const LOOK: Duration = Duration::from_millis(500);
 
 /// Make the volumes of the run's claims, or see what makes them. Claims of the scenario are changed so that they get
 /// theirs; a claim that is in a given namespace already is used as it is, and leaves the scenario. Everything that stays
@@ -71,21 +70,26 @@ pub async fn bound(client: &Client, place: &Place, scenario: &Scenario) -> Resul
 }
 
 async fn until_bound(api: &Api<PersistentVolumeClaim>, name: &str, deadline: Instant) -> Result<(), Error> {
-    loop {
-        let doing = format!("get claim {name}");
-        let claim = api.get(name).await.map_err(k8s::Error::api(doing))?;
-        let phase = claim.status.and_then(|status| status.phase).unwrap_or_default();
-        if phase == "Bound" {
-            return Ok(());
+    let mut phase = String::new();
+    let what = format!("claim {name}");
+    let bound = wait::until(api, &what, name, |claim: Option<PersistentVolumeClaim>| {
+        phase = claim.map_or("gone".into(), |claim| {
+            claim.status.and_then(|status| status.phase).unwrap_or_default()
+        });
+        match phase.as_str() {
+            "Bound" => Some(true),
+            "Lost" | "gone" => Some(false),
+            _ => None,
         }
-        if phase == "Lost" || Instant::now() > deadline {
-            return Err(Error::NotBound {
-                claim: name.to_owned(),
-                phase,
-                seconds: BOUND_WITHIN.as_secs(),
-            });
-        }
-        tokio::time::sleep(LOOK).await;
+    });
+    match timeout_at(deadline, bound).await {
+        Ok(Ok(true)) => Ok(()),
+        Ok(Err(error)) => Err(error.into()),
+        Ok(Ok(false)) | Err(_) => Err(Error::NotBound {
+            claim: name.to_owned(),
+            phase,
+            seconds: BOUND_WITHIN.as_secs(),
+        }),
     }
 }
 

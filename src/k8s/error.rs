@@ -22,10 +22,10 @@ pub enum Error {
         source: Box<kube::Error>,
     },
     /// A watch could not be kept up.
-    #[error("watching pod {pod}: {reason}")]
+    #[error("watching {object}: {reason}")]
     Watch {
-        /// The pod.
-        pod: String,
+        /// What, as in `pod p`.
+        object: String,
         /// Why.
         reason: String,
     },
