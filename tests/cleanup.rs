@@ -159,7 +159,7 @@ async fn a_namespace_that_was_given_stays_with_what_is_others() {
 #[tokio::test]
 async fn a_namespace_that_is_not_there_is_told() {
     let cluster = Cluster::new();
-    let place = Place::new(ONE, Some("team"), IMAGE);
+    let mut place = Place::new(ONE, Some("team"), IMAGE);
     let told = place.open(&cluster.client).await.unwrap_err().to_string();
     assert!(
         told.contains("no namespace team") && told.contains("--namespace"),

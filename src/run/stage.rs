@@ -25,7 +25,6 @@ pub struct Stage {
     connection: Connection,
     place: Place,
     orchestrator: Option<Orchestrator>,
-    touched: bool,
 }
 
 /// A stage that is set.
@@ -47,7 +46,6 @@ impl Stage {
             connection,
             place,
             orchestrator: None,
-            touched: false,
         }
     }
 
@@ -84,7 +82,6 @@ impl Stage {
             let url = settings.orchestrator_url.as_deref();
             self.orchestrator = Some(self.connection.orchestrator(url, &log).await?);
         }
-        self.touched = true;
         self.place.open(&client).await?;
         let digests = if real {
             self.supply(settings).await?
@@ -127,12 +124,8 @@ impl Stage {
 
     /// Remove everything; the first failure is told, the rest is removed all the same.
     async fn remove(self) -> Result<(), Error> {
-        let left = if self.touched {
-            let client = &self.connection.client;
-            self.place.leave(client, |line| tracing::debug!(line)).await
-        } else {
-            Ok(())
-        };
+        let client = &self.connection.client;
+        let left = self.place.leave(client, |line| tracing::debug!(line)).await;
         let stopped = match self.orchestrator {
             Some(orchestrator) => orchestrator.stop().await,
             None => Ok(()),
