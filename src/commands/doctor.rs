@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use super::{cluster_args::ClusterArgs, site_args::SiteArgs};
 use crate::{
     deploy::supply::Wish,
-    doctor::{self, Intent, Place, Report, Status, Subject},
+    doctor::{self, Intent, Report, Status, Subject},
     error::Error,
     interrupt::Interrupt,
     run::{
@@ -63,8 +63,8 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     let format = args.format;
     let choice = args.cluster.clone().choice()?;
     let site = Site::from(args.site.clone());
-    let place = Place::new(site.namespace.as_deref());
     let mut intent = intent(args, site.image, site.storage)?;
+    let mut place = doctor::place(&intent, site.namespace.as_deref());
     if choice != Choice::Embedded {
         intent.scenario.use_image(&intent.image);
     }
@@ -81,10 +81,10 @@ pub async fn execute(args: Args) -> Result<(), Error> {
         intent,
     };
 
-    let examination = async { Ok(Box::pin(doctor::examine(&subject, &place)).await) };
+    let examination = async { Ok(Box::pin(doctor::examine(&subject, &mut place)).await) };
     let examined = interrupt.unless(examination).await;
     interrupt.abort_on_next();
-    let left = place.leave(&subject.client).await;
+    let left = place.leave(&subject.client, |line| tracing::debug!(line)).await;
     let closed = connection.close().await;
 
     let report = examined?;

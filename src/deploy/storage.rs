@@ -38,24 +38,37 @@ pub async fn provide(
             place.claims.push(name);
             continue;
         }
-        scenario.claims.push(match supply.way(wish, &claim) {
-            Way::Nowhere(reason) => return Err(nowhere(&name, &reason)),
-            Way::Provision(class) => provisioned(claim, class),
-            Way::Make(spec) => {
-                let volume = volume(place, &claim, *spec);
-                place.claims.push(name);
-                place.volumes.push(volume.name_any());
-                let claim = bound_to(claim, &volume);
-                volumes.push(volume);
-                claim
-            }
-        });
+        let way = supply.way(wish, &claim);
+        let (claim, volume) = supplied(place, claim, way).map_err(|reason| nowhere(&name, &reason))?;
+        if let Some(volume) = volume {
+            place.claims.push(name);
+            place.volumes.push(volume.name_any());
+            volumes.push(volume);
+        }
+        scenario.claims.push(claim);
     }
     place.mark(client).await?;
     for volume in &volumes {
         apply::object(&Api::all(client.clone()), volume).await?;
     }
     Ok(())
+}
+
+/// The claim, changed so that it gets its volume this way, and the volume where one has to be made. The error is why there
+/// is none.
+pub fn supplied(
+    place: &Place,
+    claim: PersistentVolumeClaim,
+    way: Way,
+) -> Result<(PersistentVolumeClaim, Option<PersistentVolume>), String> {
+    match way {
+        Way::Nowhere(reason) => Err(reason),
+        Way::Provision(class) => Ok((provisioned(claim, class), None)),
+        Way::Make(spec) => {
+            let volume = volume(place, &claim, *spec);
+            Ok((bound_to(claim, &volume), Some(volume)))
+        }
+    }
 }
 
 /// Wait until the claims are bound. A class that waits for the first consumer binds when the pod is there.
@@ -93,7 +106,8 @@ async fn until_bound(api: &Api<PersistentVolumeClaim>, name: &str, deadline: Ins
     }
 }
 
-async fn exists(client: &Client, place: &Place, claim: &str) -> Result<bool, Error> {
+/// Whether the claim is in the place's namespace.
+pub async fn exists(client: &Client, place: &Place, claim: &str) -> Result<bool, k8s::Error> {
     let api: Api<PersistentVolumeClaim> = place.api(client);
     let found = api.get_opt(claim).await;
     Ok(found

@@ -2,10 +2,18 @@
 
 use std::fmt;
 
+use http::{Request, header::DATE};
+use http_body_util::BodyExt;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::version::Info;
+use kube::{Client, client::Body};
+
 use super::{
     Facts, Known,
+    clocks::{self, Offset},
     finding::{Finding, Question},
 };
+use crate::k8s::explain;
 
 /// Major and minor version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +41,31 @@ impl Version {
         let major = numbers.next()?.parse().ok()?;
         Some(Self(major, numbers.next()?.parse().ok()?))
     }
+}
+
+/// The API server's version, and its clock from the same answer.
+pub(super) async fn of_server(client: &Client) -> Known<(String, Known<Offset>)> {
+    let request = Request::get("/version").body(Body::empty());
+    let request = request.map_err(|error| error.to_string())?;
+    let before = Timestamp::now();
+    let answer = client
+        .send(request)
+        .await
+        .map_err(|error| explain::brief(&error))?;
+    let after = Timestamp::now();
+    let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
+    let clock = match date {
+        Some(date) => clocks::of_answer(before, date, after),
+        None => Err("the API server's answers carry no Date".to_owned()),
+    };
+    let (head, body) = answer.into_parts();
+    let body = body
+        .collect()
+        .await
+        .map_err(|error| error.to_string())?
+        .to_bytes();
+    let info: Info = serde_json::from_slice(&body).map_err(|_| format!("GET /version: {}", head.status))?;
+    Ok((info.git_version, clock))
 }
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
