@@ -86,13 +86,16 @@ async fn open(subject: &Subject, place: &mut Place) -> Known<()> {
         opened = place.leave(client, drop).await;
         place.opened = opened.is_ok();
     }
-    opened.map_err(|error| {
-        let why = match error {
-            Error::Kubernetes(error) => error.brief(),
-            other => other.to_string().lines().next().unwrap_or_default().to_owned(),
-        };
-        format!("no namespace for pods ({why}); --namespace names one that is there")
-    })
+    let why = |error| match error {
+        Error::Kubernetes(error) => error.brief(),
+        other => other.to_string().lines().next().unwrap_or_default().to_owned(),
+    };
+    match opened.map_err(why) {
+        Err(why) if place.own => Err(format!(
+            "no namespace for pods ({why}); --namespace names one that is there"
+        )),
+        opened => opened,
+    }
 }
 
 /// As a run would scale it: to the smaller of the two nodes.
