@@ -1,8 +1,10 @@
-//! The command line as clap sees it.
+//! The command line as clap sees it, and what it starts.
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands;
+use crate::{commands, error::Error};
 
 /// A benchmark for Kubernetes pod migration.
 #[derive(Debug, Parser)]
@@ -53,4 +55,50 @@ pub enum Command {
     /// The process between the embedded cluster and a container.
     #[command(hide = true)]
     Shim(commands::shim::Args),
+}
+
+/// Run a command line to its end; the error, if any, goes to stderr.
+#[allow(
+    clippy::print_stderr,
+    reason = "the one place where an error leaves the program"
+)]
+pub fn start(cli: Cli) -> ExitCode {
+    let command = match cli.command {
+        // Namespaces are joined by processes that have one thread only, so this comes before the runtime.
+        Command::Shim(args) => return commands::shim::execute(args),
+        command => command,
+    };
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::Internal(error.into()))
+        .and_then(|runtime| runtime.block_on(dispatch(command)));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            anstream::eprintln!("migbench: {error}");
+            ExitCode::from(error.exit_code() as u8)
+        }
+    }
+}
+
+async fn dispatch(command: Command) -> Result<(), Error> {
+    match command {
+        Command::Run(args) => Box::pin(commands::run::execute(args)).await,
+        Command::Resume(args) => Box::pin(commands::resume::execute(args)).await,
+        Command::Report(args) => commands::report::execute(args).await,
+        Command::List(args) => commands::list::execute(args).await,
+        Command::Deploy(args) => commands::deploy::execute(args).await,
+        Command::Destroy(args) => commands::destroy::execute(args).await,
+        Command::Doctor(args) => Box::pin(commands::doctor::execute(args)).await,
+        Command::CleanVolume(args) => commands::clean_volume::execute(args).await,
+        Command::Cleanup(args) => commands::cleanup::execute(args).await,
+        Command::Scenario(args) => commands::scenario::execute(args).await,
+        Command::Agent(args) => commands::agent::execute(args).await,
+        Command::Cluster(args) => commands::cluster::execute(args).await,
+        Command::Orchestrator(args) => commands::orchestrator::execute(args).await,
+        Command::VerifyCheckpoint(args) => commands::verify_checkpoint::execute(args).await,
+        Command::Workload(args) => commands::workload::execute(args).await,
+        Command::Shim(_) => unreachable!("run before the runtime was built"),
+    }
 }

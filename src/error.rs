@@ -1,6 +1,6 @@
 //! Errors at the top, and what the process returns for each.
 
-use crate::{deploy, install, k8s, migrate, run::cluster, sample, scenario};
+use crate::{deploy, install, k8s, migrate, run, sample, scenario};
 
 /// The documented exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub enum Error {
     /// The scenario cannot be used.
     #[error(transparent)]
     Scenario(#[from] scenario::Error),
-    /// Something the run needs is missing.
+    /// A requirement is not met.
     #[error("{missing}\n  to do: {remedy}")]
     Preflight {
         /// What is missing.
@@ -45,24 +45,12 @@ pub enum Error {
         /// What to do about it.
         remedy: String,
     },
-    /// The cluster refused or could not be reached.
+    /// The run, or a part of it that a command does alone.
     #[error(transparent)]
-    Kubernetes(#[from] k8s::Error),
-    /// There is no cluster.
-    #[error(transparent)]
-    Cluster(#[from] cluster::Error),
-    /// The scenario could not be deployed.
-    #[error(transparent)]
-    Deploy(#[from] deploy::Error),
+    Run(#[from] run::Error),
     /// The built-in manifests cannot be used.
     #[error(transparent)]
     Manifests(#[from] install::manifests::Damaged),
-    /// A migration failed.
-    #[error(transparent)]
-    Migration(#[from] migrate::Error),
-    /// The measurement is invalid.
-    #[error(transparent)]
-    Measurement(#[from] sample::Error),
     /// Not all that a run had made could be removed.
     #[error("{}of what run {run} had made, not all could be removed: {removal}\n  to do: `migbench cleanup --run {run}` with \
              the same context", first(cause.as_deref()))]
@@ -88,21 +76,45 @@ pub enum Error {
     Internal(#[from] anyhow::Error),
 }
 
+/// What a command does alone fails as it would in a run.
+macro_rules! as_in_a_run {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                Self::Run(error.into())
+            }
+        }
+    )*};
+}
+
+as_in_a_run!(k8s::Error, deploy::Error, migrate::Error, sample::Error);
+
 impl Error {
     /// The exit code that the error stands for.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage(_) | Self::Scenario(_) => ExitCode::Usage,
-            Self::Preflight { .. } | Self::Deploy(deploy::Error::Requirement { .. }) => ExitCode::Preflight,
-            Self::Kubernetes(_) | Self::Cluster(_) | Self::Deploy(_) => ExitCode::Cluster,
-            Self::Migration(_) => ExitCode::Migration,
-            Self::Measurement(_) => ExitCode::Measurement,
+            Self::Preflight { .. } => ExitCode::Preflight,
+            Self::Run(error) => of_run(error),
             Self::NotMet(_) => ExitCode::NotMet,
             Self::Inconclusive(_) => ExitCode::Inconclusive,
             Self::Left { removal, cause, .. } => cause.as_ref().unwrap_or(removal).exit_code(),
             Self::Interrupted => ExitCode::Interrupted,
             Self::Manifests(_) | Self::Internal(_) => ExitCode::Internal,
         }
+    }
+}
+
+fn of_run(error: &run::Error) -> ExitCode {
+    match error {
+        run::Error::NotComparable(_) => ExitCode::Usage,
+        run::Error::Requirement { .. } | run::Error::Deploy(deploy::Error::Requirement { .. }) => {
+            ExitCode::Preflight
+        }
+        run::Error::Embedded(_) | run::Error::Kubernetes(_) | run::Error::Deploy(_) => ExitCode::Cluster,
+        run::Error::Migration(_) => ExitCode::Migration,
+        run::Error::Measurement(_) => ExitCode::Measurement,
+        run::Error::Internal(_) => ExitCode::Internal,
     }
 }
 

@@ -1,41 +1,58 @@
 //! Signals: the first one ends the run and cleans up, the second one ends the process at once.
 
-use std::future::Future;
+use std::future::{Future, pending};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
 
 use crate::error::{Error, ExitCode};
 
 /// The signals that end a run.
 #[derive(Debug)]
-pub struct Interrupt {
-    int: Signal,
-    term: Signal,
-    hup: Signal,
-}
+pub struct Interrupt(mpsc::Receiver<()>);
 
 impl Interrupt {
     /// Listen from now on.
     pub fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            int: signal(SignalKind::interrupt())?,
-            term: signal(SignalKind::terminate())?,
-            hup: signal(SignalKind::hangup())?,
-        })
+        let mut int = signal(SignalKind::interrupt())?;
+        let mut term = signal(SignalKind::terminate())?;
+        let mut hup = signal(SignalKind::hangup())?;
+        let (sender, receiver) = mpsc::channel(2);
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = int.recv() => {}
+                    _ = term.recv() => {}
+                    _ = hup.recv() => {}
+                }
+                if sender.send(()).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self(receiver))
+    }
+
+    /// Signals that come from elsewhere; without a sender none comes any more.
+    pub fn from(signals: mpsc::Receiver<()>) -> Self {
+        Self(signals)
     }
 
     async fn next(&mut self) {
-        tokio::select! {
-            _ = self.int.recv() => {}
-            _ = self.term.recv() => {}
-            _ = self.hup.recv() => {}
+        if self.0.recv().await.is_none() {
+            pending::<()>().await;
         }
     }
 
     /// Let `work` go on until it ends or a signal comes; then it is dropped.
-    pub async fn unless<T>(&mut self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    pub async fn unless<T, E>(&mut self, work: impl Future<Output = Result<T, E>>) -> Result<T, Error>
+    where
+        Error: From<E>,
+    {
         tokio::select! {
-            outcome = work => outcome,
+            outcome = work => Ok(outcome?),
             () = self.next() => Err(Error::Interrupted),
         }
     }

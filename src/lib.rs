@@ -15,7 +15,8 @@
 //! listeners. Two more roles live in the same binary: the [`orchestrator`] service and the [`embedded`] cluster, which
 //! stands in for Kubernetes on machines that have none.
 //!
-//! What is below may be imported by what is above it, never the other way round (`tests/layers.rs` says it in full):
+//! What is below may be imported by what is above it, never the other way round (`tests/records/layers.rs` says it in
+//! full):
 //!
 //! ```text
 //! the face    cli, commands, error, interrupt
@@ -54,5 +55,4 @@ pub mod cli;
 mod wrap;
 
 #[cfg(test)]
-#[path = "../tests/skip/mod.rs"]
 mod skip;

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use migbench::{cli::Cli, commands};
+use migbench::cli::{self, Cli};
 
 fn main() -> ExitCode {
-    commands::start(Cli::parse())
+    cli::start(Cli::parse())
 }

@@ -7,7 +7,7 @@ use crate::{
     embedded::{NODES, scope, up::Up},
     error::Error,
     interrupt::Interrupt,
-    run::cluster,
+    run,
 };
 
 /// Run the embedded cluster.
@@ -63,7 +63,7 @@ async fn until_over(up: &mut Up, private: bool) -> Result<(), Error> {
 }
 
 fn not_started(error: &anyhow::Error) -> Error {
-    Error::Cluster(cluster::Error::Embedded(format!("{error:#}")))
+    Error::Run(run::Error::Embedded(format!("{error:#}")))
 }
 
 fn announce(up: &Up, private: bool) -> Result<(), Error> {

@@ -3,15 +3,16 @@
 use std::{collections::BTreeSet, io::IsTerminal, time::Duration};
 
 use clap::ValueEnum;
+use reqwest::Url;
 
-use super::{cluster_args::ClusterArgs, site_args::SiteArgs};
+use super::{benchmark, cluster_args::ClusterArgs, site_args::SiteArgs};
 use crate::{
     deploy::supply::Wish,
     doctor::{self, Intent, Report, Status, Subject},
     error::Error,
     interrupt::Interrupt,
     run::{
-        cluster::{self, Choice, Connection},
+        cluster::{self, Choice},
         settings::Site,
     },
     scenario::Scenario,
@@ -39,8 +40,8 @@ pub struct Args {
     #[command(flatten)]
     site: SiteArgs,
     /// Orchestrator that a run would put under test.
-    #[arg(long, value_name = "URL")]
-    orchestrator_url: Option<String>,
+    #[arg(long, value_name = "URL", value_parser = super::site_args::http_url)]
+    orchestrator_url: Option<Url>,
     /// Let hardware below the certified minimum fail.
     #[arg(long)]
     strict: bool,
@@ -71,21 +72,21 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     let mut interrupt = Interrupt::listen().map_err(|error| Error::Internal(error.into()))?;
     prepare(&mut interrupt, &choice, &intent.scenario).await?;
     let log = tempfile::NamedTempFile::new().map_err(|error| Error::Internal(error.into()))?;
-    let connect = async { Ok(Connection::open(&choice, log.path()).await?) };
-    let connection = interrupt.unless(connect).await?;
+    let cluster = interrupt.unless(cluster::open(&choice, log.path())).await?;
+    let connection = cluster.connection.clone();
     let subject = Subject {
-        client: connection.client.clone(),
-        name: connection.name.clone(),
-        embedded: connection.is_embedded(),
-        endpoint: connection.endpoint.clone(),
+        client: connection.client,
+        name: connection.name,
+        embedded: cluster.backend.is_embedded(),
+        endpoint: connection.endpoint,
         intent,
     };
 
-    let examination = async { Ok(Box::pin(doctor::examine(&subject, &mut place)).await) };
+    let examination = async { Ok::<_, Error>(Box::pin(doctor::examine(&subject, &mut place)).await) };
     let examined = interrupt.unless(examination).await;
     interrupt.abort_on_next();
     let left = place.leave(&subject.client, |line| tracing::debug!(line)).await;
-    let closed = connection.close().await;
+    let closed = cluster.backend.stop().await;
 
     let report = examined?;
     super::print(rendered(&report, format).as_bytes())?;
@@ -96,7 +97,7 @@ pub async fn execute(args: Args) -> Result<(), Error> {
 
 /// As a run does. What it cannot make ready, the nodes say of the image.
 async fn prepare(interrupt: &mut Interrupt, choice: &Choice, scenario: &Scenario) -> Result<(), Error> {
-    match interrupt.unless(cluster::prepare(choice, scenario)).await {
+    match interrupt.unless(benchmark::prepare(choice, scenario)).await {
         Err(Error::Interrupted) => Err(Error::Interrupted),
         Err(error) => {
             tracing::warn!(%error, "an image is not ready");
@@ -111,7 +112,7 @@ fn intent(args: Args, image: String, storage: Wish) -> Result<Intent, Error> {
         scenario: Scenario::load(&args.scenario, args.workload.as_deref(), &args.overrides)?,
         image,
         storage,
-        orchestrator_url: args.orchestrator_url,
+        orchestrator_url: args.orchestrator_url.map(String::from),
         strict: args.strict,
         patience: args.patience,
     })

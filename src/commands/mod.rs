@@ -21,61 +21,9 @@ pub mod site_args;
 pub mod verify_checkpoint;
 pub mod workload;
 
-use std::{
-    io::{IsTerminal, Write},
-    process::ExitCode,
-};
+use std::io::{IsTerminal, Write};
 
-use crate::{
-    cli::{Cli, Command},
-    error::Error,
-};
-
-/// Run a command line to its end; the error, if any, goes to stderr.
-#[allow(
-    clippy::print_stderr,
-    reason = "the one place where an error leaves the program"
-)]
-pub fn start(cli: Cli) -> ExitCode {
-    let command = match cli.command {
-        // Namespaces are joined by processes that have one thread only, so this comes before the runtime.
-        Command::Shim(args) => return shim::execute(args),
-        command => command,
-    };
-    let outcome = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::Internal(error.into()))
-        .and_then(|runtime| runtime.block_on(dispatch(command)));
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            anstream::eprintln!("migbench: {error}");
-            ExitCode::from(error.exit_code() as u8)
-        }
-    }
-}
-
-async fn dispatch(command: Command) -> Result<(), Error> {
-    match command {
-        Command::Run(args) => Box::pin(run::execute(args)).await,
-        Command::Resume(args) => Box::pin(resume::execute(args)).await,
-        Command::Report(args) => report::execute(args).await,
-        Command::List(args) => list::execute(args).await,
-        Command::Deploy(args) => deploy::execute(args).await,
-        Command::Destroy(args) => destroy::execute(args).await,
-        Command::Doctor(args) => Box::pin(doctor::execute(args)).await,
-        Command::CleanVolume(args) => clean_volume::execute(args).await,
-        Command::Cleanup(args) => cleanup::execute(args).await,
-        Command::Scenario(args) => scenario::execute(args).await,
-        Command::Agent(args) => agent::execute(args).await,
-        Command::Cluster(args) => cluster::execute(args).await,
-        Command::Orchestrator(args) => orchestrator::execute(args).await,
-        Command::VerifyCheckpoint(args) => verify_checkpoint::execute(args).await,
-        Command::Workload(args) => workload::execute(args).await,
-        Command::Shim(_) => unreachable!("run before the runtime was built"),
-    }
-}
+use crate::error::Error;
 
 /// Say a line about something that was done; what happens to the line does not matter to it.
 fn say(line: &str) {

@@ -3,10 +3,10 @@
 use std::{future, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, anyhow};
-use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
 use crate::{
+    contract::orchestrator::Listening,
     error::Error,
     interrupt::Interrupt,
     k8s::access::{Access, is_in_pod},
@@ -34,13 +34,6 @@ pub struct Args {
     /// End when stdin is closed: for programs that start the service for themselves.
     #[arg(long, hide = true)]
     private: bool,
-}
-
-/// The one line of JSON on stdout that says that requests are answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Handshake {
-    /// The address.
-    pub listening: SocketAddr,
 }
 
 /// Run the command.
@@ -77,10 +70,10 @@ fn access(kubeconfig: Option<PathBuf>, context: Option<String>) -> Result<Access
 }
 
 fn announce(listener: &TcpListener) -> Result<(), Error> {
-    let handshake = Handshake {
+    let listening = Listening {
         listening: listener.local_addr().context("the address listened on")?,
     };
-    let line = serde_json::to_string(&handshake).context("handshake")?;
+    let line = serde_json::to_string(&listening).context("its address as JSON")?;
     super::print(format!("{line}\n").as_bytes())
 }
 
@@ -88,7 +81,7 @@ fn announce(listener: &TcpListener) -> Result<(), Error> {
 async fn told_to_stop(mut interrupt: Interrupt, private: bool) {
     let stdin_closed = async {
         if !private {
-            return future::pending().await;
+            return future::pending::<Result<(), Error>>().await;
         }
         // Without a sender the thread that reads stdin has died, and the parent cannot be heard any more.
         let _ = super::stdin_closed().await;

@@ -3,30 +3,34 @@
 use super::report::screen;
 use crate::{
     error::Error,
-    record::{
-        run::RunRecord,
-        store::{self, RunDirectory},
-    },
-    report::{Format, table::Table},
+    record::store::{self, RunDirectory},
+    report::{Format, Screen, table::Table},
     sample,
     stats::{summary::Summary, verdict::Verdict},
 };
 
-/// Read the record again, print its table, and judge: a run that is invalid must not end like one that is not.
+/// Read the record again, print its table, and judge.
 pub(super) fn show(directory: &RunDirectory, gate: bool) -> Result<(), Error> {
+    let (text, judgement) = of(directory, gate, screen())?;
+    super::print(&text)?;
+    judgement
+}
+
+/// The table of a run with the place of its record, and what it means for the exit code: a run that is invalid must not end
+/// like one that is not.
+pub(super) fn of(
+    directory: &RunDirectory,
+    gate: bool,
+    screen: Screen,
+) -> Result<(Vec<u8>, Result<(), Error>), Error> {
     let path = directory.file(store::RECORD);
     let record = store::read(&path).map_err(|error| Error::Internal(error.into()))?;
     let summary = Summary::new(&record);
-    super::print(&table(&record, &summary)?)?;
-    super::print(format!("\nrecord  {}\n", path.display()).as_bytes())?;
-    valid(&summary)?;
-    if gate { passed(&summary) } else { Ok(()) }
-}
-
-fn table(record: &RunRecord, summary: &Summary) -> Result<Vec<u8>, Error> {
-    Table { screen: screen() }
-        .render(record, summary)
-        .map_err(|error| Error::Internal(error.into()))
+    let table = Table { screen }.render(&record, &summary);
+    let mut text = table.map_err(|error| Error::Internal(error.into()))?;
+    text.extend(format!("\nrecord  {}\n", path.display()).into_bytes());
+    let passed = if gate { passed(&summary) } else { Ok(()) };
+    Ok((text, valid(&summary).and(passed)))
 }
 
 fn valid(summary: &Summary) -> Result<(), Error> {

@@ -1,13 +1,15 @@
 //! `migbench run`: the benchmark.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
+use reqwest::Url;
 use uuid::Uuid;
 
 use super::{benchmark, cluster_args::ClusterArgs, site_args::SiteArgs};
 use crate::{
     error::Error,
-    migrate,
+    k8s,
+    migrate::{self, Definition},
     run::{cluster::Choice, environment, settings::Settings},
     scenario::Scenario,
 };
@@ -34,7 +36,7 @@ pub struct Args {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub rounds: u32,
     /// Strategies to compare, the baseline first.
-    #[arg(long = "strategies", value_name = "LIST", value_delimiter = ',', default_values_t = migrate::NAMES.map(String::from))]
+    #[arg(long = "strategies", value_name = "LIST", value_delimiter = ',', default_values_t = migrate::STRATEGIES.map(|strategy| strategy.name.to_owned()))]
     pub strategies: Vec<String>,
     /// Seed that the order of the legs is drawn from; without, one is drawn and recorded.
     #[arg(long)]
@@ -43,8 +45,8 @@ pub struct Args {
     #[arg(long, value_name = "DIR", default_value = "results", env = "MIGBENCH_RESULTS")]
     pub results: PathBuf,
     /// Put this orchestrator under test instead of the own one.
-    #[arg(long, value_name = "URL")]
-    pub orchestrator_url: Option<String>,
+    #[arg(long, value_name = "URL", value_parser = super::site_args::http_url)]
+    pub orchestrator_url: Option<Url>,
     /// Exit with 10 when the verdict is NOT MET, 11 when it is INCONCLUSIVE or NOT DEMONSTRATED.
     #[arg(long)]
     pub gate: bool,
@@ -58,10 +60,38 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     let arguments = std::env::args().skip(2).collect();
     let settings = resolve(args, arguments)?;
     if settings.dry_run {
-        let (scaled, cpu_scale) = settings.scaled(u64::from(environment::host_cpus()) * 1000);
-        return super::print(settings.plan(&scaled, cpu_scale).to_string().as_bytes());
+        return super::print(plan(&settings).await.as_bytes());
     }
     benchmark::conduct(settings, None).await
+}
+
+/// What would be done, as text. The nodes are looked at; where they cannot be, the reason is told.
+async fn plan(settings: &Settings) -> String {
+    let (capacity, unknown) = match capacity(settings).await {
+        Ok(capacity) => (Some(capacity), String::new()),
+        Err(reason) => (None, format!("the nodes were not read: {reason}\n")),
+    };
+    let (scenario, cpu_scale) = match capacity {
+        Some(capacity) => {
+            let (scenario, factor) = settings.scaled(capacity);
+            (scenario, Some(factor))
+        }
+        None => (settings.scenario.clone(), None),
+    };
+    format!("{}{unknown}", settings.plan(&scenario, cpu_scale))
+}
+
+/// What the smaller of the nodes can give, millicores.
+async fn capacity(settings: &Settings) -> Result<u64, String> {
+    let Choice::Kube(access) = &settings.choice else {
+        return Ok(u64::from(environment::host_cpus()) * 1000);
+    };
+    let told = |error: k8s::Error| error.to_string();
+    let client = access.connect().await.map_err(told)?.client;
+    let capacity = environment::capacity(&client, &settings.scenario)
+        .await
+        .map_err(told)?;
+    capacity.ok_or_else(|| "they do not tell what they can allocate".into())
 }
 
 /// Check what was asked for.
@@ -80,7 +110,7 @@ pub(super) fn resolve(args: Args, arguments: Vec<String>) -> Result<Settings, Er
         gate,
         dry_run,
     } = args;
-    check_strategies(&strategies)?;
+    let strategies = self::strategies(&strategies)?;
     let mut scenario = Scenario::load(&scenario, workload.as_deref(), &overrides)?;
     let choice = cluster.choice()?;
     if choice != Choice::Embedded {
@@ -102,23 +132,16 @@ pub(super) fn resolve(args: Args, arguments: Vec<String>) -> Result<Settings, Er
     })
 }
 
-fn check_strategies(strategies: &[String]) -> Result<(), Error> {
-    if let Some(unknown) = strategies
-        .iter()
-        .find(|name| !migrate::NAMES.contains(&name.as_str()))
-    {
-        return Err(Error::Usage(
-            migrate::Error::Unknown {
-                name: unknown.clone(),
-            }
-            .to_string(),
-        ));
-    }
-    let mut names: Vec<_> = strategies.iter().collect();
-    names.sort();
-    names.dedup();
-    if names.len() != strategies.len() || strategies.is_empty() {
+fn strategies(names: &[String]) -> Result<Vec<&'static Definition>, Error> {
+    let known = || migrate::STRATEGIES.map(|strategy| strategy.name).join(", ");
+    let strategy = |name: &String| {
+        migrate::by_name(name)
+            .ok_or_else(|| Error::Usage(format!("no strategy {name:?}; there are: {}", known())))
+    };
+    let unique: BTreeSet<_> = names.iter().collect();
+    let strategies = names.iter().map(strategy).collect::<Result<_, _>>()?;
+    if unique.len() != names.len() || names.is_empty() {
         return Err(Error::Usage("--strategies: name each strategy once".into()));
     }
-    Ok(())
+    Ok(strategies)
 }

@@ -1,7 +1,7 @@
 //! The REST contract, wire-compatible with KETI's AI-Storage-Orchestrator: its routes, field names and status words,
 //! with additions only. Served below both `/api/v1/` and `/api/`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -209,4 +209,11 @@ pub struct ErrorBody {
     pub error: String,
     /// The particulars.
     pub details: String,
+}
+
+/// The one line of JSON on stdout by which the service says that requests are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listening {
+    /// The address.
+    pub listening: SocketAddr,
 }

@@ -7,7 +7,7 @@ use super::{
     finding::{Finding, Question},
     probe::Probed,
 };
-use crate::{error::Error, run::orchestrator};
+use crate::run::{Error, orchestrator};
 
 const API_PORT: u16 = 6443;
 const ORCHESTRATOR_PORT: u16 = 8080;
@@ -36,7 +36,7 @@ pub(super) async fn find_orchestrator(subject: &Subject) -> Known<Orchestrator> 
     }
     let installed = orchestrator::Orchestrator::installed(&subject.client, &subject.name).await;
     let installed = installed.map_err(|error| match error {
-        Error::Preflight { missing, .. } => missing,
+        Error::Requirement { missing, .. } => missing,
         other => other.to_string(),
     })?;
     Ok(Orchestrator {

@@ -30,7 +30,7 @@ pub struct Access {
 
 /// A real cluster that answers.
 #[derive(Clone)]
-pub struct Reached {
+pub struct Connection {
     /// The API. A connection that cannot be made is tried again for about half a minute.
     pub client: Client,
     /// `context NAME`, or `in-cluster`.
@@ -41,9 +41,9 @@ pub struct Reached {
     pub endpoint: http::Uri,
 }
 
-impl fmt::Debug for Reached {
+impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reached")
+        f.debug_struct("Connection")
             .field("name", &self.name)
             .field("endpoint", &self.endpoint)
             .finish_non_exhaustive()
@@ -62,13 +62,13 @@ impl fmt::Display for Access {
 
 impl Access {
     /// Connect, and have the API server answer once.
-    pub async fn connect(&self) -> Result<Reached, Error> {
+    pub async fn connect(&self) -> Result<Connection, Error> {
         let (name, config) = self.config().await?;
         let endpoint = config.cluster_url.clone();
         let namespace = config.default_namespace.clone();
         let client = Client::try_from(config).map_err(|error| unreachable(&name, explain::of(&error)))?;
         let kubernetes = version(&client, &name, &endpoint).await?;
-        Ok(Reached {
+        Ok(Connection {
             client: reconnect::patient(client, &namespace),
             name,
             kubernetes,

@@ -55,55 +55,74 @@ fn was_never_sent(error: &kube::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::Pod;
-    use kube::{Api, Config};
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
+    use std::{
+        future::ready,
+        io,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
     };
+
+    use hyper_util::{
+        client::legacy,
+        rt::{TokioExecutor, TokioIo},
+    };
+    use k8s_openapi::api::core::v1::Pod;
+    use kube::Api;
+    use tokio::net::TcpStream;
 
     use super::*;
 
-    fn client(address: std::net::SocketAddr) -> Client {
-        let config = Config::new(format!("http://{address}").parse().unwrap());
-        patient(Client::try_from(config).unwrap(), "default")
+    /// What hyper says where nobody listens, without a socket: paused time does not wait for one.
+    async fn refused() -> legacy::Error {
+        let connector = service_fn(|_: http::Uri| {
+            ready(Err::<TokioIo<TcpStream>, _>(io::Error::from(
+                io::ErrorKind::ConnectionRefused,
+            )))
+        });
+        let client = legacy::Client::builder(TokioExecutor::new()).build::<_, String>(connector);
+        client
+            .get(http::Uri::from_static("http://nobody"))
+            .await
+            .unwrap_err()
     }
 
-    /// An API server that answers every request with 404, once.
-    async fn answer_not_found(listener: TcpListener) {
-        let (mut connection, _) = listener.accept().await.unwrap();
-        assert!(connection.read(&mut [0; 4096]).await.unwrap() > 0);
-        let body = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}"#;
-        let head = format!("HTTP/1.1 404 Not Found\r\nContent-Length: {}\r\n\r\n", body.len());
-        connection.write_all((head + body).as_bytes()).await.unwrap();
+    /// Pods of an API server that cannot be reached the first `absent` times and has none then, and how often it was tried.
+    fn pods(absent: usize) -> (Api<Pod>, Arc<AtomicUsize>) {
+        let attempts = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&attempts);
+        let service = service_fn(move |_: Request<Body>| {
+            let attempt = counted.fetch_add(1, Ordering::Relaxed);
+            async move {
+                if attempt < absent {
+                    return Err(refused().await);
+                }
+                let status = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}"#;
+                let answer = Response::builder()
+                    .status(404)
+                    .body(Body::from(status.as_bytes().to_vec()));
+                Ok(answer.unwrap())
+            }
+        });
+        let client = patient(Client::new(service, "default"), "default");
+        (Api::default_namespaced(client), attempts)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_comes_back_is_reached() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
-        let back = tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_secs(3)).await;
-            answer_not_found(TcpListener::bind(address).await.unwrap()).await;
-        });
-        let pods: Api<Pod> = Api::default_namespaced(client(address));
+        let (pods, attempts) = pods(PAUSES);
         assert_eq!(pods.get_opt("p").await.unwrap(), None);
-        back.await.unwrap();
+        assert_eq!(attempts.load(Ordering::Relaxed), PAUSES + 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_stays_away_is_given_up() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
-        let pods: Api<Pod> = Api::default_namespaced(client(address));
+        let (pods, attempts) = pods(usize::MAX);
         let before = tokio::time::Instant::now();
         assert!(was_never_sent(&pods.get_opt("p").await.unwrap_err()));
-        assert!(
-            before.elapsed() > Duration::from_secs(20),
-            "{:?}",
-            before.elapsed()
-        );
+        assert_eq!(attempts.load(Ordering::Relaxed), PAUSES + 1);
+        // Of the paused clock.
+        assert!(before.elapsed() > Duration::from_secs(20));
     }
 }

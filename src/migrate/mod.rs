@@ -1,5 +1,6 @@
 //! Migration: a [`Strategy`] moves the armed pod from its source to its target node. Each strategy is one file; to add
-//! one, implement the trait and list it in [`by_name`].
+//! one, implement the trait, define it, and list the definition in
+//! [`STRATEGIES`].
 
 pub mod native;
 pub mod orchestrator;
@@ -8,13 +9,17 @@ use std::{fmt, sync::Arc};
 
 use futures::future::BoxFuture;
 
-use crate::{record::outcome::Outcome, run::cluster::Cluster};
+use kube::Client;
+
+use crate::record::{clock::Clock, outcome::Outcome};
 
 /// What a strategy is given: the armed pod and where it shall go.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Request<'a> {
-    /// The cluster.
-    pub cluster: &'a Cluster,
+    /// The API of the cluster.
+    pub client: &'a Client,
+    /// Where moments are read.
+    pub clock: &'a Clock,
     /// Id of the run, for the labels of what is made.
     pub run: &'a str,
     /// Namespace of the pod.
@@ -31,6 +36,16 @@ pub struct Request<'a> {
     pub timeout: std::time::Duration,
 }
 
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("pod", &self.pod.metadata.name)
+            .field("source", &self.source)
+            .field("target", &self.target)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A way to migrate.
 pub trait Strategy: Send + Sync + fmt::Debug {
     /// Its name on the command line, in the record and in every report.
@@ -40,34 +55,41 @@ pub trait Strategy: Send + Sync + fmt::Debug {
     fn migrate<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Outcome, Error>>;
 }
 
-/// Names of the strategies, the baseline first.
-pub const NAMES: [&str; 2] = ["native", "orchestrator"];
+/// A strategy as it can be asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Definition {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it has an orchestrator do the work.
+    pub needs_orchestrator: bool,
+    /// Make it ready.
+    pub make: fn(&Services) -> Result<Arc<dyn Strategy>, Error>,
+}
 
-/// The strategy of a name; `orchestrator` is the address of the service, for the strategy that needs one.
-pub fn by_name(name: &str, orchestrator: Option<&str>) -> Result<Arc<dyn Strategy>, Error> {
-    match name {
-        "native" => Ok(Arc::new(native::Native)),
-        "orchestrator" => Ok(Arc::new(orchestrator::Orchestrator::new(
-            orchestrator.unwrap_or_default(),
-        )?)),
-        _ => Err(Error::Unknown {
-            name: name.to_owned(),
-        }),
-    }
+/// What strategies may have the work done by.
+#[derive(Debug, Clone, Default)]
+pub struct Services {
+    /// Address of an orchestrator.
+    pub orchestrator: Option<String>,
+}
+
+/// The strategies, the baseline first.
+pub const STRATEGIES: [&Definition; 2] = [&native::DEFINITION, &orchestrator::DEFINITION];
+
+/// The strategy of a name, where there is one.
+pub fn by_name(name: &str) -> Option<&'static Definition> {
+    STRATEGIES.into_iter().find(|strategy| strategy.name == name)
 }
 
 /// Why a migration failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No strategy has that name.
-    #[error("no strategy {name:?}; there are: {}", NAMES.join(", "))]
-    Unknown {
-        /// What was asked for.
-        name: String,
-    },
     /// An object could not be made, deleted or waited for.
     #[error(transparent)]
     Kubernetes(#[from] crate::k8s::Error),
+    /// The strategy has an orchestrator do the work, and none was named.
+    #[error("no orchestrator was named")]
+    NoOrchestrator,
     /// The orchestrator refused or could not be reached.
     #[error("orchestrator at {url}: {reason}")]
     Orchestrator {

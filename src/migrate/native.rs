@@ -1,6 +1,8 @@
 //! `kubectl delete` and `kubectl apply`: every container starts again on the target node, also the one that had
 //! finished, and from nothing.
 
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -8,10 +10,17 @@ use kube::{
     api::{DeleteParams, Preconditions},
 };
 
-use super::{Error, Request, Strategy};
+use super::{Definition, Error, Request, Strategy};
 use crate::{
     k8s::{self, apply, wait},
-    record::{clock::Stamp, outcome::Outcome},
+    record::outcome::Outcome,
+};
+
+/// The baseline.
+pub const DEFINITION: Definition = Definition {
+    name: "native",
+    needs_orchestrator: false,
+    make: |_| Ok(Arc::new(Native)),
 };
 
 /// Delete, wait for the real end, apply with the target node, wait until everything runs.
@@ -20,7 +29,7 @@ pub struct Native;
 
 impl Strategy for Native {
     fn name(&self) -> &'static str {
-        "native"
+        DEFINITION.name
     }
 
     fn migrate<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Outcome, Error>> {
@@ -29,10 +38,10 @@ impl Strategy for Native {
 }
 
 async fn migrate(request: Request<'_>) -> Result<Outcome, Error> {
-    let api: Api<Pod> = Api::namespaced(request.cluster.client.clone(), request.namespace);
+    let api: Api<Pod> = Api::namespaced(request.client.clone(), request.namespace);
     let name = request.pod.metadata.name.as_deref().unwrap_or_default();
     let uid = request.pod.metadata.uid.clone().unwrap_or_default();
-    let requested = Stamp::now();
+    let requested = request.clock.now();
     let deadline = tokio::time::Instant::now() + request.timeout;
     let left = || deadline.saturating_duration_since(tokio::time::Instant::now());
 
@@ -51,7 +60,7 @@ async fn migrate(request: Request<'_>) -> Result<Outcome, Error> {
     wait::until_gone(&api, name, &uid, left()).await?;
 
     let applied = apply::pod(
-        &request.cluster.client,
+        request.client,
         request.namespace,
         request.run,
         request.manifest_on_target,
@@ -63,7 +72,7 @@ async fn migrate(request: Request<'_>) -> Result<Outcome, Error> {
         pod: name.to_owned(),
         pod_uid,
         requested,
-        completed: Stamp::now(),
+        completed: request.clock.now(),
         report: None,
     })
 }

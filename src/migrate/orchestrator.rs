@@ -2,7 +2,7 @@
 //! used. The Kubernetes API is asked for two things that the contract does not tell: the new pod's uid, and whether the
 //! source is gone.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use backon::{ConstantBuilder, Retryable};
 use futures::{FutureExt, future::BoxFuture};
@@ -12,11 +12,11 @@ use reqwest::{Client, Response, StatusCode, Url};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Error, Request, Strategy};
+use super::{Definition, Error, Request, Strategy};
 use crate::{
     contract::orchestrator::{ErrorBody, MigrationRequest, Status},
     k8s::{self, wait},
-    record::{clock::Stamp, outcome::Outcome},
+    record::{clock::Clock, outcome::Outcome},
 };
 
 /// Time between two polls: short against a migration, since its end is measured by them.
@@ -43,10 +43,38 @@ struct Answer {
     details: Option<AnswerDetails>,
 }
 
+impl Answer {
+    /// Name of the migrated pod, if the migration completed.
+    fn new_pod(self, source: &str) -> Result<String, Error> {
+        let fail = |reason: String| Error::Failed {
+            pod: source.to_owned(),
+            reason,
+        };
+        match self.status {
+            Status::Completed => self
+                .details
+                .and_then(|details| details.new_pod_name)
+                .ok_or_else(|| fail("completed, but details.new_pod_name is missing".to_owned())),
+            Status::Cancelled => Err(fail(format!("cancelled: {}", self.message))),
+            _ => Err(fail(self.message)),
+        }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 struct AnswerDetails {
     new_pod_name: Option<String>,
 }
+
+/// An orchestrator's work.
+pub const DEFINITION: Definition = Definition {
+    name: "orchestrator",
+    needs_orchestrator: true,
+    make: |services| {
+        let url = services.orchestrator.as_deref().ok_or(Error::NoOrchestrator)?;
+        Ok(Arc::new(Orchestrator::new(url)?))
+    },
+};
 
 /// Have an orchestrator migrate.
 #[derive(Debug, Clone)]
@@ -104,8 +132,8 @@ impl Orchestrator {
         Err(self.error(refusal.unwrap_or_default()))
     }
 
-    /// Poll until the status is final; the migration object.
-    async fn poll(&self, address: &Url) -> Result<Value, Error> {
+    /// Poll until the status is final; the migration object, as it is read and whole.
+    async fn poll(&self, address: &Url) -> Result<(Answer, Value), Error> {
         let pauses = ConstantBuilder::default()
             .with_delay(POLL)
             .with_max_times(ATTEMPTS);
@@ -117,9 +145,10 @@ impl Orchestrator {
             if !status.is_success() {
                 return Err(self.error(explain(status, &text)));
             }
-            let answer: Answer = self.parse(&text)?;
+            let migration: Value = self.parse(&text)?;
+            let answer = Answer::deserialize(&migration).map_err(|error| self.no_migration(&error))?;
             if answer.status.is_final() {
-                return self.parse(&text);
+                return Ok((answer, migration));
             }
         }
     }
@@ -136,33 +165,20 @@ impl Orchestrator {
     }
 
     fn parse<T: DeserializeOwned>(&self, text: &str) -> Result<T, Error> {
-        serde_json::from_str(text).map_err(|error| self.error(format!("its answer is no migration: {error}")))
+        serde_json::from_str(text).map_err(|error| self.no_migration(&error))
     }
 
-    /// Name of the migrated pod, if the migration completed.
-    fn new_pod(&self, migration: &Value, source: &str) -> Result<String, Error> {
-        let answer: Answer = self.parse(&migration.to_string())?;
-        let fail = |reason: String| Error::Failed {
-            pod: source.to_owned(),
-            reason,
-        };
-        match answer.status {
-            Status::Completed => answer
-                .details
-                .and_then(|details| details.new_pod_name)
-                .ok_or_else(|| fail("completed, but details.new_pod_name is missing".to_owned())),
-            Status::Cancelled => Err(fail(format!("cancelled: {}", answer.message))),
-            _ => Err(fail(answer.message)),
-        }
+    fn no_migration(&self, error: &serde_json::Error) -> Error {
+        self.error(format!("its answer is no migration: {error}"))
     }
 
     async fn run(&self, source: &Source<'_>, body: &MigrationRequest) -> Result<Outcome, Error> {
-        let requested = Stamp::now();
+        let requested = source.clock.now();
         let address = self.post(body).await?;
-        let migration = self.poll(&address).await?;
-        let pod = self.new_pod(&migration, source.name)?;
+        let (answer, migration) = self.poll(&address).await?;
+        let pod = answer.new_pod(source.name)?;
         let waited = source.gone().await?;
-        let completed = Stamp::now();
+        let completed = source.clock.now();
         let doing = format!("get pod {pod}");
         let new = source.pods.get(&pod).await.map_err(k8s::Error::api(doing))?;
         Ok(Outcome {
@@ -177,7 +193,7 @@ impl Orchestrator {
 
 impl Strategy for Orchestrator {
     fn name(&self) -> &'static str {
-        "orchestrator"
+        DEFINITION.name
     }
 
     fn migrate<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Outcome, Error>> {
@@ -223,6 +239,7 @@ struct Source<'a> {
     name: &'a str,
     uid: &'a str,
     pods: Api<Pod>,
+    clock: &'a Clock,
 }
 
 impl<'a> Source<'a> {
@@ -231,7 +248,8 @@ impl<'a> Source<'a> {
         Self {
             name: metadata.name.as_deref().unwrap_or_default(),
             uid: metadata.uid.as_deref().unwrap_or_default(),
-            pods: Api::namespaced(request.cluster.client.clone(), request.namespace),
+            pods: Api::namespaced(request.client.clone(), request.namespace),
+            clock: request.clock,
         }
     }
 
@@ -300,8 +318,12 @@ mod tests {
         http::{Method, Uri},
         response::{IntoResponse, Response as Reply},
     };
-    use kube::api::{DeleteParams, PostParams};
+    use kube::{
+        api::{DeleteParams, PostParams},
+        client::Body,
+    };
     use serde_json::json;
+    use tokio::sync::Notify;
 
     use super::*;
     use crate::embedded::api::Api as Embedded;
@@ -367,6 +389,7 @@ mod tests {
             name: "job",
             uid,
             pods,
+            clock: &Clock::system(),
         };
         orchestrator.run(&source, &request()).await
     }
@@ -433,14 +456,32 @@ mod tests {
         );
     }
 
+    /// The same pods; tells when somebody has looked for `job`.
+    fn telling(pods: &Api<Pod>, looked_for: &Arc<Notify>) -> Api<Pod> {
+        let (client, looked_for) = (pods.clone().into_client(), Arc::clone(looked_for));
+        let service = tower::service_fn(move |request: http::Request<Body>| {
+            let (client, looked_for) = (client.clone(), Arc::clone(&looked_for));
+            async move {
+                let looks = request.uri().path().ends_with("/pods/job");
+                let answer = client.send(request).await;
+                if looks {
+                    looked_for.notify_one();
+                }
+                answer
+            }
+        });
+        Api::default_namespaced(kube::Client::new(service, "default"))
+    }
+
     #[tokio::test]
     async fn a_source_that_outlives_the_migration_is_waited_for_and_told_of() {
         let answers = vec![(202, migration("pending")), (200, migration("completed"))];
         let (orchestrator, _) = serve(answers).await;
         let (pods, uid) = pods().await;
-        let migrating = run(&orchestrator, &uid, pods.clone());
+        let looked_for = Arc::new(Notify::new());
+        let migrating = run(&orchestrator, &uid, telling(&pods, &looked_for));
         let removing = async {
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            looked_for.notified().await;
             pods.delete("job", &DeleteParams::default().grace_period(0))
                 .await
                 .unwrap();

@@ -16,25 +16,24 @@ use self::narrator::Narrator;
 pub use self::pulling::Pulling;
 use crate::run::notice::{Listener, Notice};
 
-/// What a listener is told before anything happens.
-#[derive(Debug, Clone, Default)]
-pub struct Expected {
-    /// Samples a phase.
-    pub samples: u32,
-    /// How long a leg is planned to take.
-    pub leg: Duration,
-    /// How the pods can be watched from another terminal.
-    pub watch: Option<String>,
+/// The listener for this process's stderr: bars on a terminal, plain lines elsewhere.
+pub fn listener() -> Box<dyn Listener> {
+    if std::io::stderr().is_terminal() {
+        Box::new(Bars {
+            narrator: Narrator::default(),
+            bar: bar(),
+        })
+    } else {
+        lines(anstream::stderr())
+    }
 }
 
-/// The listener for this process's stderr: bars on a terminal, plain lines elsewhere.
-pub fn listener(expected: Expected) -> Box<dyn Listener> {
-    let narrator = Narrator::new(expected);
-    if std::io::stderr().is_terminal() {
-        Box::new(Bars { narrator, bar: bar() })
-    } else {
-        Box::new(Lines { narrator })
-    }
+/// A listener that writes plain lines, for logs and `ssh host migbench run`.
+pub fn lines(to: impl Write + Send + 'static) -> Box<dyn Listener> {
+    Box::new(Lines {
+        narrator: Narrator::default(),
+        to,
+    })
 }
 
 /// A line about what is done before the first leg, in the form of the lines that come after it.
@@ -42,16 +41,16 @@ pub fn preparing(what: &str) {
     let _ = writeln!(anstream::stderr(), "  prepare  {what}");
 }
 
-/// Plain lines, for logs and `ssh host migbench run`.
-struct Lines {
+struct Lines<W> {
     narrator: Narrator,
+    to: W,
 }
 
-impl Listener for Lines {
+impl<W: Write + Send> Listener for Lines<W> {
     fn hear(&mut self, notice: &Notice) -> anyhow::Result<()> {
         for line in self.narrator.hear(notice) {
             // A closed stderr is no reason to end a run.
-            let _ = writeln!(anstream::stderr(), "{line}");
+            let _ = writeln!(self.to, "{line}");
         }
         Ok(())
     }
@@ -68,7 +67,7 @@ impl Listener for Bars {
         for line in self.narrator.hear(notice) {
             self.bar.println(line);
         }
-        if matches!(notice, Notice::RunEnded) {
+        if matches!(notice, Notice::RunEnded(_)) {
             self.bar.finish_and_clear();
         } else {
             self.bar.set_length(self.narrator.total().as_secs());

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Expected, window::Window};
+use super::window::Window;
 use crate::{
     contract::workload::Progress,
     record::{
@@ -14,12 +14,13 @@ use crate::{
         reading::{EpochId, Segment, Sweep},
         run::RunRecord,
     },
-    run::notice::{LegHead, Notice},
+    run::notice::{Expected, LegHead, Notice},
 };
 
 #[derive(Debug, Default)]
 pub(super) struct Narrator {
     expected: Expected,
+    samples: u32,
     run_started: Option<Stamp>,
     leg: Option<(LegHead, Stamp)>,
     requested: Option<Stamp>,
@@ -31,17 +32,10 @@ pub(super) struct Narrator {
 }
 
 impl Narrator {
-    pub(super) fn new(expected: Expected) -> Self {
-        Self {
-            expected,
-            ..Self::default()
-        }
-    }
-
     /// The lines that a notice is worth.
     pub(super) fn hear(&mut self, notice: &Notice) -> Vec<String> {
         match notice {
-            Notice::RunStarted(record) => self.run_started(record),
+            Notice::RunStarted(record, expected) => self.run_started(record, expected),
             Notice::LegStarted(head, at) => self.leg_started(head, *at),
             Notice::Event(event) => self.event(event).into_iter().collect(),
             Notice::LegEnded(at, error) => vec![self.leg_ended(*at, error.as_deref())],
@@ -55,7 +49,7 @@ impl Narrator {
                 }
                 Vec::new()
             }
-            Notice::Migrated(_) | Notice::Clock(_) | Notice::Overhead(_) | Notice::RunEnded => Vec::new(),
+            Notice::Migrated(_) | Notice::Clock(_) | Notice::Overhead(_) | Notice::RunEnded(_) => Vec::new(),
         }
     }
 
@@ -79,7 +73,9 @@ impl Narrator {
         })
     }
 
-    fn run_started(&mut self, record: &RunRecord) -> Vec<String> {
+    fn run_started(&mut self, record: &RunRecord, expected: &Expected) -> Vec<String> {
+        self.expected = expected.clone();
+        self.samples = record.settings.samples;
         self.run_started = Some(Stamp::now());
         let watch = self
             .expected
@@ -108,7 +104,7 @@ impl Narrator {
         self.window.add(sweep);
         self.doing = match sweep.segment {
             Segment::Before | Segment::After => {
-                let (word, samples) = (word(sweep.segment), self.expected.samples);
+                let (word, samples) = (word(sweep.segment), self.samples);
                 format!("{word} sample {} of {samples}", sweep.tick)
             }
             Segment::Migration => "migrating".into(),

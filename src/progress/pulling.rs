@@ -8,8 +8,6 @@ use std::{
 
 use indicatif::{HumanBytes, ProgressBar};
 
-use crate::embedded::images::PullProgress;
-
 /// Shows how far an image is being fetched.
 #[derive(Debug)]
 pub struct Pulling {
@@ -37,16 +35,15 @@ impl Pulling {
     }
 
     /// Show how far it is: every change on a terminal, every phase elsewhere.
-    pub fn show(&self, progress: &PullProgress) {
-        let bytes = progress
-            .bytes
+    pub fn show(&self, phase: &str, bytes: Option<u64>) {
+        let bytes = bytes
             .map(|bytes| format!("  {}", HumanBytes(bytes)))
             .unwrap_or_default();
-        self.bar.set_message(format!("{}{bytes}", progress.phase));
+        self.bar.set_message(format!("{phase}{bytes}"));
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.bar.is_hidden() && *last != progress.phase {
-            let _ = writeln!(anstream::stderr(), "        {}", progress.phase);
-            last.clone_from(&progress.phase);
+        if self.bar.is_hidden() && *last != phase {
+            let _ = writeln!(anstream::stderr(), "        {phase}");
+            phase.clone_into(&mut last);
         }
     }
 }

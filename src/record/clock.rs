@@ -1,6 +1,6 @@
 //! The one clock of a run: `CLOCK_MONOTONIC` for every difference, wall time only to be read by people.
 
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};
@@ -30,6 +30,43 @@ impl Stamp {
             mono_ns: monotonic_ns(),
             wall: Timestamp::now(),
         }
+    }
+}
+
+/// Where a run reads its moments: the system's two clocks or, under test, those of a paused runtime.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Stamp + Send + Sync>);
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Clock").field(&self.now()).finish()
+    }
+}
+
+impl Clock {
+    /// The system's.
+    pub fn system() -> Self {
+        Self::of(Stamp::now)
+    }
+
+    /// A clock that reads so.
+    pub fn of(read: impl Fn() -> Stamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
+    /// The present moment.
+    pub fn now(&self) -> Stamp {
+        self.0()
+    }
+
+    /// The present moment, monotonic nanoseconds.
+    pub fn now_ns(&self) -> u64 {
+        self.now().mono_ns
+    }
+
+    /// Sleep until a moment, monotonic nanoseconds; not at all where it has passed.
+    pub async fn sleep_until(&self, moment_ns: u64) {
+        tokio::time::sleep(Duration::from_nanos(moment_ns.saturating_sub(self.now_ns()))).await;
     }
 }
 

@@ -6,10 +6,9 @@ use futures::future::{BoxFuture, try_join_all};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, ResourceExt, api::ListParams};
 
-use super::enter::PodExec;
+use super::{Error, enter::PodExec};
 use crate::{
     deploy::place::Place,
-    error::Error,
     install::{NAMESPACE, agent},
     k8s::{self, apply, forward::PodPort, labels::AGENT, pod, wait},
     sample::{

@@ -1,8 +1,9 @@
 //! The private embedded cluster of one run: a child process that removes all it made when its stdin closes, so that it
 //! survives neither the end nor the death of this process.
 
-use std::{collections::BTreeSet, path::Path, process::Stdio, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, future::ready, path::Path, process::Stdio, sync::Arc, time::Duration};
 
+use futures::future::BoxFuture;
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
@@ -13,10 +14,18 @@ use tokio::{
     time::timeout,
 };
 
-use super::cluster::{Connection, Door, Error};
+use super::{
+    Error,
+    backend::{Backend, Cluster},
+    orchestrator::Orchestrator,
+};
 use crate::{
-    embedded::{Handshake, images},
-    progress,
+    deploy::place::Place,
+    embedded::{
+        Handshake,
+        images::{self, PullProgress},
+    },
+    k8s::access::Connection,
     sample::{Meter, local::LocalMeter, mounts::Mounts},
     scenario::Scenario,
 };
@@ -36,7 +45,7 @@ pub struct Process {
 
 impl Process {
     /// Start it and connect; its log goes to `log`.
-    pub async fn start(log: &Path) -> Result<Connection, Error> {
+    pub async fn start(log: &Path) -> Result<Cluster, Error> {
         let failed = |reason: String| Error::Embedded(format!("{reason} (its log: {})", log.display()));
         let mut child = spawn(log).map_err(|error| failed(error.to_string()))?;
         let line = match timeout(UP_WITHIN, first_line(&mut child)).await {
@@ -45,31 +54,20 @@ impl Process {
         };
         let handshake: Handshake = serde_json::from_str(&line)
             .map_err(|_| failed("it ended without saying that it is up".into()))?;
-        let (client, endpoint) = connect(&handshake).await.map_err(failed)?;
-        Ok(Connection {
-            client,
-            name: format!("embedded ({})", handshake.isolation),
-            endpoint,
-            door: Door::Embedded(Box::new(Self {
-                meter: meter(&handshake).map_err(failed)?,
-                child,
-                handshake,
-            })),
+        let connection = connect(&handshake).await.map_err(failed)?;
+        let meter = meter(&handshake).map_err(failed)?;
+        let process = Self {
+            child,
+            handshake,
+            meter,
+        };
+        Ok(Cluster {
+            connection,
+            backend: Box::new(process),
         })
     }
-
-    /// How the containers' counters are read.
-    pub fn meter(&self) -> Arc<dyn Meter> {
-        self.meter.clone()
-    }
-
-    /// A kubeconfig that reaches it, for processes that are started beside.
-    pub fn kubeconfig(&self) -> &Path {
-        &self.handshake.kubeconfig
-    }
-
     /// Have it remove everything, and wait for its end.
-    pub async fn stop(mut self) -> Result<(), Error> {
+    async fn end(mut self) -> Result<(), Error> {
         drop(self.child.stdin.take());
         match timeout(DOWN_WITHIN, self.child.wait()).await {
             Ok(Ok(status)) if status.success() => Ok(()),
@@ -82,6 +80,31 @@ impl Process {
                 DOWN_WITHIN.as_secs()
             ))),
         }
+    }
+}
+
+impl Backend for Process {
+    fn is_embedded(&self) -> bool {
+        true
+    }
+
+    fn meter<'a>(&'a self, _: &'a Place, _: &'a [String]) -> BoxFuture<'a, Result<Arc<dyn Meter>, Error>> {
+        Box::pin(ready(Ok(self.meter.clone())))
+    }
+
+    fn orchestrator<'a>(&'a self, log: &'a Path) -> BoxFuture<'a, Result<Orchestrator, Error>> {
+        Box::pin(Orchestrator::start(&self.handshake.kubeconfig, log))
+    }
+
+    fn watch_command(&self, namespace: &str) -> Option<String> {
+        let kubeconfig = self.handshake.kubeconfig.display();
+        Some(format!(
+            "kubectl --kubeconfig {kubeconfig} -n {namespace} get pods -w"
+        ))
+    }
+
+    fn stop(self: Box<Self>) -> BoxFuture<'static, Result<(), Error>> {
+        Box::pin(self.end())
     }
 }
 
@@ -104,14 +127,23 @@ async fn first_line(child: &mut Child) -> std::io::Result<String> {
     Ok(line)
 }
 
-async fn connect(handshake: &Handshake) -> Result<(Client, http::Uri), String> {
+async fn connect(handshake: &Handshake) -> Result<Connection, String> {
     let kubeconfig = Kubeconfig::read_from(&handshake.kubeconfig).map_err(|error| error.to_string())?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .map_err(|error| error.to_string())?;
     let endpoint = config.cluster_url.clone();
     let client = Client::try_from(config).map_err(|error| error.to_string())?;
-    Ok((client, endpoint))
+    let version = client
+        .apiserver_version()
+        .await
+        .map_err(|error| error.to_string())?;
+    Ok(Connection {
+        client,
+        name: format!("embedded ({})", handshake.isolation),
+        kubernetes: version.git_version,
+        endpoint,
+    })
 }
 
 fn meter(handshake: &Handshake) -> Result<Arc<dyn Meter>, String> {
@@ -122,16 +154,19 @@ fn meter(handshake: &Handshake) -> Result<Arc<dyn Meter>, String> {
     Ok(Arc::new(LocalMeter::cgroups(mounts)))
 }
 
-/// Build the images of the scenario's pod that are not in the cache yet, with a display of how far it is.
-pub async fn pull_images(scenario: &Scenario) -> Result<(), crate::error::Error> {
+/// Build the images of the scenario's pod that are not in the cache yet; `show` makes a display of how far an image is.
+pub async fn pull_images<D: Fn(&PullProgress) + Sync>(
+    scenario: &Scenario,
+    show: impl Fn(&str) -> D,
+) -> Result<(), Error> {
     let containers = scenario.pod.spec.iter().flat_map(|spec| &spec.containers);
     let images: BTreeSet<&str> = containers
         .filter_map(|container| container.image.as_deref())
         .collect();
     for image in images {
         if images::lookup(image).is_err() {
-            let display = progress::Pulling::start(image);
-            images::pull(image, |progress| display.show(&progress))
+            let display = show(image);
+            images::pull(image, |progress| display(&progress))
                 .await
                 .map_err(image_error)?;
         }
@@ -139,7 +174,7 @@ pub async fn pull_images(scenario: &Scenario) -> Result<(), crate::error::Error>
     Ok(())
 }
 
-fn image_error(error: images::Error) -> crate::error::Error {
+fn image_error(error: images::Error) -> Error {
     let missing = error.to_string();
     let remedy = match error {
         images::Error::Requirement { remedy, .. } => remedy,
@@ -148,5 +183,5 @@ fn image_error(error: images::Error) -> crate::error::Error {
             "see to the cause and run again, or run without TensorFlow: --workload builtin".into()
         }
     };
-    crate::error::Error::Preflight { missing, remedy }
+    Error::Requirement { missing, remedy }
 }

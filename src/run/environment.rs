@@ -3,40 +3,36 @@
 use std::{collections::BTreeMap, fs};
 
 use k8s_openapi::{api::core::v1::Node, apimachinery::pkg::api::resource::Quantity};
-use kube::Api;
+use kube::{Api, Client};
 use nix::sys::utsname::uname;
 
-use super::cluster::Cluster;
+use super::backend::Cluster;
 use crate::{
     k8s::{self, quantity},
-    record::run::{Environment, NodeInfo},
+    record::{
+        reading::Description,
+        run::{Environment, NodeInfo},
+    },
     scenario::Scenario,
 };
 
 /// Read it.
-pub async fn read(cluster: &Cluster, scenario: &Scenario) -> Result<Environment, k8s::Error> {
-    let version = cluster
-        .client
-        .apiserver_version()
-        .await
-        .map_err(k8s::Error::api("ask the API server's version"))?;
-    let nodes: Api<Node> = Api::all(cluster.client.clone());
-    let mut infos = Vec::new();
+pub async fn read(
+    cluster: &Cluster,
+    meter: Description,
+    scenario: &Scenario,
+) -> Result<Environment, k8s::Error> {
     let mut images = image_names(scenario);
-    for name in [&scenario.source, &scenario.target] {
-        let node = nodes
-            .get(name)
-            .await
-            .map_err(k8s::Error::api(format!("get node {name}")))?;
-        note_digests(&node, &mut images);
-        infos.push(node_info(&node));
+    let nodes = nodes(&cluster.connection.client, scenario).await?;
+    for node in &nodes {
+        note_digests(node, &mut images);
     }
     Ok(Environment {
-        cluster: cluster.name.clone(),
-        kubernetes: version.git_version,
-        embedded: cluster.embedded,
-        nodes: infos,
-        meter: cluster.meter.describe(),
+        cluster: cluster.connection.name.clone(),
+        kubernetes: cluster.connection.kubernetes.clone(),
+        embedded: cluster.backend.is_embedded(),
+        nodes: nodes.iter().map(node_info).collect(),
+        meter,
         kernel: uname()
             .map(|names| names.release().to_string_lossy().into_owned())
             .unwrap_or_default(),
@@ -46,6 +42,28 @@ pub async fn read(cluster: &Cluster, scenario: &Scenario) -> Result<Environment,
         clock_source: read_line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
         images,
     })
+}
+
+/// The nodes that the scenario uses.
+async fn nodes(client: &Client, scenario: &Scenario) -> Result<Vec<Node>, k8s::Error> {
+    let api: Api<Node> = Api::all(client.clone());
+    let mut nodes = Vec::new();
+    for name in scenario.nodes() {
+        let node = api.get(name).await;
+        nodes.push(node.map_err(k8s::Error::api(format!("get node {name}")))?);
+    }
+    Ok(nodes)
+}
+
+/// What the smaller of the scenario's nodes can give, millicores, where the cluster tells.
+pub async fn capacity(client: &Client, scenario: &Scenario) -> Result<Option<u64>, k8s::Error> {
+    let nodes = nodes(client, scenario).await?;
+    Ok(smallest(&nodes.iter().map(node_info).collect::<Vec<_>>()))
+}
+
+/// The least that one of the nodes can give, millicores.
+pub fn smallest(nodes: &[NodeInfo]) -> Option<u64> {
+    nodes.iter().filter_map(|node| node.allocatable_millicores).min()
 }
 
 /// CPUs that this process may use.

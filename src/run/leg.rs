@@ -7,29 +7,24 @@ use kube::{
     Api,
     api::{DeleteParams, ListParams},
 };
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
+    Error, Run,
     notice::{LegHead, Notice},
     observer::{Observed, Observer},
     overhead,
     readings::Readings,
-    rounds::Run,
 };
 use crate::{
     deploy::{admission, namespace},
-    error::Error,
     k8s::{
         self, apply,
         pod::{self, State},
     },
-    migrate::{Request, Strategy},
-    record::{
-        clock::{Stamp, monotonic_ns},
-        event::Kind,
-        outcome::Outcome,
-        reading::Segment,
-    },
+    migrate::{self, Request, Strategy},
+    record::{event::Kind, outcome::Outcome, reading::Segment},
     sample::{self, Cost, Schedule},
     scenario::Role,
 };
@@ -37,6 +32,8 @@ use crate::{
 /// During the migration readings are taken this much closer together: what a dying container used since its last
 /// reading is lost.
 const MIGRATION_DENSITY: u32 = 4;
+/// How long a strategy may take beyond the migration's time limit, to undo what it did.
+const OVERDUE: Duration = Duration::from_secs(120);
 /// How long the containers of a migrated pod may take to be seen by the observer after the strategy was done.
 const SEEN_WITHIN: Duration = Duration::from_secs(30);
 /// How long the pods of a leg may take to go away, beyond their grace.
@@ -73,7 +70,7 @@ impl<'a> Leg<'a> {
     pub(super) async fn execute(self) -> Result<(), Error> {
         self.run
             .notices
-            .send(Notice::LegStarted(self.head.clone(), Stamp::now()));
+            .send(Notice::LegStarted(self.head.clone(), self.run.clock.now()));
         let measured = self.measure().await;
         if let Err(error) = &measured {
             self.run.notices.event(Kind::Failed {
@@ -81,11 +78,13 @@ impl<'a> Leg<'a> {
             });
         }
         let removed = self.remove().await;
-        self.run.cluster.meter.forget();
+        self.run.meter.forget();
         let outcome = measured.and(removed);
         let error = outcome.as_ref().err().map(ToString::to_string);
         self.run.notices.event(Kind::LegEnded);
-        self.run.notices.send(Notice::LegEnded(Stamp::now(), error));
+        self.run
+            .notices
+            .send(Notice::LegEnded(self.run.clock.now(), error));
         outcome
     }
 
@@ -93,16 +92,19 @@ impl<'a> Leg<'a> {
         let pod = self.deploy().await?;
         let pod = self.armed(&pod).await?;
         self.clocks().await?;
-        self.phase(Segment::Before, monotonic_ns()).await?;
+        self.phase(Segment::Before, self.run.clock.now_ns()).await?;
 
-        let costs = self.run.processes.read(&*self.run.cluster.meter).await;
+        let costs = self.run.processes.read(&*self.run.meter).await;
         let (outcome, readings) = self.migrate(&pod).await?;
         let horizon_ns = outcome.requested.mono_ns + nanoseconds(self.run.scenario.phases.horizon);
         let overhead = self.overhead_until(horizon_ns, costs);
 
         let started_ns = self.all_run_since(&outcome).await?;
         let settled_ns = started_ns + nanoseconds(self.run.scenario.phases.settle);
-        sleep_until(settled_ns.saturating_sub(nanoseconds(self.run.scenario.phases.interval) / 2)).await;
+        let clock = &self.run.clock;
+        clock
+            .sleep_until(settled_ns.saturating_sub(nanoseconds(self.run.scenario.phases.interval) / 2))
+            .await;
         readings.stop().await?;
         self.phase(Segment::After, settled_ns).await?;
         self.tail(&outcome, horizon_ns).await?;
@@ -112,28 +114,28 @@ impl<'a> Leg<'a> {
 
     /// Tell how far the nodes' clocks are.
     async fn clocks(&self) -> Result<(), Error> {
-        for offset in self.run.cluster.meter.clocks().await? {
+        for offset in self.run.meter.clocks().await? {
             self.run.notices.send(Notice::Clock(offset));
         }
         Ok(())
     }
 
     /// Tell at the end of the horizon what was used since `costs` were read.
-    fn overhead_until(&self, horizon_ns: u64, costs: Vec<Cost>) -> JoinHandle<()> {
-        let (notices, meter) = (self.run.notices.clone(), self.run.cluster.meter.clone());
-        let processes = self.run.processes.clone();
-        tokio::spawn(async move {
-            sleep_until(horizon_ns).await;
+    fn overhead_until(&self, horizon_ns: u64, costs: Vec<Cost>) -> AbortOnDropHandle<()> {
+        let (notices, meter) = (self.run.notices.clone(), self.run.meter.clone());
+        let (processes, clock) = (self.run.processes.clone(), self.run.clock.clone());
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            clock.sleep_until(horizon_ns).await;
             for overhead in overhead::between(costs, &processes.read(&*meter).await) {
                 notices.send(Notice::Overhead(overhead));
             }
-        })
+        }))
     }
 
     async fn deploy(&self) -> Result<Pod, Error> {
         let run = self.run;
         let manifest = run.scenario.pod_on(&self.head.source, &self.directory());
-        let pod = apply::pod(&run.cluster.client, &run.namespace, &run.id, &manifest).await?;
+        let pod = apply::pod(&run.client, &run.namespace, &run.id, &manifest).await?;
         run.notices.event(Kind::Deployed {
             pod: pod.metadata.name.clone().unwrap_or_default(),
             uid: uid(&pod).to_owned(),
@@ -244,13 +246,14 @@ impl<'a> Leg<'a> {
         let manifest_on_target = run.scenario.pod_on(&self.head.target, &self.directory());
         let readings = self.start_readings(Schedule {
             segment: Segment::Migration,
-            first_ns: monotonic_ns(),
+            first_ns: self.run.clock.now_ns(),
             interval: run.scenario.phases.interval / MIGRATION_DENSITY,
             ticks: None,
         });
         run.notices.event(Kind::MigrationRequested);
         let request = Request {
-            cluster: &run.cluster,
+            client: &run.client,
+            clock: &run.clock,
             run: &run.id,
             namespace: &run.namespace,
             pod,
@@ -259,7 +262,14 @@ impl<'a> Leg<'a> {
             target: &self.head.target,
             timeout: run.scenario.deadlines.migration,
         };
-        let outcome = self.strategy.migrate(request).await?;
+        // A strategy keeps its time limit itself and cleans up; this one is for a strategy that does not come back at all.
+        let limit = run.scenario.deadlines.migration + OVERDUE;
+        let outcome = timeout(limit, self.strategy.migrate(request)).await;
+        let outcome = outcome.map_err(|_| migrate::Error::Timeout {
+            pod: self.head.pod.clone(),
+            seconds: limit.as_secs(),
+            state: format!("the strategy {} has not come back", self.strategy.name()),
+        })??;
         run.notices.event(Kind::MigrationCompleted);
         run.notices.send(Notice::Migrated(outcome.clone()));
         Ok((outcome, readings))
@@ -320,7 +330,7 @@ impl<'a> Leg<'a> {
         let interval = phases.interval;
         let readings = self.start_readings(Schedule {
             segment: Segment::Tail,
-            first_ns: monotonic_ns(),
+            first_ns: self.run.clock.now_ns(),
             interval,
             ticks: None,
         });
@@ -334,17 +344,17 @@ impl<'a> Leg<'a> {
         });
         // A processor that never ends is the phase's problem, not a reason to wait for ever.
         let _ = timeout(self.run.scenario.deadlines.armed, again).await;
-        let steady_ns = monotonic_ns() + nanoseconds(interval * (phases.samples / 2 + 1));
-        sleep_until(horizon_ns.max(steady_ns)).await;
+        let steady_ns = self.run.clock.now_ns() + nanoseconds(interval * (phases.samples / 2 + 1));
+        self.run.clock.sleep_until(horizon_ns.max(steady_ns)).await;
         readings.stop().await
     }
 
     fn start_readings(&self, schedule: Schedule) -> Readings {
-        Readings::start(&*self.run.cluster.meter, schedule, self.run.notices.clone())
+        Readings::start(&*self.run.meter, schedule, self.run.notices.clone())
     }
 
     async fn remove(&self) -> Result<(), Error> {
-        let api: Api<Pod> = Api::namespaced(self.run.cluster.client.clone(), &self.run.namespace);
+        let api: Api<Pod> = Api::namespaced(self.run.client.clone(), &self.run.namespace);
         let ours = ListParams::default().labels(&self.run.pods);
         // Nothing is measured any more: the pods need not be given their whole grace.
         let soon = DeleteParams::default().grace_period(1);
@@ -373,8 +383,4 @@ fn uid(pod: &Pod) -> &str {
 
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-async fn sleep_until(moment_ns: u64) {
-    tokio::time::sleep(Duration::from_nanos(moment_ns.saturating_sub(monotonic_ns()))).await;
 }

@@ -2,10 +2,12 @@
 //! scenario × strategy × round. It speaks only in [`notice`]s; terminal, progress bar and [`recorder`] listen.
 
 pub mod agents;
+pub mod backend;
 pub mod cluster;
 pub mod embedded;
 pub mod enter;
 pub mod environment;
+mod error;
 mod leg;
 pub mod notice;
 mod observer;
@@ -21,3 +23,47 @@ pub mod resume;
 pub mod rounds;
 pub mod settings;
 pub mod stage;
+
+pub use error::Error;
+
+use std::{fmt, sync::Arc};
+
+use self::{notice::Notices, order::PlannedLeg, overhead::Processes};
+use crate::{migrate::Strategy, record::clock::Clock, sample::Meter, scenario::Scenario};
+
+/// A run about to start.
+pub struct Run {
+    /// UUIDv7.
+    pub id: String,
+    /// What is deployed and measured; CPU limits already scaled.
+    pub scenario: Scenario,
+    /// The API of the cluster.
+    pub client: kube::Client,
+    /// How its nodes' counters are read.
+    pub meter: Arc<dyn Meter>,
+    /// Namespace of the run; everything that is made is made in it.
+    pub namespace: String,
+    /// Selects the pods under test in it.
+    pub pods: String,
+    /// The strategies, the baseline first.
+    pub strategies: Vec<Arc<dyn Strategy>>,
+    /// The legs in order; those that were run earlier are not among them.
+    pub legs: Vec<PlannedLeg>,
+    /// Legs of the whole run.
+    pub of: u32,
+    /// Whose CPU time is read beside the workload's.
+    pub processes: Processes,
+    /// Whom to tell.
+    pub notices: Notices,
+    /// Where moments are read.
+    pub clock: Clock,
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run")
+            .field("id", &self.id)
+            .field("legs", &self.legs)
+            .finish_non_exhaustive()
+    }
+}

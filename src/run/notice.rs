@@ -1,12 +1,10 @@
 //! How the harness speaks: it sends [`Notice`]s and never prints or writes. Listeners run on a thread of their own, so
 //! that neither a slow terminal nor a slow disk can disturb a measurement.
 
-use std::sync::mpsc;
-
-use tokio::sync::oneshot;
+use std::{sync::mpsc, time::Duration};
 
 use crate::record::{
-    clock::{ClockOffset, Stamp},
+    clock::{Clock, ClockOffset, Stamp},
     event::{Event, Kind},
     leg::Overhead,
     outcome::Outcome,
@@ -33,11 +31,20 @@ pub struct LegHead {
     pub pod: String,
 }
 
+/// What listeners are told before anything happens.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// How long a leg is planned to take.
+    pub leg: Duration,
+    /// How the pods can be watched from another terminal.
+    pub watch: Option<String>,
+}
+
 /// Something listeners may want to know.
 #[derive(Debug, Clone)]
 pub enum Notice {
-    /// A run begins; the record has no legs yet.
-    RunStarted(Box<RunRecord>),
+    /// A run begins; the record has only legs that were run earlier.
+    RunStarted(Box<RunRecord>, Expected),
     /// A leg begins.
     LegStarted(LegHead, Stamp),
     /// Something happened in the leg.
@@ -55,7 +62,7 @@ pub enum Notice {
     /// The leg ended, with this error if it failed.
     LegEnded(Stamp, Option<String>),
     /// The run ended.
-    RunEnded,
+    RunEnded(Stamp),
 }
 
 /// Somebody who hears the notices of a run, in order.
@@ -66,16 +73,19 @@ pub trait Listener: Send {
 
 enum Message {
     Notice(Box<Notice>),
-    Flush(oneshot::Sender<anyhow::Result<()>>),
+    Flush(mpsc::Sender<anyhow::Result<()>>),
 }
 
 /// The sending end: cheap to clone, never blocks.
 #[derive(Debug, Clone)]
-pub struct Notices(mpsc::Sender<Message>);
+pub struct Notices {
+    sender: mpsc::Sender<Message>,
+    clock: Clock,
+}
 
 impl Notices {
-    /// Start a thread that hands every notice to all listeners. It ends with the last sender.
-    pub fn to(mut listeners: Vec<Box<dyn Listener>>) -> Self {
+    /// Start a thread that hands every notice to all listeners. It ends with the last sender. Events are stamped by `clock`.
+    pub fn to(mut listeners: Vec<Box<dyn Listener>>, clock: Clock) -> Self {
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
             let mut failed = None;
@@ -94,30 +104,30 @@ impl Notices {
                 }
             }
         });
-        Self(sender)
+        Self { sender, clock }
     }
 
     /// Tell the listeners.
     pub fn send(&self, notice: Notice) {
         // The thread ends only after the last sender, so there is always a receiver.
-        let _ = self.0.send(Message::Notice(Box::new(notice)));
+        let _ = self.sender.send(Message::Notice(Box::new(notice)));
     }
 
     /// Tell the listeners of an event that happens now.
     pub fn event(&self, kind: Kind) {
         self.send(Notice::Event(Event {
-            at: Stamp::now(),
+            at: self.clock.now(),
             kind,
         }));
     }
 
     /// Wait until everything sent so far has been heard; the first error of a listener comes back here.
     pub async fn flush(&self) -> anyhow::Result<()> {
-        let (answer, heard) = oneshot::channel();
-        let _ = self.0.send(Message::Flush(answer));
-        heard
-            .await
-            .unwrap_or_else(|_| Err(anyhow::anyhow!("the listeners' thread ended early")))
+        let (answer, heard) = mpsc::channel();
+        let _ = self.sender.send(Message::Flush(answer));
+        // A blocking task, since it is what keeps paused time from going on meanwhile.
+        let heard = tokio::task::spawn_blocking(move || heard.recv()).await?;
+        heard.unwrap_or_else(|_| Err(anyhow::anyhow!("the listeners' thread ended early")))
     }
 }
 
@@ -132,7 +142,7 @@ mod tests {
     impl Listener for Ear {
         fn hear(&mut self, notice: &Notice) -> anyhow::Result<()> {
             self.0.lock().unwrap().push(format!("{notice:?}"));
-            anyhow::ensure!(!matches!(notice, Notice::RunEnded), "disk full");
+            anyhow::ensure!(!matches!(notice, Notice::RunEnded(_)), "disk full");
             Ok(())
         }
     }
@@ -140,11 +150,14 @@ mod tests {
     #[tokio::test]
     async fn flush_comes_after_everything_sent_and_brings_the_first_error() {
         let heard = Arc::new(Mutex::new(Vec::new()));
-        let notices = Notices::to(vec![Box::new(Ear(heard.clone())), Box::new(Ear(heard.clone()))]);
+        let notices = Notices::to(
+            vec![Box::new(Ear(heard.clone())), Box::new(Ear(heard.clone()))],
+            Clock::system(),
+        );
         notices.event(Kind::Armed);
         notices.flush().await.unwrap();
         assert_eq!(heard.lock().unwrap().len(), 2);
-        notices.send(Notice::RunEnded);
+        notices.send(Notice::RunEnded(Stamp::now()));
         assert_eq!(notices.flush().await.unwrap_err().to_string(), "disk full");
         notices.flush().await.unwrap();
     }

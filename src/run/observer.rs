@@ -18,9 +18,9 @@ use tokio::{
 };
 
 use super::{
+    Run,
     notice::{Notice, Notices},
     output,
-    rounds::Run,
 };
 use crate::{
     contract::workload::Progress,
@@ -30,7 +30,7 @@ use crate::{
         wait,
     },
     record::{
-        clock::monotonic_ns,
+        clock::Clock,
         event::Kind,
         reading::{ContainerRef, Epoch, EpochId},
     },
@@ -70,10 +70,11 @@ impl Observer {
         let (pods, receiver) = watch::channel(Pods::new());
         let (news, incoming) = mpsc::unbounded_channel();
         let watcher = Watcher {
-            api: Api::namespaced(run.cluster.client.clone(), &run.namespace),
+            api: Api::namespaced(run.client.clone(), &run.namespace),
             selection: watcher::Config::default().labels(&run.pods),
-            meter: run.cluster.meter.clone(),
+            meter: run.meter.clone(),
             notices: run.notices.clone(),
+            clock: run.clock.clone(),
             pods,
             news,
             next_epoch: 0,
@@ -132,6 +133,7 @@ struct Watcher {
     selection: watcher::Config,
     meter: Arc<dyn Meter>,
     notices: Notices,
+    clock: Clock,
     pods: watch::Sender<Pods>,
     news: mpsc::UnboundedSender<News>,
     next_epoch: EpochId,
@@ -141,12 +143,18 @@ struct Watcher {
 impl Watcher {
     async fn watch(mut self, mut incoming: mpsc::UnboundedReceiver<News>) {
         let mut changes = std::pin::pin!(watcher(self.api.clone(), self.selection.clone()).default_backoff());
+        let mut listed = BTreeSet::new();
         loop {
             tokio::select! {
                 change = changes.next() => match change {
-                    Some(Ok(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod))) => self.see(&pod),
+                    Some(Ok(watcher::Event::Apply(pod))) => self.see(&pod),
+                    Some(Ok(watcher::Event::InitApply(pod))) => {
+                        listed.extend(pod.metadata.uid.clone());
+                        self.see(&pod);
+                    }
                     Some(Ok(watcher::Event::Delete(pod))) => self.gone(&pod),
-                    Some(Ok(watcher::Event::Init | watcher::Event::InitDone)) => {}
+                    Some(Ok(watcher::Event::Init)) => listed.clear(),
+                    Some(Ok(watcher::Event::InitDone)) => self.lose_all_but(&listed),
                     Some(Err(error)) if wait::refused(&error) => return,
                     Some(Err(error)) => tracing::warn!(%error, "watch broken, taking it up again"),
                     None => return,
@@ -179,13 +187,24 @@ impl Watcher {
             if container.state == State::Running
                 && (started || !now.running_since.contains_key(&container.name))
             {
-                now.running_since.insert(container.name, monotonic_ns());
+                now.running_since.insert(container.name, self.clock.now_ns());
             }
         }
         now.pod = pod.clone();
         self.pods.send_modify(|pods| {
             pods.insert(uid, now);
         });
+    }
+
+    /// What was deleted while the watch was broken is told by its absence from the new list alone.
+    fn lose_all_but(&mut self, listed: &BTreeSet<String>) {
+        let known = self.pods.borrow().clone();
+        let lost = known
+            .iter()
+            .filter(|(uid, observed)| !observed.gone && !listed.contains(*uid));
+        for (_, observed) in lost {
+            self.gone(&observed.pod);
+        }
     }
 
     fn gone(&mut self, pod: &Pod) {

@@ -3,9 +3,10 @@
 
 use std::path::Path;
 
-use super::orchestrator_process::OrchestratorProcess;
+use reqwest::Url;
+
+use super::{Error, orchestrator_process::OrchestratorProcess};
 use crate::{
-    error::Error,
     install::{NAMESPACE, ORCHESTRATOR},
     k8s::forward::{Forward, PodPort},
 };
@@ -21,7 +22,7 @@ pub enum Orchestrator {
     /// Installed on the cluster; reached through the API server.
     Installed(Forward),
     /// At an address that the user named.
-    Foreign(String),
+    Foreign(Url),
 }
 
 impl Orchestrator {
@@ -35,7 +36,7 @@ impl Orchestrator {
     /// Reach the one that `migbench deploy` installed.
     pub async fn installed(client: &kube::Client, cluster: &str) -> Result<Self, Error> {
         let port = PodPort::new(client, NAMESPACE, ORCHESTRATOR, PORT);
-        let forward = Forward::open(port).await.map_err(|error| Error::Preflight {
+        let forward = Forward::open(port).await.map_err(|error| Error::Requirement {
             missing: format!("no orchestrator on {cluster}: {error}"),
             remedy: "install it by `migbench deploy` with the same context, or name another one by --orchestrator-url URL"
                 .into(),
@@ -48,7 +49,7 @@ impl Orchestrator {
         match self {
             Self::Process(process) => process.url(),
             Self::Installed(forward) => format!("http://{}", forward.address()),
-            Self::Foreign(url) => url.clone(),
+            Self::Foreign(url) => url.to_string(),
         }
     }
 

@@ -14,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{commands::orchestrator::Handshake, migrate::Error};
+use crate::{contract::orchestrator::Listening, migrate::Error};
 
 /// Time until it says that it listens.
 const START: Duration = Duration::from_secs(30);
@@ -121,7 +121,7 @@ async fn handshake(stdout: Option<ChildStdout>) -> Result<SocketAddr, String> {
     let read = BufReader::new(stdout).read_line(&mut line).await;
     match read {
         Ok(0) => Err("it ended at once".to_owned()),
-        Ok(_) => serde_json::from_str::<Handshake>(&line)
+        Ok(_) => serde_json::from_str::<Listening>(&line)
             .map(|handshake| handshake.listening)
             .map_err(|error| format!("it said {line:?}: {error}")),
         Err(error) => Err(error.to_string()),

@@ -5,20 +5,8 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use humantime::format_duration;
 use k8s_openapi::{api::core::v1::Container, apimachinery::pkg::api::resource::Quantity};
 
+use super::order::PlannedLeg;
 use crate::scenario::{Role, Scenario};
-
-/// One leg as planned.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlannedLeg {
-    /// Round, from 1.
-    pub round: u32,
-    /// The strategy.
-    pub strategy: String,
-    /// Node that the pod is deployed on.
-    pub source: String,
-    /// Node that it is migrated to.
-    pub target: String,
-}
 
 /// A run as planned.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,8 +15,10 @@ pub struct Plan<'a> {
     pub scenario: &'a Scenario,
     /// Where it would run, in words.
     pub cluster: String,
-    /// Factor that CPU limits and requests were multiplied by.
-    pub cpu_scale: f64,
+    /// Factor that CPU limits and requests were multiplied by; `None` where the nodes are not known.
+    pub cpu_scale: Option<f64>,
+    /// Names of the strategies.
+    pub strategies: Vec<&'static str>,
     /// The legs in their order.
     pub legs: Vec<PlannedLeg>,
 }
@@ -57,14 +47,17 @@ impl Plan<'_> {
                 line(container, self.scenario.roles.get(&container.name))
             )?;
         }
-        if self.cpu_scale < 1.0 {
-            writeln!(
+        match self.cpu_scale {
+            Some(scale) if scale < 1.0 => writeln!(
                 f,
-                "  CPU limits and requests are scaled by {:.3} to fit the nodes",
-                self.cpu_scale
-            )?;
+                "  CPU limits and requests are scaled by {scale:.3} to fit the nodes"
+            ),
+            Some(_) => Ok(()),
+            None => writeln!(
+                f,
+                "  whether CPU limits have to be scaled to fit the nodes is not known"
+            ),
         }
-        Ok(())
     }
 
     fn fmt_windows(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -95,15 +88,13 @@ impl Plan<'_> {
 
     fn fmt_legs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "legs")?;
-        for (position, leg) in self.legs.iter().enumerate() {
+        for leg in &self.legs {
+            let strategy = self.strategies[leg.strategy];
+            let (source, target) = self.scenario.direction(leg.reversed);
             writeln!(
                 f,
-                "  {}. round {} {:<12} {} → {}",
-                position + 1,
-                leg.round,
-                leg.strategy,
-                leg.source,
-                leg.target
+                "  {}. round {} {strategy:<12} {source} → {target}",
+                leg.position, leg.round
             )?;
         }
         match self.duration() {
@@ -151,22 +142,18 @@ pub(crate) fn line(container: &Container, role: Option<&Role>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::order;
 
     #[test]
     fn the_plan_of_smoke() {
         let mut scenario = Scenario::load("smoke", None, &[]).unwrap();
         let cpu_scale = scenario.scale_cpu(2000);
-        let leg = |round, strategy: &str| PlannedLeg {
-            round,
-            strategy: strategy.to_owned(),
-            source: scenario.source.clone(),
-            target: scenario.target.clone(),
-        };
         let plan = Plan {
             scenario: &scenario,
             cluster: "embedded".to_owned(),
-            cpu_scale,
-            legs: vec![leg(1, "native"), leg(1, "orchestrator")],
+            cpu_scale: Some(cpu_scale),
+            strategies: vec!["native", "orchestrator"],
+            legs: order::legs(1, 2, 0),
         };
         assert_eq!(plan.duration(), Some(Duration::from_secs(42)));
         insta::assert_snapshot!(plan.to_string());

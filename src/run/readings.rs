@@ -3,9 +3,11 @@
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use super::notice::{Notice, Notices};
+use super::{
+    Error,
+    notice::{Notice, Notices},
+};
 use crate::{
-    error::Error,
     record::{event::Kind, reading::Sweep},
     sample::{self, Meter, Schedule},
 };

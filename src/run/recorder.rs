@@ -1,7 +1,5 @@
 //! The record as a listener: collects what happens and writes it after every leg.
 
-use jiff::Timestamp;
-
 use super::notice::{LegHead, Listener, Notice};
 use crate::record::{clock::Stamp, leg::LegRecord, run::RunRecord, store::RunDirectory};
 
@@ -49,7 +47,7 @@ impl Recorder {
 impl Listener for Recorder {
     fn hear(&mut self, notice: &Notice) -> anyhow::Result<()> {
         match notice {
-            Notice::RunStarted(record) => {
+            Notice::RunStarted(record, _) => {
                 self.record = Some((**record).clone());
                 self.write()?;
             }
@@ -61,9 +59,9 @@ impl Listener for Recorder {
             Notice::Clock(offset) => self.in_leg(|leg| leg.clocks.push(offset.clone())),
             Notice::Overhead(overhead) => self.in_leg(|leg| leg.overhead.push(overhead.clone())),
             Notice::LegEnded(at, error) => self.end_leg(*at, error.clone())?,
-            Notice::RunEnded => {
+            Notice::RunEnded(at) => {
                 if let Some(record) = &mut self.record {
-                    record.ended = Some(Timestamp::now());
+                    record.ended = Some(at.wall);
                 }
                 self.write()?;
             }

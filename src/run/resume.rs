@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::order::PlannedLeg;
-use crate::{error::Error, record::run::RunRecord};
+use super::{Error, order::PlannedLeg};
+use crate::record::run::RunRecord;
 
 impl RunRecord {
     /// Of the legs of the whole run, those that are still to be run.
@@ -65,7 +65,7 @@ impl RunRecord {
         } else {
             return Ok(());
         };
-        Err(Error::Usage(format!(
+        Err(Error::NotComparable(format!(
             "run {} cannot be gone on with: {differs}; start a new one by `migbench run`",
             self.id
         )))

@@ -1,54 +1,25 @@
 //! The rounds of a run: scenario × strategy × round, one leg after the other.
 
-use std::sync::Arc;
-
 use super::{
-    cluster::Cluster,
+    Error, Run,
     leg::Leg,
-    notice::{LegHead, Notice, Notices},
+    notice::{Expected, LegHead, Notice},
     order::PlannedLeg,
-    overhead::Processes,
 };
-use crate::{deploy, error::Error, migrate::Strategy, record::run::RunRecord, scenario::Scenario};
-
-/// A run about to start.
-#[derive(Debug)]
-pub struct Run {
-    /// UUIDv7.
-    pub id: String,
-    /// What is deployed and measured; CPU limits already scaled.
-    pub scenario: Scenario,
-    /// Where.
-    pub cluster: Cluster,
-    /// Namespace of the run; everything that is made is made in it.
-    pub namespace: String,
-    /// Selects the pods under test in it.
-    pub pods: String,
-    /// The strategies, the baseline first.
-    pub strategies: Vec<Arc<dyn Strategy>>,
-    /// The legs in order; those that were run earlier are not among them.
-    pub legs: Vec<PlannedLeg>,
-    /// Legs of the whole run.
-    pub of: u32,
-    /// Whose CPU time is read beside the workload's.
-    pub processes: Processes,
-    /// Whom to tell.
-    pub notices: Notices,
-}
+use crate::record::run::RunRecord;
 
 impl Run {
     /// Run the legs. `record` has settings and environment, and the legs that were run earlier.
-    pub async fn execute(&self, record: RunRecord) -> Result<(), Error> {
-        self.notices.send(Notice::RunStarted(Box::new(record)));
+    pub async fn execute(&self, record: RunRecord, expected: Expected) -> Result<(), Error> {
+        self.notices.send(Notice::RunStarted(Box::new(record), expected));
         self.notices.flush().await?;
-        deploy::surroundings::apply(&self.cluster.client, &self.namespace, &self.id, &self.scenario).await?;
         for planned in &self.legs {
             let outcome = self.leg(planned).execute().await;
             // Also the record of a leg that failed is kept.
             self.notices.flush().await?;
             outcome?;
         }
-        self.notices.send(Notice::RunEnded);
+        self.notices.send(Notice::RunEnded(self.clock.now()));
         Ok(self.notices.flush().await?)
     }
 

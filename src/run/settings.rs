@@ -4,14 +4,16 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use jiff::Timestamp;
+use reqwest::Url;
 
 use super::{
     cluster::Choice,
     order::{self, PlannedLeg},
-    plan::{self, Plan},
+    plan::Plan,
 };
 use crate::{
     deploy::supply::Wish,
+    migrate::Definition,
     record::run::{Environment, RunRecord, RunSettings, SCHEMA},
     scenario::Scenario,
 };
@@ -39,8 +41,8 @@ pub struct Settings {
     pub scenario: Scenario,
     /// Which cluster.
     pub choice: Choice,
-    /// Names of the strategies, the baseline first.
-    pub strategies: Vec<String>,
+    /// The strategies, the baseline first.
+    pub strategies: Vec<&'static Definition>,
     /// Rounds.
     pub rounds: u32,
     /// Seed of the order of the legs.
@@ -52,7 +54,7 @@ pub struct Settings {
     /// Where results are kept.
     pub results: PathBuf,
     /// Address of somebody else's orchestrator.
-    pub orchestrator_url: Option<String>,
+    pub orchestrator_url: Option<Url>,
     /// Whether the verdict decides the exit code.
     pub gate: bool,
     /// Whether only the plan is wanted.
@@ -62,7 +64,7 @@ pub struct Settings {
 impl Settings {
     /// Whether an orchestrator takes part.
     pub fn needs_orchestrator(&self) -> bool {
-        self.strategies.iter().any(|name| name == "orchestrator")
+        self.strategies.iter().any(|strategy| strategy.needs_orchestrator)
     }
 
     /// The legs in order.
@@ -87,32 +89,29 @@ impl Settings {
     }
 
     /// The run as planned, for a scaled scenario.
-    pub fn plan<'a>(&self, scaled: &'a Scenario, cpu_scale: f64) -> Plan<'a> {
-        let legs = self.legs().into_iter().map(|leg| {
-            let (source, target) = scaled.direction(leg.reversed);
-            let strategy = self.strategies[leg.strategy].clone();
-            plan::PlannedLeg {
-                round: leg.round,
-                strategy,
-                source: source.into(),
-                target: target.into(),
-            }
-        });
+    pub fn plan<'a>(&self, scaled: &'a Scenario, cpu_scale: Option<f64>) -> Plan<'a> {
         Plan {
             scenario: scaled,
             cluster: self.choice.to_string(),
             cpu_scale,
-            legs: legs.collect(),
+            strategies: self.strategies.iter().map(|strategy| strategy.name).collect(),
+            legs: self.legs(),
         }
     }
 
     /// The head of the run's record.
-    pub fn record(&self, scaled: &Scenario, cpu_scale: f64, environment: Environment) -> RunRecord {
+    pub fn record(
+        &self,
+        started: Timestamp,
+        scaled: &Scenario,
+        cpu_scale: f64,
+        environment: Environment,
+    ) -> RunRecord {
         RunRecord {
             schema: SCHEMA.into(),
             migbench: env!("CARGO_PKG_VERSION").into(),
             id: self.id.clone(),
-            started: Timestamp::now(),
+            started,
             ended: None,
             resumed: Vec::new(),
             settings: self.recorded(scaled, cpu_scale),
@@ -131,7 +130,11 @@ impl Settings {
             scenario: scaled.name.clone(),
             workload: scaled.workload.clone(),
             rounds: self.rounds,
-            strategies: self.strategies.clone(),
+            strategies: self
+                .strategies
+                .iter()
+                .map(|strategy| strategy.name.to_owned())
+                .collect(),
             samples: phases.samples,
             interval_ms: milliseconds(phases.interval),
             settle_ms: milliseconds(phases.settle),

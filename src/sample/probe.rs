@@ -3,19 +3,14 @@
 
 use std::{collections::BTreeMap, fmt, io};
 
+use nix::libc::{ENODEV, ENOENT, EOPNOTSUPP};
+
 use super::{
     controller::{Hierarchy, SOURCES, Source},
     counter_file::{Buffer, CounterFile},
     locate::Location,
 };
 use crate::record::reading::Counters;
-
-/// The cgroup was removed.
-const ENODEV: i32 = 19;
-/// There is no such file.
-const ENOENT: i32 = 2;
-/// The kernel was built with PSI but started without it.
-const EOPNOTSUPP: i32 = 95;
 
 /// The counters of one container, ready to be read.
 pub trait Probe: Send + fmt::Debug {

@@ -134,6 +134,6 @@ pub(crate) fn exit_code(pod: Option<&Pod>, container: &str) -> Option<i32> {
 
 /// What comes within a time that is long enough for anything but a pod's start.
 pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
-    let outcome = tokio::time::timeout(Duration::from_secs(30), future).await;
-    outcome.expect("something within 30 s")
+    let outcome = tokio::time::timeout(Duration::from_secs(120), future).await;
+    outcome.expect("something within two minutes")
 }

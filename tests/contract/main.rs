@@ -1,10 +1,9 @@
 //! What the program relies on in a Kubernetes API server and its kubelets: each body runs on the embedded cluster, and on
 //! the real one that the kubeconfig in `MIGBENCH_TEST_KUBECONFIG` reaches. Its nodes must have this version's image, or
 //! the one that `MIGBENCH_TEST_IMAGE` names.
-#![allow(
-    clippy::unwrap_used,
-    reason = "tests: skipped ones say why, failed ones panic"
-)]
+//!
+//! What only a real machine or a real cluster can show is here too: the meters, and the doctor.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 /// Makes two tests of each body: `<body>::embedded` and `<body>::real`.
 macro_rules! on_both_clusters {
@@ -28,11 +27,15 @@ mod case;
 mod cluster;
 mod commands;
 mod deleting;
+mod doctor;
 mod dry_run;
+mod known_answer;
 mod listing;
 mod logs;
 mod native_leg;
-#[path = "../skip/mod.rs"]
-mod skip;
+mod sampling;
 mod watching;
 mod writing;
+
+#[path = "../../src/skip.rs"]
+mod skip;

@@ -30,7 +30,6 @@ use crate::{
 
 /// How far the clock of the fake node is ahead.
 const AHEAD: i64 = 3_600_000_000_000;
-const SLACK: u64 = 1_000_000_000;
 
 /// Dials an agent through a pipe whose stamps are moved to another clock; the pipe can be cut.
 #[derive(Debug)]
@@ -169,8 +168,6 @@ async fn two_nodes_are_read_on_the_same_deadlines_and_told_on_the_harness_clock(
         let found = meter.follow(epoch, container(node, n)).await.unwrap();
         assert_eq!((found.id, found.container.node.as_str()), (epoch, node));
     }
-    let started = monotonic_ns();
-    let sweeps = all(meter.sweeps(schedule(Some(4)), CancellationToken::new())).await;
     let clocks = meter.clocks().await.unwrap();
     assert!(
         clocks
@@ -179,6 +176,23 @@ async fn two_nodes_are_read_on_the_same_deadlines_and_told_on_the_harness_clock(
         "{clocks:?}"
     );
 
+    // On a busy machine the agents may hear of a schedule only when it has begun: they make up for nothing.
+    let mut lead = Duration::from_millis(50);
+    while !in_time(&meter, lead).await {
+        lead *= 10;
+        assert!(
+            lead < Duration::from_secs(60),
+            "other deadlines than were asked for"
+        );
+        crate::skip::say("tried again", format!("with {lead:?} to the first tick"));
+    }
+}
+
+/// Whether a schedule that begins after `lead` was kept by both nodes; what they read is checked at any rate.
+async fn in_time(meter: &AgentMeter, lead: Duration) -> bool {
+    let mut schedule = schedule(Some(4));
+    schedule.first_ns += u64::try_from(lead.as_nanos()).unwrap();
+    let sweeps = all(meter.sweeps(schedule, CancellationToken::new())).await;
     assert_eq!(sweeps.len(), 8, "four ticks of either node");
     for tick in 0..4 {
         let of_tick: Vec<_> = sweeps.iter().filter(|sweep| sweep.tick == tick).collect();
@@ -189,12 +203,9 @@ async fn two_nodes_are_read_on_the_same_deadlines_and_told_on_the_harness_clock(
             .collect();
         usage.sort_unstable();
         assert_eq!(usage, [(0, Some(1)), (1, Some(3)), (2, Some(2))]);
-        assert!(
-            of_tick[0].due_ns.abs_diff(of_tick[1].due_ns) < 5_000_000,
-            "{of_tick:?}"
-        );
-        assert!(of_tick.iter().all(|sweep| sweep.due_ns.abs_diff(started) < SLACK));
     }
+    let due = |sweep: &Sweep| schedule.first_ns + 5_000_000 * u64::from(sweep.tick);
+    sweeps.iter().all(|sweep| sweep.due_ns == due(sweep))
 }
 
 #[tokio::test]

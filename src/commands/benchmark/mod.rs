@@ -1,0 +1,152 @@
+//! A benchmark from beginning to end: the stage is set, the legs are run, everything is removed, the result is shown.
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+
+use super::outcome;
+use crate::{
+    embedded::images::PullProgress,
+    error::Error,
+    interrupt::Interrupt,
+    migrate::Services,
+    progress::{self, Pulling},
+    record::{clock::Clock, run::RunRecord, store::RunDirectory},
+    run::{
+        Run,
+        backend::Cluster,
+        cluster::{self, Choice},
+        embedded, environment,
+        notice::{Expected, Listener, Notices},
+        overhead::Processes,
+        recorder::Recorder,
+        settings::Settings,
+        stage::Stage,
+    },
+    scenario::Scenario,
+};
+
+/// Run all rounds, or those that `earlier`, the record of a run that did not come to its end, lacks.
+pub(super) async fn conduct(settings: Settings, earlier: Option<RunRecord>) -> Result<(), Error> {
+    let mut interrupt = Interrupt::listen().map_err(|error| Error::Internal(error.into()))?;
+    interrupt
+        .unless(prepare(&settings.choice, &settings.scenario))
+        .await?;
+    let directory = RunDirectory::create(&settings.results, &settings.id)?;
+    let log = directory.file("cluster.log");
+    let cluster = interrupt.unless(cluster::open(&settings.choice, &log)).await?;
+    let benchmark = Benchmark::new(&settings, &directory, progress::listener(), Clock::system());
+    benchmark.run(cluster, earlier, interrupt).await?;
+    outcome::show(&directory, settings.gate)
+}
+
+/// Fetch the scenario's images where that is this host's work, before any time is measured.
+pub(super) async fn prepare(choice: &Choice, scenario: &Scenario) -> Result<(), Error> {
+    let show = |image: &str| {
+        let display = Pulling::start(image);
+        move |progress: &PullProgress| display.show(&progress.phase, progress.bytes)
+    };
+    match choice {
+        Choice::Embedded => Ok(embedded::pull_images(scenario, show).await?),
+        Choice::Kube(_) => Ok(()),
+    }
+}
+
+/// A run on a cluster that is within reach.
+struct Benchmark<'a> {
+    settings: &'a Settings,
+    directory: &'a RunDirectory,
+    notices: Notices,
+    clock: Clock,
+}
+
+impl<'a> Benchmark<'a> {
+    /// Listeners are the record in `directory`, and `screen`.
+    fn new(
+        settings: &'a Settings,
+        directory: &'a RunDirectory,
+        screen: Box<dyn Listener>,
+        clock: Clock,
+    ) -> Self {
+        let recorder = Box::new(Recorder::new(directory.clone()));
+        Self {
+            settings,
+            directory,
+            notices: Notices::to(vec![recorder, screen], clock.clone()),
+            clock,
+        }
+    }
+
+    /// Run, and remove everything, whether it comes to its end or not.
+    async fn run(
+        self,
+        cluster: Cluster,
+        earlier: Option<RunRecord>,
+        mut interrupt: Interrupt,
+    ) -> Result<(), Error> {
+        let run = self.settings.id.clone();
+        let real = !cluster.backend.is_embedded();
+        let mut stage = Stage::new(cluster, self.settings);
+        let measured = interrupt
+            .unless(Box::pin(self.measure(&mut stage, earlier)))
+            .await;
+        interrupt.abort_on_next();
+        // What was interrupted has not waited for the listeners.
+        let heard = self.notices.flush().await.map_err(Error::from);
+        let measured = measured.and(heard);
+        match stage.strike().await {
+            Err(removal) if real => Err(Error::Left {
+                run,
+                removal: Box::new(removal.into()),
+                cause: measured.err().map(Box::new),
+            }),
+            removed => measured.and(removed.map_err(Error::from)),
+        }
+    }
+
+    async fn measure(&self, stage: &mut Stage, earlier: Option<RunRecord>) -> Result<(), Error> {
+        let mut settings = self.settings.clone();
+        let set = stage
+            .set(&mut settings, self.directory, &progress::preparing)
+            .await?;
+        let description = set.meter.describe();
+        let mut environment = environment::read(stage.cluster(), description, &settings.scenario).await?;
+        for (image, digest) in set.digests {
+            environment.images.insert(image, Some(digest));
+        }
+        let capacity = environment::smallest(&environment.nodes).unwrap_or(0);
+        let (scenario, cpu_scale) = settings.scaled(capacity);
+        let planned = settings.plan(&scenario, Some(cpu_scale)).leg_duration();
+        let expected = Expected {
+            leg: planned.unwrap_or_default(),
+            watch: stage.watch_command(),
+        };
+        let fresh = settings.record(self.clock.now().wall, &scenario, cpu_scale, environment);
+        let record = match earlier {
+            Some(earlier) => earlier.resumed_by(&fresh)?,
+            None => fresh,
+        };
+        let services = Services {
+            orchestrator: stage.orchestrator_url(),
+        };
+        let strategies = settings.strategies.iter();
+        let run = Run {
+            id: settings.id.clone(),
+            scenario,
+            client: stage.cluster().connection.client.clone(),
+            meter: set.meter,
+            namespace: stage.place().namespace.clone(),
+            pods: stage.place().pods(),
+            strategies: strategies
+                .map(|strategy| (strategy.make)(&services))
+                .collect::<Result<_, _>>()?,
+            of: u32::try_from(settings.legs().len()).unwrap_or(u32::MAX),
+            legs: record.missing(settings.legs()),
+            processes: Processes::of_run(stage.orchestrator_pid(), services.orchestrator),
+            notices: self.notices.clone(),
+            clock: self.clock.clone(),
+        };
+        Ok(run.execute(record, expected).await?)
+    }
+}

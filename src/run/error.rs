@@ -1,0 +1,37 @@
+//! Why a run did not come to its end. What that means for the process, `commands` decides.
+
+use crate::{deploy, k8s, migrate, sample};
+
+/// What ended a run early.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Something the run needs is missing.
+    #[error("{missing}\n  to do: {remedy}")]
+    Requirement {
+        /// What is missing.
+        missing: String,
+        /// What to do about it.
+        remedy: String,
+    },
+    /// The embedded cluster did not start.
+    #[error("the embedded cluster did not start: {0}")]
+    Embedded(String),
+    /// The cluster refused or could not be reached.
+    #[error(transparent)]
+    Kubernetes(#[from] k8s::Error),
+    /// The scenario could not be deployed, or what was deployed not removed.
+    #[error(transparent)]
+    Deploy(#[from] deploy::Error),
+    /// A migration failed.
+    #[error(transparent)]
+    Migration(#[from] migrate::Error),
+    /// The measurement is invalid.
+    #[error(transparent)]
+    Measurement(#[from] sample::Error),
+    /// A run cannot be gone on with.
+    #[error("{0}")]
+    NotComparable(String),
+    /// A fault of migbench.
+    #[error(transparent)]
+    Internal(#[from] anyhow::Error),
+}

@@ -1,0 +1,310 @@
+//! What the control plane does on its own: namespaces, claims, binding.
+
+use migbench::embedded::api::{Api, Config};
+use serde_json::{Value, json};
+
+use crate::api_fixture::{Cluster, Events, pod};
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+const CLAIMS: &str = "/api/v1/namespaces/default/persistentvolumeclaims";
+const VOLUMES: &str = "/api/v1/persistentvolumes";
+
+fn claim(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name},
+        "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "5Gi"}}},
+    })
+}
+
+/// The object once it looks as wanted.
+async fn until(cluster: &Cluster, collection: &str, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let path = format!("{collection}?watch=true&fieldSelector=metadata.name%3D{name}&timeoutSeconds=30");
+    let mut events = Events::of(cluster, &path).await;
+    loop {
+        let (kind, object) = events.next().await;
+        if kind != "DELETED" && wanted(&object) {
+            return object;
+        }
+    }
+}
+
+/// Wait until an object is gone.
+async fn gone(cluster: &Cluster, collection: &str, name: &str) {
+    let path = format!("{collection}?watch=true&fieldSelector=metadata.name%3D{name}&timeoutSeconds=30");
+    let mut events = Events::of(cluster, &path).await;
+    if cluster.get(&format!("{collection}/{name}")).await.code == 200 {
+        events.until("DELETED").await;
+    }
+}
+
+async fn node(cluster: &Cluster, name: &str, cpu: &str) {
+    let node = json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
+    });
+    cluster.post("/api/v1/nodes", &node).await.expect(201);
+    let status = json!({"status": {
+        "allocatable": {"cpu": cpu, "memory": "8Gi"},
+        "conditions": [{"type": "Ready", "status": "True"}],
+    }});
+    cluster
+        .merge(&format!("/api/v1/nodes/{name}/status"), &status)
+        .await
+        .expect(200);
+}
+
+fn pod_for(name: &str, host: &str, cpu: &str) -> Value {
+    let mut pod = pod(name);
+    pod["spec"].as_object_mut().unwrap().remove("nodeName");
+    pod["spec"]["nodeSelector"] = json!({"kubernetes.io/hostname": host});
+    pod["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": cpu}});
+    pod
+}
+
+#[tokio::test]
+async fn a_claim_is_bound_to_a_matching_volume() {
+    let cluster = Cluster::new();
+    let volume = json!({"metadata": {"name": "v"}, "spec": {
+        "capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteMany"], "storageClassName": "nfs",
+        "nfs": {"server": "10.77.0.11", "path": "/"},
+    }});
+    let made = cluster.post(VOLUMES, &volume).await.expect(201);
+    assert_eq!(
+        made["metadata"]["finalizers"],
+        json!(["kubernetes.io/pv-protection"])
+    );
+    until(&cluster, VOLUMES, "v", |volume| {
+        volume["status"]["phase"] == "Available"
+    })
+    .await;
+
+    let mut wanted = claim("c");
+    wanted["spec"]["storageClassName"] = json!("nfs");
+    cluster.post(CLAIMS, &wanted).await.expect(201);
+    let bound = until(&cluster, CLAIMS, "c", |claim| claim["status"]["phase"] == "Bound").await;
+    assert_eq!(bound["spec"]["volumeName"], "v");
+    assert_eq!(bound["status"]["capacity"], json!({"storage": "5Gi"}));
+    assert_eq!(
+        bound["metadata"]["annotations"]["pv.kubernetes.io/bind-completed"],
+        "yes"
+    );
+
+    cluster
+        .delete(&format!("{CLAIMS}/c"), &json!({}))
+        .await
+        .expect(200);
+    gone(&cluster, CLAIMS, "c").await;
+    until(&cluster, VOLUMES, "v", |volume| {
+        volume["status"]["phase"] == "Released"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_claim_without_a_class_gets_a_directory_that_goes_with_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let volumes = directory.path().to_owned();
+    let cluster = Cluster::of(Api::with(Config {
+        volumes: volumes.clone(),
+        ..Config::default()
+    }));
+    cluster.post(CLAIMS, &claim("c")).await.expect(201);
+    let bound = until(&cluster, CLAIMS, "c", |claim| claim["status"]["phase"] == "Bound").await;
+    let name = bound["spec"]["volumeName"].as_str().unwrap().to_owned();
+    let volume = cluster.get(&format!("{VOLUMES}/{name}")).await.expect(200);
+    let path = volumes.join(&name);
+    assert_eq!(
+        volume["spec"]["hostPath"],
+        json!({"path": path, "type": "DirectoryOrCreate"})
+    );
+    assert_eq!(volume["spec"]["claimRef"]["uid"], bound["metadata"]["uid"]);
+    std::fs::create_dir_all(path.join("checkpoint")).unwrap();
+
+    cluster
+        .delete(&format!("{CLAIMS}/c"), &json!({}))
+        .await
+        .expect(200);
+    gone(&cluster, VOLUMES, &name).await;
+    while path.exists() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_claim_of_an_unknown_class_stays_pending() {
+    let cluster = Cluster::new();
+    let mut wanted = claim("c");
+    wanted["spec"]["storageClassName"] = json!("nosuch");
+    cluster.post(CLAIMS, &wanted).await.expect(201);
+    cluster.post(CLAIMS, &claim("later")).await.expect(201);
+    until(&cluster, CLAIMS, "later", |claim| {
+        claim["status"]["phase"] == "Bound"
+    })
+    .await;
+    assert_eq!(
+        cluster.get(&format!("{CLAIMS}/c")).await.expect(200)["status"]["phase"],
+        "Pending"
+    );
+}
+
+#[tokio::test]
+async fn semantic_09_a_claim_stays_while_a_pod_uses_it() {
+    let cluster = Cluster::new();
+    cluster.post(CLAIMS, &claim("c")).await.expect(201);
+    let mut user = pod("user");
+    user["spec"]["volumes"] = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]);
+    cluster.post(PODS, &user).await.expect(201);
+    let marked = cluster
+        .delete(&format!("{CLAIMS}/c"), &json!({}))
+        .await
+        .expect(200);
+    assert_eq!(
+        marked["metadata"]["finalizers"],
+        json!(["kubernetes.io/pvc-protection"])
+    );
+    assert_eq!(marked["metadata"]["deletionGracePeriodSeconds"], 0);
+    cluster.get(&format!("{CLAIMS}/c")).await.expect(200);
+
+    cluster
+        .merge(
+            &format!("{PODS}/user/status"),
+            &json!({"status": {"phase": "Succeeded"}}),
+        )
+        .await
+        .expect(200);
+    gone(&cluster, CLAIMS, "c").await;
+}
+
+#[tokio::test]
+async fn semantic_11_a_pod_goes_to_the_node_it_asks_for() {
+    let cluster = Cluster::new();
+    node(&cluster, "gpu-server-03", "2").await;
+    node(&cluster, "ai-storage-worker-01", "2").await;
+    cluster
+        .post(PODS, &pod_for("p", "ai-storage-worker-01", "1500m"))
+        .await
+        .expect(201);
+    let bound = until(&cluster, PODS, "p", |pod| pod["spec"]["nodeName"].is_string()).await;
+    assert_eq!(bound["spec"]["nodeName"], "ai-storage-worker-01");
+    assert_eq!(bound["status"]["conditions"][0]["type"], "PodScheduled");
+    assert_eq!(bound["status"]["conditions"][0]["status"], "True");
+    let events = cluster
+        .get("/api/v1/namespaces/default/events?fieldSelector=involvedObject.name%3Dp")
+        .await
+        .expect(200);
+    assert_eq!(events["items"][0]["reason"], "Scheduled");
+    assert_eq!(
+        events["items"][0]["message"],
+        "Successfully assigned default/p to ai-storage-worker-01"
+    );
+}
+
+#[tokio::test]
+async fn semantic_11_required_affinity_names_the_node_too() {
+    let cluster = Cluster::new();
+    node(&cluster, "gpu-server-03", "2").await;
+    let mut wanting = pod_for("p", "", "1");
+    wanting["spec"].as_object_mut().unwrap().remove("nodeSelector");
+    let term = json!({"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["gpu-server-03"]}]});
+    wanting["spec"]["affinity"] = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}});
+    cluster.post(PODS, &wanting).await.expect(201);
+    until(&cluster, PODS, "p", |pod| {
+        pod["spec"]["nodeName"] == "gpu-server-03"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pod_waits_for_room_and_says_so() {
+    let cluster = Cluster::new();
+    node(&cluster, "gpu-server-03", "2").await;
+    cluster
+        .post(PODS, &pod_for("first", "gpu-server-03", "1500m"))
+        .await
+        .expect(201);
+    until(&cluster, PODS, "first", |pod| pod["spec"]["nodeName"].is_string()).await;
+    cluster
+        .post(PODS, &pod_for("second", "gpu-server-03", "1"))
+        .await
+        .expect(201);
+    let waiting = until(&cluster, PODS, "second", |pod| {
+        pod["status"]["conditions"].is_array()
+    })
+    .await;
+    let condition = &waiting["status"]["conditions"][0];
+    assert_eq!(
+        (&condition["status"], &condition["reason"]),
+        (&json!("False"), &json!("Unschedulable"))
+    );
+    assert_eq!(
+        condition["message"],
+        "0/1 nodes are available: 1 Insufficient cpu."
+    );
+    assert_eq!(waiting["status"]["phase"], "Pending");
+
+    cluster
+        .delete(&format!("{PODS}/first"), &json!({"gracePeriodSeconds": 0}))
+        .await
+        .expect(200);
+    until(&cluster, PODS, "second", |pod| {
+        pod["spec"]["nodeName"] == "gpu-server-03"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_namespace_is_emptied_before_it_goes() {
+    let cluster = Cluster::new();
+    let pods = "/api/v1/namespaces/n/pods";
+    cluster
+        .post("/api/v1/namespaces", &json!({"metadata": {"name": "n"}}))
+        .await
+        .expect(201);
+    cluster.post(pods, &pod("p")).await.expect(201);
+    cluster
+        .post(
+            "/api/v1/namespaces/n/configmaps",
+            &json!({"metadata": {"name": "m"}}),
+        )
+        .await
+        .expect(201);
+    let marked = cluster
+        .delete("/api/v1/namespaces/n", &json!({}))
+        .await
+        .expect(200);
+    assert_eq!(marked["status"]["phase"], "Terminating");
+    let terminating = until(&cluster, pods, "p", |pod| {
+        pod["metadata"]["deletionTimestamp"].is_string()
+    })
+    .await;
+    assert_eq!(
+        terminating["metadata"]["deletionGracePeriodSeconds"], 3,
+        "pods keep their grace"
+    );
+    gone(&cluster, "/api/v1/namespaces/n/configmaps", "m").await;
+
+    let refused = cluster.post(pods, &pod("q")).await.refused(403);
+    assert_eq!(refused["details"]["causes"][0]["reason"], "NamespaceTerminating");
+    cluster.get("/api/v1/namespaces/n").await.expect(200);
+
+    cluster
+        .delete(&format!("{pods}/p"), &json!({"gracePeriodSeconds": 0}))
+        .await
+        .expect(200);
+    gone(&cluster, "/api/v1/namespaces", "n").await;
+    let refused = cluster.post(pods, &pod("q")).await.refused(404);
+    assert_eq!(refused["message"], "namespaces \"n\" not found");
+}
+
+#[tokio::test]
+async fn some_namespaces_are_for_ever() {
+    let cluster = Cluster::new();
+    let refused = cluster
+        .delete("/api/v1/namespaces/default", &json!({}))
+        .await
+        .refused(403);
+    assert_eq!(
+        refused["message"],
+        "namespaces \"default\" is forbidden: this namespace may not be deleted"
+    );
+}

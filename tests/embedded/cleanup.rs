@@ -1,0 +1,166 @@
+//! Cleaning up after runs that were killed: everything of theirs goes, and nothing of anybody else's.
+
+use migbench::deploy::{
+    leftovers::{self, Leftover},
+    place::Place,
+};
+use serde_json::{Value, json};
+
+use crate::api_fixture::Cluster;
+
+const ONE: &str = "0199d0f0-0000-7000-8000-0000000000a1";
+const OTHER: &str = "0199d0f0-0000-7000-8000-0000000000b2";
+const IMAGE: &str = "registry.example/migbench:1";
+
+fn labels(run: &str) -> Value {
+    json!({"app.kubernetes.io/managed-by": "migbench", "migbench.io/run": run})
+}
+
+fn pod(name: &str, labels: &Value) -> Value {
+    json!({"metadata": {"name": name, "labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}})
+}
+
+fn volume(name: &str, labels: &Value) -> Value {
+    json!({"metadata": {"name": name, "labels": labels}, "spec": {
+        "capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteMany"], "nfs": {"server": "10.0.0.1", "path": "/"},
+    }})
+}
+
+/// What a killed run leaves: its namespace with a pod and the marker, and a volume.
+async fn leave_behind(cluster: &Cluster, run: &str, given: Option<&str>) -> Place {
+    let mut place = Place::new(run, given, IMAGE);
+    place.expires = "2026-11-24T12:00:00Z".parse().ok();
+    place.open(&cluster.client).await.unwrap();
+    place.claims = vec!["checkpoints".into()];
+    place.mark(&cluster.client).await.unwrap();
+    let pods = format!("/api/v1/namespaces/{}/pods", place.namespace);
+    cluster
+        .post(&pods, &pod(&format!("pod-{}", place.name()), &labels(run)))
+        .await
+        .expect(201);
+    cluster
+        .post("/api/v1/persistentvolumes", &volume(&place.name(), &labels(run)))
+        .await
+        .expect(201);
+    place.volumes = vec![place.name()];
+    place
+}
+
+/// What is there, by kind and name.
+async fn names(cluster: &Cluster) -> Vec<String> {
+    let mut all = Vec::new();
+    for collection in ["namespaces", "persistentvolumes", "pods", "configmaps"] {
+        let list = cluster.get(&format!("/api/v1/{collection}")).await.expect(200);
+        for item in list["items"].as_array().unwrap() {
+            all.push(format!(
+                "{collection}/{}",
+                item["metadata"]["name"].as_str().unwrap()
+            ));
+        }
+    }
+    all
+}
+
+fn of<'a>(found: &'a [Leftover], run: &str) -> &'a Leftover {
+    found.iter().find(|leftover| leftover.place.run == run).unwrap()
+}
+
+#[tokio::test]
+async fn what_a_killed_run_left_is_found_with_all_that_removing_it_takes() {
+    let cluster = Cluster::new();
+    let one = leave_behind(&cluster, ONE, None).await;
+    cluster
+        .post("/api/v1/namespaces", &json!({"metadata": {"name": "team"}}))
+        .await
+        .expect(201);
+    let other = leave_behind(&cluster, OTHER, Some("team")).await;
+
+    let found = leftovers::find(&cluster.client, None, "unknown").await.unwrap();
+    assert_eq!(found.len(), 2);
+    assert_eq!(of(&found, ONE).place, one);
+    assert_eq!(of(&found, OTHER).place, other);
+    let told = of(&found, ONE).objects.join(", ");
+    for part in [
+        "Namespace",
+        "PersistentVolume",
+        "Pod",
+        "directories on the volume of claim checkpoints",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_is_removed_and_what_bears_not_both_labels_stays() {
+    let cluster = Cluster::new();
+    let before = names(&cluster).await;
+    let one = leave_behind(&cluster, ONE, None).await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let strangers = [
+        json!({}),
+        json!({"app.kubernetes.io/managed-by": "migbench"}),
+        json!({"migbench.io/run": ONE}),
+    ];
+    for (number, labels) in strangers.iter().enumerate() {
+        cluster
+            .post(pods, &pod(&format!("stranger-{number}"), labels))
+            .await
+            .expect(201);
+    }
+    let found = leftovers::find(&cluster.client, None, IMAGE).await.unwrap();
+    assert_eq!(found.len(), 1);
+
+    let mut told = Vec::new();
+    found[0]
+        .place
+        .leave(&cluster.client, |line| told.push(line))
+        .await
+        .unwrap();
+    let wanted = [
+        format!("removed namespace {}", one.namespace),
+        format!("removed persistent volume {}", one.name()),
+    ];
+    assert_eq!(told, wanted);
+    let strangers = (0..3).map(|number| format!("pods/stranger-{number}"));
+    let mut expected: Vec<_> = before.into_iter().chain(strangers).collect();
+    let mut left = names(&cluster).await;
+    expected.sort();
+    left.sort();
+    assert_eq!(left, expected);
+    assert_eq!(leftovers::find(&cluster.client, None, IMAGE).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_namespace_that_was_given_stays_with_what_is_others() {
+    let cluster = Cluster::new();
+    cluster
+        .post("/api/v1/namespaces", &json!({"metadata": {"name": "team"}}))
+        .await
+        .expect(201);
+    let mut before = names(&cluster).await;
+    cluster
+        .post("/api/v1/namespaces/team/pods", &pod("theirs", &json!({})))
+        .await
+        .expect(201);
+    before.push("pods/theirs".into());
+
+    let place = leave_behind(&cluster, ONE, Some("team")).await;
+    place.leave(&cluster.client, |_| {}).await.unwrap();
+    let mut left = names(&cluster).await;
+    before.sort();
+    left.sort();
+    assert_eq!(left, before);
+    // Again, and nothing is there: as after a cleanup that was interrupted.
+    place.leave(&cluster.client, |_| {}).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_not_there_is_told() {
+    let cluster = Cluster::new();
+    let mut place = Place::new(ONE, Some("team"), IMAGE);
+    let told = place.open(&cluster.client).await.unwrap_err().to_string();
+    assert!(
+        told.contains("no namespace team") && told.contains("--namespace"),
+        "{told}"
+    );
+}

@@ -1,0 +1,13 @@
+//! Migrations: the workloads, the orchestrator, and whole runs on the embedded cluster.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod orchestrated_migration;
+mod orchestrator;
+mod run;
+mod tensorflow_workload;
+mod workload;
+
+#[path = "../api_fixture/mod.rs"]
+mod api_fixture;
+#[path = "../../src/skip.rs"]
+mod skip;

@@ -1,0 +1,204 @@
+//! The TensorFlow workload as containers run it, where its image has been built; else the tests say that they were
+//! skipped. The hook needs no TensorFlow, and is tried against the trainer's end of the built-in workload.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+    time::Duration,
+};
+
+use migbench::{
+    contract::workload::{Manifest, ManifestFile, Progress, RESTORE_FROM},
+    embedded::images,
+    workload::hook::{Desk, Response, ask, release},
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::skip::skip;
+
+const IMAGE: &str = "tensorflow/tensorflow:2.13.0";
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("scenarios/tensorflow/workload")
+        .join(name)
+}
+
+/// A script in a Python process with its progress.
+struct Container {
+    process: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Container {
+    fn start(env: &[(String, String)], name: &str, arguments: &[String]) -> Self {
+        let mut process = Command::new("python3")
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .envs(env.iter().cloned())
+            .arg(script(name))
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap());
+        Self { process, lines }
+    }
+
+    /// The next line that contains `text`.
+    fn line_with(&mut self, text: &str) -> String {
+        self.lines
+            .by_ref()
+            .lines()
+            .map(Result::unwrap)
+            .find(|line| line.contains(text))
+            .unwrap()
+    }
+
+    fn next_step(&mut self) -> u64 {
+        match Progress::parse(&self.line_with("step")) {
+            Some(Progress::Step { step, .. }) => step,
+            other => panic!("no step: {other:?}"),
+        }
+    }
+
+    fn terminate(&mut self) -> Option<i32> {
+        kill(
+            Pid::from_raw(i32::try_from(self.process.id()).unwrap()),
+            Signal::SIGTERM,
+        )
+        .unwrap();
+        self.process.wait().unwrap().code()
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn below(volume: &Path, option: &str, directory: &str) -> String {
+    format!("--{option}={}/{directory}", volume.display())
+}
+
+/// Data, training, checkpoint on request, hold, restore, evaluation, SIGTERM: one life of the pod in little.
+#[tokio::test]
+async fn the_pod_trains_checkpoints_and_goes_on_elsewhere() {
+    let env = match images::lookup(IMAGE) {
+        Ok(image) => image.env,
+        Err(error) => return skip(error),
+    };
+    let volume = tempfile::tempdir().unwrap();
+    let data = below(volume.path(), "data", "data");
+    let checkpoints = below(volume.path(), "checkpoints", "checkpoints");
+    let output = below(volume.path(), "output", "data");
+    let mut processor = Container::start(&env, "processor.py", &[output, "--seconds=0".into()]);
+    let done = Progress::parse(&processor.line_with("done")).unwrap();
+    assert!(
+        matches!(done, Progress::Done { outputs } if outputs.iter().all(|path| Path::new(path).is_file()))
+    );
+    assert_eq!(processor.process.wait().unwrap().code(), Some(0));
+
+    let watched = [data.clone(), checkpoints.clone()];
+    let arguments = [data, checkpoints, "--every=3600".into()];
+    let mut source = Container::start(&env, "trainer.py", &arguments);
+    assert_eq!(source.next_step(), 1);
+    let directory = volume.path().join("checkpoints");
+    let manifest = ask(&directory, volume.path(), Duration::from_secs(60))
+        .await
+        .unwrap();
+    assert!(
+        manifest
+            .files
+            .iter()
+            .all(|file| volume.path().join(&file.path).is_file()),
+        "{manifest:?}"
+    );
+
+    // Each answer races with the withdrawal of the request before it.
+    for _ in 0..20 {
+        let again = ask(&directory, volume.path(), Duration::from_secs(60)).await;
+        assert_eq!(again.unwrap(), manifest, "the trainer holds still");
+    }
+    assert!(volume.path().join(&manifest.directory).is_dir());
+
+    let restore_from = volume.path().join(&manifest.directory).display().to_string();
+    let mut env_of_target = env.clone();
+    env_of_target.push((RESTORE_FROM.to_owned(), restore_from.clone()));
+    let mut target = Container::start(&env_of_target, "trainer.py", &arguments);
+    let restored = Progress::parse(&target.line_with("restored"));
+    let step = manifest.step;
+    assert_eq!(
+        restored,
+        Some(Progress::Restored {
+            step,
+            from: restore_from
+        })
+    );
+    assert_eq!(target.next_step(), step + 1);
+    assert_eq!(target.terminate(), Some(143));
+
+    let mut monitor = Container::start(&env, "monitor.py", &watched);
+    monitor.line_with(&format!("step {step}: accuracy"));
+    assert_eq!(
+        release(&directory).unwrap(),
+        1,
+        "the source held still all the while"
+    );
+    for mut container in [source, monitor] {
+        assert_eq!(container.terminate(), Some(143));
+    }
+}
+
+#[tokio::test]
+async fn the_python_hook_speaks_with_the_built_in_trainer() {
+    let volume = tempfile::tempdir().unwrap();
+    let directory = volume.path().join("checkpoints");
+    let desk = Desk::open(&directory, "w").unwrap();
+    let arguments = [
+        below(volume.path(), "dir", "checkpoints"),
+        format!("--mount={}", volume.path().display()),
+    ];
+    let python = Command::new("python3").arg("--version").output();
+    if python.is_err() {
+        return skip("there is no python3");
+    }
+    let mut hook = Container::start(&[], "hook.py", &arguments);
+    let id = loop {
+        match desk.request() {
+            Some(id) => break id,
+            None => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    };
+    let manifest = |prefix: &str| Manifest {
+        step: 5,
+        directory: format!("{prefix}ckpt-5-w"),
+        files: vec![ManifestFile {
+            path: format!("{prefix}ckpt-5-w/state"),
+            size: 1,
+            sha256: "00".into(),
+        }],
+    };
+    desk.hold().unwrap();
+    assert!(desk.answer(&id, &Response::Written(manifest(""))).unwrap());
+    let printed: Manifest = serde_json::from_str(&hook.line_with("step")).unwrap();
+    assert_eq!(printed, manifest("checkpoints/"));
+    assert_eq!(hook.process.wait().unwrap().code(), Some(0));
+    assert_eq!(desk.request(), None, "the request is withdrawn");
+    let release = [arguments[0].clone(), "--release".into()];
+    assert!(
+        Container::start(&[], "hook.py", &release)
+            .process
+            .wait()
+            .unwrap()
+            .success()
+    );
+    assert!(!desk.holds());
+    assert_eq!(fs::read_dir(directory.join(".hook")).unwrap().count(), 0);
+}

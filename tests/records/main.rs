@@ -1,0 +1,17 @@
+//! What needs no cluster: scenarios, manifests, records and what is made of them, from files and by the command line.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod cgroup_trees;
+mod layers;
+mod manifests;
+mod report_command;
+mod reports;
+mod scenario_command;
+mod scenario_errors;
+mod schema;
+mod views;
+
+#[path = "../../src/skip.rs"]
+mod skip;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,101 @@
+//! `docs/run.schema.json` describes the record: what is written validates, what is broken does not.
+
+use jsonschema::Validator;
+use migbench::record::{leg::Overhead, run::SCHEMA};
+use serde_json::{Value, json};
+
+use crate::support::Shape;
+
+fn schema() -> Validator {
+    let schema: Value = serde_json::from_str(include_str!("../../docs/run.schema.json")).unwrap();
+    assert_eq!(schema["properties"]["schema"]["const"], SCHEMA);
+    jsonschema::options()
+        .should_validate_formats(true)
+        .build(&schema)
+        .unwrap()
+}
+
+fn errors(record: &Value) -> Vec<String> {
+    let schema = schema();
+    schema
+        .iter_errors(record)
+        .map(|error| format!("{} at {}", error, error.instance_path()))
+        .collect()
+}
+
+fn good() -> Value {
+    serde_json::to_value(crate::support::record(&Shape::smoke())).unwrap()
+}
+
+#[test]
+fn full_records_validate() {
+    for shape in [Shape::smoke(), Shape::tensorflow(2)] {
+        let record = serde_json::to_value(crate::support::record(&shape)).unwrap();
+        assert_eq!(errors(&record), [""; 0]);
+    }
+}
+
+#[test]
+fn records_with_every_optional_part_validate() {
+    let mut record = crate::support::record(&Shape::smoke());
+    record.ended = None;
+    record.environment.load = None;
+    record.environment.cpu_model = None;
+    let leg = &mut record.legs[0];
+    leg.ended = None;
+    leg.error = Some("refused".into());
+    leg.epochs[0]
+        .missing
+        .insert("memory_peak".into(), "memory.peak: no such file".into());
+    leg.sweeps[0].readings[0].error = Some("memory.stat: interrupted".into());
+    leg.sweeps[0].readings[0].counters.memory_peak = None;
+    leg.migration.as_mut().unwrap().report = Some(json!({"status": "completed"}));
+    leg.overhead.push(Overhead {
+        process: "orchestrator".into(),
+        start_usec: None,
+        end_usec: None,
+        reason: Some("it runs elsewhere".into()),
+    });
+    record.legs[1].migration = None;
+    assert_eq!(errors(&serde_json::to_value(&record).unwrap()), [""; 0]);
+}
+
+#[test]
+fn broken_records_do_not() {
+    let breaks: [(&str, Value); 9] = [
+        ("/schema", json!("migbench.io/run/v2")),
+        ("/id", json!("not a uuid")),
+        ("/started", json!("yesterday")),
+        ("/settings/target_reduction", json!(20)),
+        ("/settings/strategies", json!([])),
+        ("/legs/0/sweeps/0/segment", json!("during")),
+        ("/legs/0/sweeps/0/readings/0/usage_usec", json!(-1)),
+        ("/legs/0/sweeps/0/readings/0/before_ns", Value::Null),
+        ("/legs/0/events/0/kind", json!("exploded")),
+    ];
+    for (pointer, wrong) in breaks {
+        let mut record = good();
+        *record.pointer_mut(pointer).unwrap() = wrong;
+        assert!(!errors(&record).is_empty(), "{pointer}");
+    }
+}
+
+#[test]
+fn a_missing_or_unknown_key_is_told_where_it_is() {
+    let mut record = good();
+    record["environment"].as_object_mut().unwrap().remove("meter");
+    record["legs"][0]["surprise"] = json!(1);
+    let errors = errors(&record);
+    assert!(
+        errors
+            .iter()
+            .any(|error| error.contains("meter") && error.contains("/environment")),
+        "{errors:?}"
+    );
+    assert!(
+        errors
+            .iter()
+            .any(|error| error.contains("surprise") && error.contains("/legs/0")),
+        "{errors:?}"
+    );
+}

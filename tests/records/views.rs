@@ -1,0 +1,630 @@
+//! What the summary makes of good records and of records with one thing wrong.
+
+use migbench::{
+    record::{
+        event::{Event, Kind},
+        leg::LegRecord,
+        reading::{Reading, Segment},
+        run::RunRecord,
+    },
+    stats::{
+        comparison::Comparison,
+        summary::Summary,
+        verdict::Verdict,
+        view::{Cause, Figure, LegSummary},
+    },
+};
+
+use crate::support::Shape;
+
+const NATIVE: usize = 0;
+const ORCHESTRATOR: usize = 1;
+
+fn good() -> RunRecord {
+    crate::support::record(&Shape::tensorflow(1))
+}
+
+/// The summary of a good record with one thing changed.
+fn with(change: impl FnOnce(&mut RunRecord)) -> Summary {
+    let mut record = good();
+    change(&mut record);
+    Summary::new(&record)
+}
+
+fn causes(summary: &Summary) -> Vec<&Cause> {
+    summary.doubts.iter().map(|doubt| &doubt.cause).collect()
+}
+
+fn leg(summary: &Summary, index: usize) -> &LegSummary {
+    &summary.legs[index]
+}
+
+fn comparison(summary: &Summary) -> &Comparison {
+    &summary.comparisons[0]
+}
+
+fn value(figure: &Figure) -> f64 {
+    figure.value.unwrap_or_else(|| panic!("{figure:?}"))
+}
+
+fn near(found: f64, expected: f64, tolerance: f64) {
+    assert!(
+        (found - expected).abs() <= tolerance,
+        "{found} is not {expected} ± {tolerance}"
+    );
+}
+
+/// The readings of a segment for one container's epoch, by tick.
+fn readings(leg: &mut LegRecord, segment: Segment, epoch: u32) -> Vec<&mut Reading> {
+    let sweeps = leg.sweeps.iter_mut().filter(|sweep| sweep.segment == segment);
+    sweeps
+        .flat_map(|sweep| sweep.readings.iter_mut().filter(|reading| reading.epoch == epoch))
+        .collect()
+}
+
+fn after_of(record: &mut RunRecord, epoch: u32) -> Vec<&mut Reading> {
+    readings(&mut record.legs[NATIVE], Segment::After, epoch)
+}
+
+/// Epoch of the migrated pod's trainer.
+const TRAINER: u32 = 3;
+
+#[test]
+fn the_published_loads_come_out_as_they_were_put_in() {
+    let summary = with(|_| ());
+    let cpu = comparison(&summary).metric("cpu").unwrap();
+    near(value(&cpu.baseline), 2500.0, 8.0);
+    near(value(&cpu.candidate), 1800.0, 8.0);
+    near(value(&cpu.reduction), 0.28, 0.005);
+    let memory = comparison(&summary).metric("memory_anon").unwrap();
+    near(value(&memory.reduction), 0.282, 0.002);
+    let after = leg(&summary, NATIVE).after.value.as_ref().unwrap();
+    near(
+        after.containers["data-processor"].cpu.trimmed_mean.unwrap(),
+        700.0,
+        4.0,
+    );
+    assert_eq!(after.total.cpu.samples.len(), 20);
+    let before = leg(&summary, NATIVE).before.value.as_ref().unwrap();
+    assert!(!before.containers.contains_key("data-processor"));
+    assert_eq!(comparison(&summary).judgement.verdict, Verdict::NotDemonstrated);
+}
+
+#[test]
+fn the_arms_do_not_differ_once_the_processor_has_ended_again() {
+    let summary = with(|_| ());
+    let steady = comparison(&summary).metric("steady_cpu").unwrap();
+    near(value(&steady.reduction), 0.0, 0.01);
+    let tail = leg(&summary, NATIVE).steady.value.as_ref().unwrap();
+    near(tail.from_s, 50.0, 1.1);
+}
+
+#[test]
+fn too_short_a_tail_has_no_steady_state_and_says_so() {
+    let summary = with(|record| {
+        let end = record.legs[NATIVE]
+            .sweeps
+            .iter()
+            .rposition(|sweep| sweep.segment == Segment::Tail)
+            .unwrap();
+        record.legs[NATIVE].sweeps.truncate(end - 23);
+    });
+    let reason = leg(&summary, NATIVE).steady.get().unwrap_err();
+    assert!(reason.contains("lengthen the horizon"), "{reason}");
+}
+
+#[test]
+fn cpu_seconds_cover_both_pods_from_the_request_to_the_horizon() {
+    let summary = with(|_| ());
+    let native = leg(&summary, NATIVE).horizon.value.as_ref().unwrap();
+    // Source for 2 s less what passed since its last reading; target for 70 s; the processor for 45 s less the same.
+    near(value(&native.source["tensorflow-trainer"]), 1.75 * 1.6, 0.05);
+    near(value(&native.source["data-processor"]), 0.0, 0.0);
+    near(value(&native.target["tensorflow-trainer"]), 70.0 * 1.6, 0.5);
+    near(value(&native.target["data-processor"]), 45.0 * 0.7, 0.9);
+    let orchestrator = leg(&summary, ORCHESTRATOR).horizon.value.as_ref().unwrap();
+    near(value(&orchestrator.overhead["orchestrator"]), 0.31, 1e-9);
+    near(
+        value(&orchestrator.total) - value(&orchestrator.workload),
+        0.31,
+        1e-9,
+    );
+}
+
+#[test]
+fn cpu_seconds_with_a_hole_are_unknown() {
+    let summary = with(|record| {
+        record.legs[NATIVE]
+            .sweeps
+            .retain(|sweep| sweep.segment != Segment::Tail);
+    });
+    let horizon = leg(&summary, NATIVE).horizon.value.as_ref().unwrap();
+    let reason = horizon.workload.get().unwrap_err();
+    assert!(reason.contains("before the horizon ends"), "{reason}");
+}
+
+#[test]
+fn the_native_trainer_starts_at_0_and_the_orchestrated_one_goes_on() {
+    let summary = with(|_| ());
+    let native = &leg(&summary, NATIVE).training;
+    assert_eq!(
+        (
+            native.last_step.value,
+            native.restored_step.value,
+            native.steps_lost.value
+        ),
+        (Some(69), Some(0), Some(69))
+    );
+    let orchestrator = &leg(&summary, ORCHESTRATOR).training;
+    assert_eq!(orchestrator.steps_lost.value, Some(3));
+    near(value(&orchestrator.downtime_s), 6.0, 1e-9);
+    near(value(&orchestrator.first_new_step_s), 9.0, 1e-9);
+    near(value(&orchestrator.regained_s), 12.0, 1e-9);
+}
+
+#[test]
+fn a_training_that_did_not_catch_up_says_how_far_it_came() {
+    let summary = with(|record| {
+        let target = record.legs[NATIVE].migration.clone().unwrap().pod_uid;
+        let late = |event: &Event| {
+            matches!(&event.kind, Kind::Progress { uid, progress, .. } if *uid == target
+            && matches!(progress, migbench::contract::workload::Progress::Step { step, .. } if *step > 10))
+        };
+        record.legs[NATIVE].events.retain(|event| !late(event));
+    });
+    let reason = leg(&summary, NATIVE).training.regained_s.get().unwrap_err();
+    assert_eq!(reason, "not within the leg: it reached step 10 of 69");
+}
+
+#[test]
+fn a_trainer_that_is_still_starting_in_the_window_is_told() {
+    let summary = with(|record| {
+        let leg = &mut record.legs[NATIVE];
+        let target = leg.migration.clone().unwrap().pod_uid;
+        let window = leg.sweeps.iter().find(|sweep| sweep.segment == Segment::After);
+        let began = window.unwrap().due_ns;
+        let early = |event: &Event| {
+            event.at.mono_ns < began + 3_000_000_000
+                && matches!(&event.kind, Kind::Progress { uid, .. } if *uid == target)
+        };
+        leg.events.retain(|event| !early(event));
+    });
+    let untrained =
+        |cause: &&Cause| matches!(cause, Cause::Untrained { seconds } if (2.9..4.0).contains(seconds));
+    assert_eq!(causes(&summary).into_iter().filter(untrained).count(), 1);
+    let unchanged = with(|_| {});
+    let told = causes(&unchanged);
+    assert!(!told.iter().any(|cause| matches!(cause, Cause::Untrained { .. })));
+}
+
+#[test]
+fn overlapping_trainers_have_no_downtime() {
+    let summary = with(|record| {
+        let uid = |event: &Event| match &event.kind {
+            Kind::Progress { uid, .. } => Some(uid.clone()),
+            _ => None,
+        };
+        let events = &mut record.legs[ORCHESTRATOR].events;
+        let source = events.iter().find_map(uid).unwrap();
+        let last = events
+            .iter_mut()
+            .rfind(|event| uid(event).as_ref() == Some(&source))
+            .unwrap();
+        last.at.mono_ns += 30_000_000_000;
+    });
+    near(value(&leg(&summary, ORCHESTRATOR).training.downtime_s), 0.0, 0.0);
+}
+
+#[test]
+fn a_silent_trainer_leaves_figures_unknown() {
+    let summary = with(|record| {
+        record.legs[NATIVE]
+            .events
+            .retain(|event| !matches!(event.kind, Kind::Progress { .. }));
+    });
+    let training = &leg(&summary, NATIVE).training;
+    assert_eq!(
+        training.downtime_s.get().unwrap_err(),
+        "the source reported no step"
+    );
+    assert_eq!(
+        training.first_new_step_s.get().unwrap_err(),
+        "the target reported no step"
+    );
+    assert!(
+        comparison(&summary)
+            .metric("steps_lost")
+            .unwrap()
+            .saved
+            .value
+            .is_none()
+    );
+}
+
+#[test]
+fn double_occupancy_needs_two_pods() {
+    let summary = with(|_| ());
+    let memory = leg(&summary, NATIVE).occupancy.value.as_ref().unwrap();
+    assert_eq!(
+        memory.peak_double_anon.get().unwrap_err(),
+        "the source was gone before the target was read"
+    );
+    let summary = with(|record| {
+        let source = record.legs[NATIVE].sweeps[20].readings[0].clone();
+        let request = record.legs[NATIVE].migration.clone().unwrap().requested.mono_ns;
+        let late = record.legs[NATIVE]
+            .sweeps
+            .iter_mut()
+            .filter(|sweep| sweep.due_ns > request + 5_000_000_000);
+        for sweep in late.take(9) {
+            sweep.readings.push(source.clone());
+        }
+    });
+    let memory = leg(&summary, NATIVE).occupancy.value.as_ref().unwrap();
+    near(memory.double_s, 2.0, 1e-9);
+    assert!(memory.peak_double_anon.value.is_some());
+}
+
+#[test]
+fn nineteen_samples_are_refused_and_twenty_one_too() {
+    for (ticks, words) in [(20, "has 19 of 20 samples"), (22, "has 21 of 20 samples")] {
+        let summary = with(|record| {
+            let sweeps = &mut record.legs[NATIVE].sweeps;
+            let last = sweeps
+                .iter()
+                .rfind(|sweep| sweep.segment == Segment::After)
+                .unwrap()
+                .clone();
+            sweeps.retain(|sweep| sweep.segment != Segment::After || sweep.tick < ticks);
+            let extra = migbench::record::reading::Sweep { tick: 21, ..last };
+            sweeps.extend((ticks == 22).then_some(extra));
+        });
+        let reason = leg(&summary, NATIVE).after.get().unwrap_err();
+        assert!(reason.contains(words), "{reason}");
+        assert!(matches!(causes(&summary)[0], Cause::Refused { .. }));
+        assert!(
+            comparison(&summary)
+                .metric("cpu")
+                .unwrap()
+                .reduction
+                .value
+                .is_none()
+        );
+    }
+}
+
+#[test]
+fn a_container_that_ends_inside_the_window_is_a_refusal() {
+    let summary = with(|record| {
+        let sweeps = record.legs[NATIVE].sweeps.iter_mut();
+        for sweep in sweeps.filter(|sweep| sweep.segment == Segment::After && sweep.tick > 10) {
+            sweep.readings.retain(|reading| reading.epoch != TRAINER);
+        }
+    });
+    let reason = leg(&summary, NATIVE).after.get().unwrap_err();
+    assert!(
+        reason.starts_with("tensorflow-trainer was read at 11 of 21 ticks"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn a_running_container_that_was_not_read_is_a_refusal() {
+    let summary = with(|record| {
+        for sweep in &mut record.legs[NATIVE].sweeps {
+            sweep.readings.retain(|reading| reading.epoch != TRAINER);
+        }
+    });
+    assert_eq!(
+        leg(&summary, NATIVE).after.get().unwrap_err(),
+        "tensorflow-trainer ran but was not read"
+    );
+}
+
+#[test]
+fn a_counter_that_falls_is_kept_and_told() {
+    let summary = with(|record| after_of(record, TRAINER)[5].counters.usage_usec = Some(1));
+    assert!(causes(&summary).contains(&&Cause::Backwards {
+        container: "tensorflow-trainer".into(),
+        sample: 5
+    }));
+    assert_eq!(
+        leg(&summary, NATIVE)
+            .after
+            .value
+            .as_ref()
+            .unwrap()
+            .total
+            .cpu
+            .samples
+            .len(),
+        20
+    );
+}
+
+#[test]
+fn a_counter_cannot_outrun_the_cpus() {
+    let summary = with(|record| {
+        for reading in &mut after_of(record, TRAINER)[7..] {
+            *reading.counters.usage_usec.as_mut().unwrap() += 9_000_000;
+        }
+    });
+    let impossible = causes(&summary)
+        .into_iter()
+        .find(|cause| matches!(cause, Cause::Impossible { .. }));
+    assert!(
+        matches!(
+            impossible,
+            Some(Cause::Impossible {
+                sample: 7,
+                cpus: 8,
+                ..
+            })
+        ),
+        "{impossible:?}"
+    );
+}
+
+#[test]
+fn a_late_tick_is_an_interval_off_by_more_than_a_tenth() {
+    let late = |by_ns: u64| {
+        with(|record| {
+            for reading in [TRAINER, 4, 5] {
+                let reading = &mut *after_of(record, reading)[3];
+                reading.before_ns += by_ns;
+                reading.after_ns += by_ns;
+            }
+        })
+    };
+    let told = |summary: &Summary| {
+        causes(summary)
+            .iter()
+            .any(|cause| matches!(cause, Cause::Interval { sample: 3, .. }))
+    };
+    assert!(told(&late(110_000_000)));
+    assert!(!told(&late(90_000_000)));
+}
+
+#[test]
+fn rates_use_the_measured_interval() {
+    let summary = with(|record| {
+        // 50 ms late and 50 ms worth of work more: the rate is the same.
+        for (epoch, millicores) in [(TRAINER, 1600), (4, 700), (5, 200)] {
+            let reading = &mut *after_of(record, epoch)[3];
+            reading.before_ns += 50_000_000;
+            reading.after_ns += 50_000_000;
+            *reading.counters.usage_usec.as_mut().unwrap() += 50 * millicores;
+        }
+    });
+    near(
+        leg(&summary, NATIVE)
+            .after
+            .value
+            .as_ref()
+            .unwrap()
+            .total
+            .cpu
+            .samples[2],
+        2500.0,
+        30.0,
+    );
+}
+
+#[test]
+fn a_running_container_that_uses_nothing_is_told() {
+    let summary = with(|record| {
+        for reading in after_of(record, TRAINER) {
+            reading.counters.usage_usec = Some(77);
+        }
+    });
+    assert!(causes(&summary).contains(&&Cause::ZeroUsage {
+        container: "tensorflow-trainer".into()
+    }));
+}
+
+#[test]
+fn a_change_of_state_inside_the_phase_makes_it_invalid() {
+    let summary = with(|record| {
+        let leg = &mut record.legs[NATIVE];
+        let at = leg
+            .sweeps
+            .iter()
+            .find(|sweep| sweep.segment == Segment::After && sweep.tick == 9)
+            .unwrap()
+            .due_ns;
+        let completed = leg
+            .events
+            .iter_mut()
+            .rfind(|event| matches!(&event.kind, Kind::Container { state, .. } if state == "completed"));
+        completed.unwrap().at.mono_ns = at;
+    });
+    let changed = Cause::StateChanged {
+        container: "data-processor".into(),
+        from: "running".into(),
+        to: "completed".into(),
+    };
+    assert!(causes(&summary).contains(&&changed));
+}
+
+#[test]
+fn a_pod_that_was_left_over_is_told() {
+    let summary = with(|record| {
+        let left = |event: &Event| {
+            matches!(&event.kind, Kind::LegEnded)
+                || matches!(&event.kind, Kind::PodPhase { phase, .. } if phase == "Gone")
+        };
+        record.legs[NATIVE].events.retain(|event| !left(event));
+    });
+    assert!(
+        causes(&summary)
+            .iter()
+            .any(|cause| matches!(cause, Cause::OtherPodAlive { round: 1, .. }))
+    );
+}
+
+#[test]
+fn throttling_in_one_arm_alone_is_told() {
+    let summary = with(|record| {
+        for sweep in &mut record.legs[ORCHESTRATOR].sweeps {
+            for reading in &mut sweep.readings {
+                reading.counters.nr_throttled = Some(0);
+            }
+        }
+    });
+    assert!(causes(&summary).contains(&&Cause::ThrottledInOneArm {
+        strategy: "native".into()
+    }));
+}
+
+#[test]
+fn unequal_starts_are_told() {
+    let summary = with(|record| {
+        for (tick, reading) in (0..).zip(readings(&mut record.legs[ORCHESTRATOR], Segment::Before, 0)) {
+            *reading.counters.usage_usec.as_mut().unwrap() += 400_000 * tick;
+        }
+    });
+    assert!(
+        causes(&summary)
+            .iter()
+            .any(|cause| matches!(cause, Cause::BeforeDiffers { .. }))
+    );
+}
+
+#[test]
+fn a_steady_difference_is_told() {
+    let told = |summary: &Summary| {
+        let mut causes = causes(summary).into_iter();
+        causes.any(|cause| matches!(cause, Cause::SteadyDiffers { .. }))
+    };
+    assert!(!told(&with(|_| {})));
+    // A trainer that stands still in the tail.
+    assert!(told(&with(|record| {
+        let mut tail = readings(&mut record.legs[ORCHESTRATOR], Segment::Tail, TRAINER);
+        let usage = tail[0].counters.usage_usec;
+        for reading in &mut tail {
+            reading.counters.usage_usec = usage;
+        }
+    })));
+}
+
+#[test]
+fn what_cannot_be_read_is_unknown_with_the_reason_of_its_epoch() {
+    let summary = with(|record| {
+        let leg = &mut record.legs[NATIVE];
+        for epoch in &mut leg.epochs {
+            epoch
+                .missing
+                .insert("memory_anon".into(), "memory.stat: no such file".into());
+        }
+        for reading in leg.sweeps.iter_mut().flat_map(|sweep| &mut sweep.readings) {
+            reading.counters.memory_anon = None;
+        }
+    });
+    let after = leg(&summary, NATIVE).after.value.as_ref().unwrap();
+    let reason = after.total.memory.anon.get().unwrap_err();
+    assert!(reason.contains("memory.stat: no such file"), "{reason}");
+    assert!(after.total.memory.current.value.is_some());
+    assert!(
+        comparison(&summary)
+            .metric("memory_anon")
+            .unwrap()
+            .reduction
+            .value
+            .is_none()
+    );
+}
+
+#[test]
+fn a_failed_leg_has_its_error_everywhere_and_once_among_the_doubts() {
+    let summary = with(|record| {
+        let leg = &mut record.legs[ORCHESTRATOR];
+        leg.migration = None;
+        leg.error = Some("orchestrator refused".into());
+        leg.sweeps.retain(|sweep| sweep.segment == Segment::Before);
+    });
+    let failed = leg(&summary, ORCHESTRATOR);
+    for reason in [
+        failed.after.get().unwrap_err(),
+        failed.migration_s.get().unwrap_err(),
+    ] {
+        assert_eq!(reason, "the leg failed: orchestrator refused");
+    }
+    assert_eq!(
+        causes(&summary),
+        [&Cause::LegFailed {
+            error: "orchestrator refused".into()
+        }]
+    );
+    assert!(failed.before.value.is_some());
+}
+
+#[test]
+fn sums_over_processes_are_never_a_demonstration() {
+    let mut record = crate::support::record(&Shape::tensorflow(6));
+    assert_eq!(comparison(&Summary::new(&record)).judgement.verdict, Verdict::Met);
+    record.environment.meter.from_cgroup = false;
+    let summary = Summary::new(&record);
+    assert_eq!(comparison(&summary).judgement.verdict, Verdict::Inconclusive);
+    assert_eq!(causes(&summary)[0], &Cause::NotCgroup);
+}
+
+#[test]
+fn a_lost_round_suppresses_the_verdict_and_is_not_dropped_silently() {
+    let mut record = crate::support::record(&Shape::tensorflow(6));
+    record.legs[3]
+        .sweeps
+        .retain(|sweep| sweep.segment != Segment::After);
+    let summary = Summary::new(&record);
+    assert_eq!(comparison(&summary).judgement.verdict, Verdict::Inconclusive);
+    assert_eq!(comparison(&summary).evidence.rounds, 5);
+    assert!(
+        comparison(&summary)
+            .metric("cpu")
+            .unwrap()
+            .baseline
+            .value
+            .is_none()
+    );
+}
+
+#[test]
+fn one_order_in_every_round_is_told() {
+    let mut record = crate::support::record(&Shape::tensorflow(2));
+    assert!(causes(&Summary::new(&record)).is_empty());
+    for leg in &mut record.legs {
+        leg.position = (leg.round - 1) * 2 + if leg.strategy == "native" { 1 } else { 2 };
+    }
+    assert_eq!(
+        causes(&Summary::new(&record)),
+        [&Cause::OneOrder {
+            first: "native".into()
+        }]
+    );
+}
+
+#[test]
+fn sweeps_of_several_nodes_are_joined() {
+    let whole = good();
+    let mut split = whole.clone();
+    for leg in &mut split.legs {
+        leg.sweeps = std::mem::take(&mut leg.sweeps)
+            .into_iter()
+            .flat_map(|mut sweep| {
+                let mut other = sweep.clone();
+                sweep.readings.retain(|reading| reading.epoch % 2 == 0);
+                other.readings.retain(|reading| reading.epoch % 2 == 1);
+                other.ended.clear();
+                [other, sweep]
+            })
+            .collect();
+    }
+    assert_eq!(Summary::new(&whole).legs, Summary::new(&split).legs);
+}
+
+#[test]
+fn an_empty_run_has_a_summary() {
+    let summary = with(|record| record.legs.clear());
+    assert_eq!(summary.rounds, 0);
+    assert_eq!(comparison(&summary).judgement.verdict, Verdict::NotDemonstrated);
+    assert_eq!(comparison(&summary).judgement.reason, "no round can be compared");
+}
