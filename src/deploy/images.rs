@@ -29,11 +29,16 @@ pub async fn pull(
     let pull_on = async |node: &&str| {
         let api: Api<Pod> = place.api(client);
         let puller = puller(place, pod, &wanted, node)?;
+        let seen = seen(&api, &puller, WITHIN, |pod| outcome(pod).is_some()).await;
         let name = puller.name_any();
-        apply::object(&api, &puller).await?;
-        let pulled = pulled_by(&api, &name, node).await;
         gone::delete(&api, &format!("pod {name}"), &name, GONE_WITHIN).await?;
-        pulled
+        let seen = seen?;
+        let outcome = outcome(&seen).unwrap_or_else(|| Err(("(all)".into(), pod::describe(&seen))));
+        outcome.map_err(|(image, reason)| Error::NotPulled {
+            image,
+            node: (*node).to_owned(),
+            reason,
+        })
     };
     let pulled = try_join_all(nodes.iter().map(pull_on)).await?;
     Ok(pulled.into_iter().flatten().collect())
@@ -81,33 +86,41 @@ pub fn puller(
     place.pod(&format!("{}-pull-{node}", place.name()), reduced)
 }
 
-/// Images and digests once the puller has all of them.
-async fn pulled_by(api: &Api<Pod>, puller: &str, node: &str) -> Result<Vec<(String, String)>, Error> {
-    let mut state = String::from("nothing was seen of its pod");
-    let what = format!("pod {puller}");
-    let pulling = wait::until(api, &what, puller, |pod: Option<Pod>| {
-        let Some(pod) = pod else {
-            return Some(Err(("(all)".to_owned(), "its pod was deleted".to_owned())));
-        };
-        state = pod::describe(&pod);
-        let wanted = pod.spec.map_or(0, |spec| spec.containers.len());
-        let status = pod.status.unwrap_or_default();
-        let statuses = status.container_statuses.unwrap_or_default();
-        if let Some(refused) = statuses.iter().find_map(refused) {
-            return Some(Err(refused));
-        }
-        let pulled: Vec<_> = statuses.iter().filter_map(pulled).collect();
-        (wanted > 0 && pulled.len() == wanted).then_some(Ok(pulled))
+/// Make the puller; its pod once it tells `enough`, or as it is when the limit has passed.
+pub async fn seen(
+    api: &Api<Pod>,
+    puller: &Pod,
+    limit: Duration,
+    enough: impl Fn(&Pod) -> bool,
+) -> Result<Pod, k8s::Error> {
+    let mut last = apply::object(api, puller).await?;
+    let name = puller.name_any();
+    let what = format!("pod {name}");
+    let told = wait::until(api, &what, &name, |pod: Option<Pod>| {
+        let there = pod.is_some();
+        last = pod.unwrap_or_else(|| last.clone());
+        (!there || enough(&last)).then_some(there)
     });
-    let pulled = match timeout(WITHIN, pulling).await {
-        Ok(outcome) => outcome?,
-        Err(_) => Err(("(all)".to_owned(), state)),
-    };
-    pulled.map_err(|(image, reason)| Error::NotPulled {
-        image,
-        node: node.to_owned(),
-        reason,
-    })
+    match timeout(limit, told).await {
+        Ok(Ok(false)) => Err(k8s::Error::Impossible {
+            pod: name,
+            wanted: "its images",
+            reason: "it was deleted".into(),
+        }),
+        Ok(Err(error)) => Err(error),
+        Ok(Ok(true)) | Err(_) => Ok(last),
+    }
+}
+
+/// Images and digests once all are there, or the one that will not be pulled, and why.
+fn outcome(pod: &Pod) -> Option<Result<Vec<(String, String)>, (String, String)>> {
+    let wanted = pod.spec.as_ref().map_or(0, |spec| spec.containers.len());
+    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
+    if let Some(refused) = statuses.iter().find_map(refused) {
+        return Some(Err(refused));
+    }
+    let pulled: Vec<_> = statuses.iter().filter_map(pulled).collect();
+    (wanted > 0 && pulled.len() == wanted).then_some(Ok(pulled))
 }
 
 /// Image and digest of a container that was made; it failing to start is what it is there for.

@@ -88,7 +88,7 @@ async fn meter(subject: &Subject, pods: &Api<Pod>) -> Known<Meter> {
     if agents::are_installed(&subject.client, &nodes).await {
         return Ok(Meter::Installed);
     }
-    let agent = agent::pod(&nodes[0], &subject.intent.image);
+    let agent = agent::pod(&nodes[0], &subject.intent.site.image);
     match dry_run(pods, &agent).await {
         Ok(()) => Ok(Meter::LetIn),
         Err(Trouble::Failed(why)) => Ok(Meter::Refused(why)),

@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 use jiff::Timestamp;
-use k8s_openapi::{api::core::v1::Node, apimachinery::pkg::api::resource::Quantity};
+use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use uuid::Uuid;
 
@@ -15,11 +15,13 @@ use super::{
     shell::LIFETIME,
     storage, tools, versions,
 };
-use crate::{deploy::Error, k8s::quantity, scenario::Scenario};
+use crate::{deploy::Error, run::environment, scenario::Scenario};
 
 /// Where the doctor's objects will be: in the namespace that was given, else in one of its own.
-pub fn place(intent: &Intent, given: Option<&str>) -> Place {
-    let mut place = Place::new(&Uuid::now_v7().to_string(), given, &intent.image);
+pub fn place(intent: &Intent) -> Place {
+    let site = &intent.site;
+    let run = Uuid::now_v7().to_string();
+    let mut place = Place::new(&run, site.namespace.as_deref(), &site.image);
     if place.own {
         place.namespace = place.namespace.replacen("migbench", "migbench-doctor", 1);
     }
@@ -101,35 +103,20 @@ async fn open(subject: &Subject, place: &mut Place) -> Known<()> {
 /// As a run would scale it: to the smaller of the two nodes.
 fn scale(scenario: &Scenario, nodes: &Known<Vec<Node>>) -> Known<(Scenario, f64)> {
     let nodes = nodes.as_ref().map_err(Clone::clone)?;
-    let names = [Some(&scenario.source), Some(&scenario.target)];
-    let both = nodes
-        .iter()
-        .filter(|node| names.contains(&node.metadata.name.as_ref()));
-    let smaller = both
-        .filter_map(allocatable)
-        .min()
-        .ok_or("the scenario's nodes tell no CPU")?;
+    let mut nodes: Vec<_> = nodes.iter().map(environment::node_info).collect();
+    nodes.retain(|node| scenario.nodes().contains(&node.name.as_str()));
+    let smaller = environment::smallest(&nodes).ok_or("the scenario's nodes tell no CPU")?;
     let mut scaled = scenario.clone();
     let factor = scaled.scale_cpu(smaller);
     Ok((scaled, factor))
 }
 
-fn allocatable(node: &Node) -> Option<u64> {
-    let Quantity(text) = node.status.as_ref()?.allocatable.as_ref()?.get("cpu")?;
-    quantity::millicores(text).ok()
-}
-
 fn takes_pods(subject: &Subject, nodes: &Known<Vec<Node>>, name: &str) -> Known<()> {
-    let nodes = nodes.as_ref().map_err(Clone::clone)?;
     let spec = subject.intent.scenario.pod.spec.as_ref();
     let tolerations = spec
         .and_then(|spec| spec.tolerations.as_deref())
         .unwrap_or_default();
-    let node = nodes
-        .iter()
-        .find(|node| node.metadata.name.as_deref() == Some(name));
-    let node = node.ok_or_else(|| format!("there is no node {name}"))?;
-    match nodes::obstacle(node, tolerations) {
+    match nodes::obstacle(nodes::find(nodes, name)?, tolerations) {
         Some((what, _)) => Err(format!("node {name}: {what}")),
         None => Ok(()),
     }

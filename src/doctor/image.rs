@@ -1,8 +1,6 @@
 //! Images: present, or pulled while the doctor waits.
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, ResourceExt};
-use tokio::time::timeout;
 
 use super::{
     Facts, Known, Place, Subject, Trouble,
@@ -10,11 +8,7 @@ use super::{
 };
 use crate::{
     deploy::images,
-    k8s::{
-        apply,
-        pod::{self, State},
-        wait,
-    },
+    k8s::pod::{self, State},
 };
 
 /// Whether a node has an image.
@@ -29,12 +23,15 @@ pub(super) struct Pulled {
 /// checkpoints.
 pub(super) async fn pull(subject: &Subject, place: &Place, node: &str, reachable: &Known<()>) -> Vec<Pulled> {
     let intent = &subject.intent;
-    let own = (!subject.embedded).then_some(intent.image.as_str());
+    let own = (!subject.embedded).then_some(intent.site.image.as_str());
     let images = images::wanted(&intent.scenario.pod, own);
+    let told = |pod: &Pod| (0..images.len()).all(|number| verdict(pod, number).is_some());
     let seen = async {
         reachable.clone()?;
         let puller = images::puller(place, &intent.scenario.pod, &images, node);
-        watch(subject, place, &puller.map_err(|error| error.brief())?).await
+        let puller = puller.map_err(|error| error.brief())?;
+        let seen = images::seen(&place.api(&subject.client), &puller, intent.patience, told).await;
+        seen.map_err(|error| error.brief())
     };
     let seen = seen.await.map_err(Trouble::Untried);
     let outcome = |number| {
@@ -48,34 +45,6 @@ pub(super) async fn pull(subject: &Subject, place: &Place, node: &str, reachable
         outcome: outcome(number).map_err(|trouble| trouble.while_at(image)),
     };
     images.keys().enumerate().map(pulled).collect()
-}
-
-/// The pod once it has told of all its images, or when patience is at its end.
-async fn watch(subject: &Subject, place: &Place, puller: &Pod) -> Known<Pod> {
-    let pods: Api<Pod> = place.api(&subject.client);
-    let mut last = apply::object(&pods, puller)
-        .await
-        .map_err(|error| error.brief())?;
-    let (name, count) = (puller.name_any(), images_of(puller));
-    let what = format!("pod {name}");
-    let told = wait::until(&pods, &what, &name, |pod: Option<Pod>| {
-        let Some(pod) = pod else {
-            return Some(Err("the pod was deleted".to_owned()));
-        };
-        last = pod;
-        (0..count)
-            .all(|number| verdict(&last, number).is_some())
-            .then_some(Ok(()))
-    });
-    match timeout(subject.intent.patience, told).await {
-        Ok(told) => told.map_err(|error| error.brief())??,
-        Err(_) => {}
-    }
-    Ok(last)
-}
-
-fn images_of(puller: &Pod) -> usize {
-    puller.spec.as_ref().map_or(0, |spec| spec.containers.len())
 }
 
 /// What a pod's state says about an image, once it says anything.

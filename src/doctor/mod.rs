@@ -39,10 +39,7 @@ pub use self::{
     finding::{Finding, Status},
     render::{json, table},
 };
-use crate::{
-    deploy::{place::Place, supply::Wish},
-    scenario::Scenario,
-};
+use crate::{deploy::place::Place, run::settings::Site, scenario::Scenario};
 
 /// A fact, or why it is not known.
 type Known<T> = Result<T, String>;
@@ -93,10 +90,8 @@ pub struct Subject {
 pub struct Intent {
     /// The scenario.
     pub scenario: Scenario,
-    /// Image that holds this program.
-    pub image: String,
-    /// What checkpoint volumes come from.
-    pub storage: Wish,
+    /// What is particular to the cluster.
+    pub site: Site,
     /// Address of somebody else's orchestrator.
     pub orchestrator_url: Option<String>,
     /// Whether hardware below the minimum fails.
@@ -117,7 +112,7 @@ impl std::fmt::Debug for Subject {
 impl Subject {
     /// The two nodes that the scenario uses.
     fn nodes(&self) -> [&str; 2] {
-        [&self.intent.scenario.source, &self.intent.scenario.target]
+        self.intent.scenario.nodes()
     }
 }
 
@@ -140,18 +135,6 @@ struct Facts {
     storage: Storage,
     shared: Result<Shared, Trouble>,
     admission: Admission,
-}
-
-impl Facts {
-    /// The node of that name.
-    fn node(&self, name: &str) -> Known<&Node> {
-        let named = |node: &&Node| node.metadata.name.as_deref() == Some(name);
-        let nodes = self.nodes.as_ref().map_err(Clone::clone)?;
-        nodes
-            .iter()
-            .find(named)
-            .ok_or_else(|| format!("there is no node {name}"))
-    }
 }
 
 /// A group of checks: a pure function of the facts.

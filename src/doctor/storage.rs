@@ -85,7 +85,7 @@ async fn find_way(subject: &Subject, place: &Place, claim: &PersistentVolumeClai
         return Ok(None);
     }
     let supply = Supply::read(client).await.map_err(|error| error.brief())?;
-    way(claim, &subject.intent.storage, &supply).map(Some)
+    way(claim, &subject.intent.site.storage, &supply).map(Some)
 }
 
 /// As a run would choose it, but nothing may stay.

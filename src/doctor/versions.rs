@@ -12,8 +12,9 @@ use super::{
     Facts, Known,
     clocks::{self, Offset},
     finding::{Finding, Question},
+    nodes,
 };
-use crate::k8s::explain;
+use crate::{k8s::explain, run::environment};
 
 /// Major and minor version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,20 +72,13 @@ pub(super) async fn of_server(client: &Client) -> Known<(String, Known<Offset>)>
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![kubernetes(&facts.version)];
     for name in facts.subject.nodes() {
-        let info = facts.node(name).map(|node| {
-            let status = node.status.clone().unwrap_or_default();
-            status.node_info.unwrap_or_default()
-        });
-        let told = |part: fn(&k8s_openapi::api::core::v1::NodeSystemInfo) -> &String| match &info {
-            Ok(info) => Ok(part(info).clone()),
-            Err(why) => Err(why.clone()),
-        };
-        findings.push(runtime(
-            name,
-            &told(|info| &info.container_runtime_version),
-            facts.subject.embedded,
-        ));
-        findings.push(kernel(name, &told(|info| &info.kernel_version)));
+        let info = nodes::find(&facts.nodes, name).map(environment::node_info);
+        let (version, release) = (
+            info.clone().map(|info| info.runtime),
+            info.map(|info| info.kernel),
+        );
+        findings.push(runtime(name, &version, facts.subject.embedded));
+        findings.push(kernel(name, &release));
     }
     findings.push(tool("kubectl", KUBECTL, &facts.tools.kubectl));
     findings.push(tool("docker", DOCKER, &facts.tools.docker));

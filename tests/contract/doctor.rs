@@ -17,6 +17,7 @@ use migbench::{
     doctor::{self, Intent, Report, Status, Subject},
     install,
     k8s::rights::{self, Right, Role},
+    run::settings::Site,
     scenario::Scenario,
 };
 use tokio::sync::RwLockReadGuard;
@@ -171,14 +172,17 @@ async fn examine(client: Client, scenario: Scenario) -> (Report, Place) {
         endpoint: http::Uri::default(),
         intent: Intent {
             scenario,
-            image: install::IMAGE.to_owned(),
-            storage: Wish::default(),
+            site: Site {
+                namespace: None,
+                image: install::IMAGE.to_owned(),
+                storage: Wish::default(),
+            },
             orchestrator_url: None,
             strict: false,
             patience: Duration::from_secs(120),
         },
     };
-    let mut place = doctor::place(&subject.intent, None);
+    let mut place = doctor::place(&subject.intent);
     let report = Box::pin(doctor::examine(&subject, &mut place)).await;
     place.leave(&subject.client, drop).await.unwrap();
     (report, place)
