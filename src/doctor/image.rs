@@ -12,16 +12,10 @@ use super::{
     finding::{Finding, Question},
     place::Place,
 };
-use crate::k8s::pod::{self, State};
-
-/// Words with which a kubelet says that it cannot get an image.
-const REFUSALS: [&str; 5] = [
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "InvalidImageName",
-    "ErrImageNeverPull",
-    "ImageInspectError",
-];
+use crate::k8s::{
+    obstacle::{Kind, Obstacle},
+    pod,
+};
 
 /// Whether a node has an image. The outer error says why that is not known, the inner one why it has not.
 #[derive(Debug, Clone)]
@@ -88,17 +82,17 @@ async fn run(subject: &Subject, place: &Place, errand: &Errand<'_>) -> Known<Res
 
 /// What a pod's state says about its image, once it says anything.
 fn verdict(pod: &Pod) -> Option<Known<Result<(), String>>> {
-    let Some(container) = pod::containers(pod).into_iter().next() else {
+    let Some((status, _)) = pod::statuses(pod).next() else {
         let why = pod::hopeless(pod)?;
         return Some(Err(why));
     };
-    match container.state {
-        State::Running | State::Completed | State::Failed(..) => Some(Ok(Ok(()))),
-        State::Waiting(reason) if REFUSALS.iter().any(|word| reason.starts_with(word)) => {
-            Some(Ok(Err(reason)))
+    match Obstacle::of(status) {
+        Some(obstacle) if obstacle.kind == Kind::Image => Some(Ok(Err(obstacle.to_string()))),
+        Some(_) => Some(Ok(Ok(()))),
+        None => {
+            let state = status.state.clone().unwrap_or_default();
+            (state.running.is_some() || state.terminated.is_some()).then_some(Ok(Ok(())))
         }
-        State::Waiting(reason) if reason.starts_with("RunContainerError") => Some(Ok(Ok(()))),
-        State::Waiting(_) => None,
     }
 }
 

@@ -11,6 +11,7 @@ pub mod forward;
 pub mod gone;
 pub mod labels;
 pub mod node;
+pub mod obstacle;
 pub mod pod;
 pub mod quantity;
 mod reconnect;

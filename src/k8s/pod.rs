@@ -5,6 +5,8 @@
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
+use super::obstacle::Obstacle;
+
 /// One container as the API server describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Container {
@@ -58,19 +60,18 @@ impl State {
 
 /// The containers that the pod's status lists, init containers first.
 pub fn containers(pod: &Pod) -> Vec<Container> {
-    let Some(status) = &pod.status else {
-        return Vec::new();
-    };
-    let list = |statuses: &Option<Vec<ContainerStatus>>, init| {
-        statuses
-            .iter()
-            .flatten()
-            .map(|status| container(status, init))
-            .collect::<Vec<_>>()
-    };
-    let mut all = list(&status.init_container_statuses, true);
-    all.extend(list(&status.container_statuses, false));
-    all
+    statuses(pod)
+        .map(|(status, init)| container(status, init))
+        .collect()
+}
+
+/// Each container's status, and whether it is an init container; these first.
+pub fn statuses(pod: &Pod) -> impl Iterator<Item = (&ContainerStatus, bool)> {
+    pod.status.iter().flat_map(|status| {
+        let init = status.init_container_statuses.iter().flatten();
+        let others = status.container_statuses.iter().flatten();
+        init.map(|one| (one, true)).chain(others.map(|one| (one, false)))
+    })
 }
 
 fn container(status: &ContainerStatus, init: bool) -> Container {
@@ -145,30 +146,20 @@ pub fn hopeless(pod: &Pod) -> Option<String> {
         };
         return Some(format!("it failed: {reason}"));
     }
-    let never = |reason: &str| {
-        [
-            "ErrImagePull",
-            "ImagePullBackOff",
-            "InvalidImageName",
-            "CreateContainerConfigError",
-            "CreateContainerError",
-        ]
-        .iter()
-        .any(|word| reason.starts_with(word))
-    };
-    containers(pod)
-        .into_iter()
-        .find_map(|container| match &container.state {
-            State::Waiting(reason) if never(reason) || reason.starts_with("CrashLoopBackOff") => {
-                Some(format!("container {} waits with {reason}", container.name))
-            }
-            State::Failed(..) if never_restarts(pod) => Some(format!(
-                "container {} ended with {}",
-                container.name,
-                container.state.detail().unwrap_or_default()
-            )),
-            _ => None,
+    statuses(pod).find_map(|(status, _)| {
+        let name = &status.name;
+        if let Some(obstacle) = Obstacle::of(status) {
+            return Some(format!("container {name} waits with {obstacle}"));
+        }
+        let state = state(status);
+        let failed = matches!(state, State::Failed(..)) && never_restarts(pod);
+        failed.then(|| {
+            format!(
+                "container {name} ended with {}",
+                state.detail().unwrap_or_default()
+            )
         })
+    })
 }
 
 fn never_restarts(pod: &Pod) -> bool {
