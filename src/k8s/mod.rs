@@ -15,6 +15,7 @@ pub mod obstacle;
 pub mod pod;
 pub mod quantity;
 mod reconnect;
+pub mod requests;
 pub mod rights;
 pub mod wait;
 

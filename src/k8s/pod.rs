@@ -116,6 +116,12 @@ pub fn phase(pod: &Pod) -> String {
         .unwrap_or_else(|| "Pending".into())
 }
 
+/// Whether all containers have ended for good.
+pub fn has_ended(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
 /// Whether everything in the pod runs: every container is running and ready, or has done its work.
 pub fn all_run(pod: &Pod) -> bool {
     let wanted = pod.spec.as_ref().map_or(0, |spec| spec.containers.len());
