@@ -10,6 +10,7 @@ pub mod explain;
 pub mod forward;
 pub mod gone;
 pub mod labels;
+pub mod logs;
 pub mod node;
 pub mod obstacle;
 pub mod pod;

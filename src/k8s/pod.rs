@@ -75,15 +75,20 @@ pub fn statuses(pod: &Pod) -> impl Iterator<Item = (&ContainerStatus, bool)> {
 }
 
 fn container(status: &ContainerStatus, init: bool) -> Container {
-    let id = status.container_id.as_deref().unwrap_or_default();
+    let id = without_scheme(status.container_id.as_deref().unwrap_or_default());
     Container {
         name: status.name.clone(),
         state: state(status),
-        id: id.rsplit_once("://").map_or(id, |(_, id)| id).to_owned(),
+        id: id.to_owned(),
         restarts: status.restart_count,
         ready: status.ready,
         init,
     }
+}
+
+/// A container's id as the runtime knows it.
+pub(super) fn without_scheme(id: &str) -> &str {
+    id.rsplit_once("://").map_or(id, |(_, id)| id)
 }
 
 fn state(status: &ContainerStatus) -> State {

@@ -12,7 +12,6 @@ mod observer;
 pub mod orchestrator;
 pub mod orchestrator_process;
 pub mod order;
-mod output;
 pub mod overhead;
 pub mod plan;
 mod readings;

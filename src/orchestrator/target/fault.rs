@@ -5,8 +5,9 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 use super::verification;
 use crate::{
     k8s::{
+        logs::Life,
         obstacle::{Kind, Obstacle},
-        pod::statuses,
+        pod::{State, containers, statuses},
     },
     orchestrator::failure::{Failure, Reason},
 };
@@ -46,18 +47,12 @@ pub fn verified(pod: &Pod) -> bool {
     })
 }
 
-/// Whether a container has begun to run, so that it has a log.
-pub fn has_started(pod: &Pod, container: &str) -> bool {
-    let statuses = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.container_statuses.as_ref());
-    let mut statuses = statuses.into_iter().flatten();
-    statuses.any(|status| status.name == container && (is_running(status) || exit_code(status).is_some()))
-}
-
-fn is_running(status: &ContainerStatus) -> bool {
-    status.state.as_ref().is_some_and(|state| state.running.is_some())
+/// The present life of a container, once it has begun to run, so that it has a log.
+pub fn started(pod: &Pod, container: &str) -> Option<Life> {
+    let container = containers(pod)
+        .into_iter()
+        .find(|known| known.name == container && !matches!(known.state, State::Waiting(_)))?;
+    Some(Life::of(pod, &container))
 }
 
 fn exit_code(status: &ContainerStatus) -> Option<i32> {
