@@ -15,7 +15,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const PAUSES: usize = 9;
 
 /// The same client, more patient.
-pub(super) fn patient(client: Client, namespace: &str) -> Client {
+pub(super) fn patient(client: Client) -> Client {
+    let namespace = client.default_namespace().to_owned();
     let service = service_fn(move |request: Request<Body>| {
         let client = client.clone();
         async move { send(&client, request).await }
@@ -66,7 +67,7 @@ mod tests {
 
     fn client(address: std::net::SocketAddr) -> Client {
         let config = Config::new(format!("http://{address}").parse().unwrap());
-        patient(Client::try_from(config).unwrap(), "default")
+        patient(Client::try_from(config).unwrap())
     }
 
     /// An API server that answers every request with 404, once.
