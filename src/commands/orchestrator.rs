@@ -3,10 +3,10 @@
 use std::{future, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, anyhow};
-use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
 use crate::{
+    contract::orchestrator::Handshake,
     error::Error,
     interrupt::Interrupt,
     k8s::access::{Access, is_in_pod},
@@ -34,13 +34,6 @@ pub struct Args {
     /// End when stdin is closed: for programs that start the service for themselves.
     #[arg(long, hide = true)]
     private: bool,
-}
-
-/// The one line of JSON on stdout that says that requests are answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Handshake {
-    /// The address.
-    pub listening: SocketAddr,
 }
 
 /// Run the command.

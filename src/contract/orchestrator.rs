@@ -1,7 +1,7 @@
 //! The REST contract, wire-compatible with KETI's AI-Storage-Orchestrator: its routes, field names and status words,
 //! with additions only. Served below both `/api/v1/` and `/api/`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,13 @@ use serde::{Deserialize, Serialize};
 pub const ORIGINAL_POD_LABEL: &str = "migration.ai-storage/original-pod";
 /// Label of the migrated pod: the node it was sent to.
 pub const TARGET_NODE_LABEL: &str = "migration.ai-storage/target-node";
+
+/// The one line of JSON that the orchestrator prints on stdout once it answers requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handshake {
+    /// Where.
+    pub listening: SocketAddr,
+}
 
 /// Body of `POST /api/v1/migrations`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

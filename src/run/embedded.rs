@@ -1,19 +1,18 @@
 //! The private embedded cluster of one run: a child process that removes all it made when its stdin closes, so that it
 //! survives neither the end nor the death of this process.
 
-use std::{collections::BTreeSet, path::Path, process::Stdio, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
-    time::timeout,
-};
+use tokio::process::Command;
 
-use super::cluster::{Connection, Door, Error};
+use super::{
+    child::Child,
+    cluster::{Connection, Door, Error},
+};
 use crate::{
     embedded::{Handshake, images},
     progress,
@@ -37,21 +36,18 @@ pub struct Process {
 impl Process {
     /// Start it and connect; its log goes to `log`.
     pub async fn start(log: &Path) -> Result<Connection, Error> {
-        let failed = |reason: String| Error::Embedded(format!("{reason} (its log: {})", log.display()));
-        let mut child = spawn(log).map_err(|error| failed(error.to_string()))?;
-        let line = match timeout(UP_WITHIN, first_line(&mut child)).await {
-            Ok(line) => line.map_err(|error| failed(error.to_string()))?,
-            Err(_) => return Err(failed(format!("it was not up within {} s", UP_WITHIN.as_secs()))),
-        };
-        let handshake: Handshake = serde_json::from_str(&line)
-            .map_err(|_| failed("it ended without saying that it is up".into()))?;
-        let (client, endpoint) = connect(&handshake).await.map_err(failed)?;
+        let program = std::env::current_exe().map_err(|error| Error::Embedded(error.to_string()))?;
+        let mut command = Command::new(program);
+        command.args(["cluster", "up", "--private"]);
+        let started = Child::start(command, log, UP_WITHIN).await;
+        let (child, handshake): (_, Handshake) = started.map_err(Error::Embedded)?;
+        let (client, endpoint) = connect(&handshake).await.map_err(Error::Embedded)?;
         Ok(Connection {
             client,
             name: format!("embedded ({})", handshake.isolation),
             endpoint,
             door: Door::Embedded(Box::new(Self {
-                meter: meter(&handshake).map_err(failed)?,
+                meter: meter(&handshake).map_err(Error::Embedded)?,
                 child,
                 handshake,
             })),
@@ -69,39 +65,9 @@ impl Process {
     }
 
     /// Have it remove everything, and wait for its end.
-    pub async fn stop(mut self) -> Result<(), Error> {
-        drop(self.child.stdin.take());
-        match timeout(DOWN_WITHIN, self.child.wait()).await {
-            Ok(Ok(status)) if status.success() => Ok(()),
-            Ok(Ok(status)) => Err(Error::Embedded(format!(
-                "it ended with {status} while removing what it had made"
-            ))),
-            Ok(Err(error)) => Err(Error::Embedded(error.to_string())),
-            Err(_) => Err(Error::Embedded(format!(
-                "it did not end within {} s",
-                DOWN_WITHIN.as_secs()
-            ))),
-        }
+    pub async fn stop(self) -> Result<(), Error> {
+        self.child.stop(DOWN_WITHIN).await.map_err(Error::Embedded)
     }
-}
-
-fn spawn(log: &Path) -> std::io::Result<Child> {
-    Command::new(std::env::current_exe()?)
-        .args(["cluster", "up", "--private"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(std::fs::File::create(log)?)
-        // A Ctrl-C is for the harness alone: it ends the pods first and the cluster last.
-        .process_group(0)
-        .spawn()
-}
-
-async fn first_line(child: &mut Child) -> std::io::Result<String> {
-    let mut line = String::new();
-    if let Some(stdout) = child.stdout.take() {
-        BufReader::new(stdout).read_line(&mut line).await?;
-    }
-    Ok(line)
 }
 
 async fn connect(handshake: &Handshake) -> Result<(Client, http::Uri), String> {

@@ -2,6 +2,7 @@
 //! scenario × strategy × round. It speaks only in [`notice`]s; terminal, progress bar and [`recorder`] listen.
 
 pub mod agents;
+mod child;
 pub mod cluster;
 pub mod embedded;
 pub mod enter;
