@@ -40,7 +40,8 @@ pub struct Args {
 pub async fn execute(args: Args) -> Result<(), Error> {
     super::log_to_stderr();
     let interrupt = Interrupt::listen().context("signals")?;
-    let cluster = access(args.kubeconfig, args.context)?.connect().await?;
+    let access = access(args.kubeconfig, args.context)?;
+    let cluster = access.connect_without_patience().await?;
     let service = Service::new(cluster.client, &args.verify_image, Limits::default());
     let listener = TcpListener::bind(args.listen)
         .await

@@ -9,7 +9,12 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::{Error, place::Place};
-use crate::k8s::{self, apply, gone, labels::HOSTNAME_LABEL, pod, wait};
+use crate::k8s::{
+    self, apply, gone,
+    labels::HOSTNAME_LABEL,
+    obstacle::{Kind, Obstacle},
+    pod, wait,
+};
 
 /// TensorFlow's image is larger than a gigabyte.
 const WITHIN: Duration = Duration::from_secs(900);
@@ -130,13 +135,13 @@ fn pulled(status: &ContainerStatus) -> Option<(String, String)> {
 
 /// The image that will not be pulled, and why. The first failure is not the end: the kubelet tries again.
 fn refused(status: &ContainerStatus) -> Option<(String, String)> {
-    let waiting = status.state.as_ref()?.waiting.as_ref()?;
-    let reason = waiting.reason.as_deref()?;
-    let never = ["ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"].contains(&reason);
+    let obstacle = Obstacle::of(status)?;
+    let never = obstacle.kind == Kind::Image && !obstacle.is_tried_again();
+    let Obstacle { reason, message, .. } = obstacle;
     never.then(|| {
         (
             status.image.clone(),
-            waiting.message.clone().unwrap_or_else(|| reason.to_owned()),
+            if message.is_empty() { reason } else { message },
         )
     })
 }

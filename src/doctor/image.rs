@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     deploy::images,
-    k8s::pod::{self, State},
+    k8s::{
+        obstacle::{Kind, Obstacle},
+        pod,
+    },
 };
 
 /// Whether a node has an image.
@@ -50,28 +53,17 @@ pub(super) async fn pull(subject: &Subject, place: &Place, node: &str, reachable
 /// What a pod's state says about an image, once it says anything.
 fn verdict(pod: &Pod, number: usize) -> Option<Result<(), Trouble>> {
     let name = format!("image-{number}");
-    let containers = pod::containers(pod);
-    let Some(container) = containers.into_iter().find(|container| container.name == name) else {
+    let Some((status, _)) = pod::statuses(pod).find(|(status, _)| status.name == name) else {
         return Some(Err(Trouble::Untried(pod::hopeless(pod)?)));
     };
-    match container.state {
-        State::Running | State::Completed | State::Failed(..) => Some(Ok(())),
-        State::Waiting(reason) if refuses_image(&reason) => Some(Err(Trouble::Failed(reason))),
-        State::Waiting(reason) if reason.starts_with("RunContainerError") => Some(Ok(())),
-        State::Waiting(_) => None,
+    match Obstacle::of(status) {
+        Some(obstacle) if obstacle.kind == Kind::Image => Some(Err(Trouble::Failed(obstacle.to_string()))),
+        Some(_) => Some(Ok(())),
+        None => {
+            let state = status.state.as_ref()?;
+            (state.running.is_some() || state.terminated.is_some()).then_some(Ok(()))
+        }
     }
-}
-
-/// Whether a kubelet says that it cannot get an image.
-fn refuses_image(reason: &str) -> bool {
-    const REFUSALS: [&str; 5] = [
-        "ErrImagePull",
-        "ImagePullBackOff",
-        "InvalidImageName",
-        "ErrImageNeverPull",
-        "ImageInspectError",
-    ];
-    REFUSALS.iter().any(|word| reason.starts_with(word))
 }
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {

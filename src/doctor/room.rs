@@ -1,18 +1,13 @@
 //! Room for the scenario's pod on each of its two nodes.
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::{
-    api::core::v1::{Container, Node, Pod},
-    apimachinery::pkg::api::resource::Quantity,
-};
+use k8s_openapi::api::core::v1::{Node, Pod};
 
 use super::{
     Facts, Known,
     finding::{Finding, Question},
     nodes,
 };
-use crate::k8s::quantity;
+use crate::k8s::requests::{self, Amounts};
 
 /// An amount of processor and memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -26,33 +21,10 @@ impl Amount {
         format!("{}m CPU, {} MiB", self.millicores, self.bytes >> 20)
     }
 
-    fn of(amounts: Option<&BTreeMap<String, Quantity>>) -> Self {
-        let get = |key| {
-            amounts
-                .and_then(|amounts| amounts.get(key))
-                .map(|Quantity(text)| text)
-        };
+    fn of(amounts: &Amounts) -> Self {
         Self {
-            millicores: get("cpu")
-                .and_then(|text| quantity::millicores(text).ok())
-                .unwrap_or(0),
-            bytes: get("memory")
-                .and_then(|text| quantity::bytes(text).ok())
-                .unwrap_or(0),
-        }
-    }
-
-    fn plus(self, other: Self) -> Self {
-        Self {
-            millicores: self.millicores + other.millicores,
-            bytes: self.bytes + other.bytes,
-        }
-    }
-
-    fn larger(self, other: Self) -> Self {
-        Self {
-            millicores: self.millicores.max(other.millicores),
-            bytes: self.bytes.max(other.bytes),
+            millicores: amounts.get("cpu"),
+            bytes: amounts.get("memory"),
         }
     }
 
@@ -68,25 +40,9 @@ impl Amount {
     }
 }
 
-/// What the scheduler counts for a pod: all containers at once, or the largest init container.
+/// What the scheduler counts for a pod.
 pub(super) fn requests(pod: &Pod) -> Amount {
-    let spec = pod.spec.clone().unwrap_or_default();
-    let together = spec
-        .containers
-        .iter()
-        .map(request)
-        .fold(Amount::default(), Amount::plus);
-    let init = spec.init_containers.iter().flatten().map(request);
-    init.fold(together, Amount::larger)
-        .plus(Amount::of(spec.overhead.as_ref()))
-}
-
-/// A limit stands for the request that is missing.
-fn request(container: &Container) -> Amount {
-    let resources = container.resources.clone().unwrap_or_default();
-    let mut amounts = resources.limits.unwrap_or_default();
-    amounts.extend(resources.requests.unwrap_or_default());
-    Amount::of(Some(&amounts))
+    Amount::of(&requests::of_pod(pod))
 }
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
@@ -132,13 +88,9 @@ fn free(node: &Node, pods: &[Pod]) -> Known<Amount> {
     let allocatable = status
         .and_then(|status| status.allocatable.as_ref())
         .ok_or("the node does not tell what it offers")?;
-    let is_there = |pod: &&Pod| {
-        let on = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
-        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-        on == name && !matches!(phase, Some("Succeeded" | "Failed"))
-    };
-    let taken = pods.iter().filter(is_there).map(requests);
-    Ok(Amount::of(Some(allocatable)).minus(taken.fold(Amount::default(), Amount::plus)))
+    let is_there = |pod: &&Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == name;
+    let taken = requests::of_all(pods.iter().filter(is_there));
+    Ok(Amount::of(&Amounts::of(Some(allocatable))).minus(Amount::of(&taken)))
 }
 
 #[cfg(test)]
@@ -178,19 +130,6 @@ mod tests {
         ];
         assert_eq!(free(&node, &pods).unwrap().print(), "2000m CPU, 4096 MiB");
         assert!(free(&Node::default(), &pods).is_err());
-    }
-
-    #[test]
-    fn a_limit_stands_for_a_missing_request_and_init_containers_run_alone() {
-        let mut counted = pod(
-            "a",
-            "Pending",
-            &json!([{"name": "c", "resources": {"limits": {"cpu": "1"}, "requests": {"memory": "1Gi"}}}]),
-        );
-        assert_eq!(requests(&counted).print(), "1000m CPU, 1024 MiB");
-        let init = serde_json::from_value(json!([container("3", "1Mi")])).unwrap();
-        counted.spec.as_mut().unwrap().init_containers = init;
-        assert_eq!(requests(&counted).print(), "3000m CPU, 1024 MiB");
     }
 
     #[test]

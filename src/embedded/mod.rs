@@ -36,8 +36,8 @@ pub struct LogOptions {
     pub previous: bool,
     /// Only the last lines.
     pub tail_lines: Option<u64>,
-    /// Only what is younger, seconds.
-    pub since_seconds: Option<u64>,
+    /// Only what is not older.
+    pub since: Option<jiff::Timestamp>,
     /// Put an RFC 3339 time before each line.
     pub timestamps: bool,
 }

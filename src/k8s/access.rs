@@ -31,7 +31,7 @@ pub struct Access {
 /// A real cluster that answers.
 #[derive(Clone)]
 pub struct Connection {
-    /// The API. A connection that cannot be made is tried again for about half a minute.
+    /// The API.
     pub client: Client,
     /// `context NAME`, or `in-cluster`.
     pub name: String,
@@ -61,15 +61,24 @@ impl fmt::Display for Access {
 }
 
 impl Access {
-    /// Connect, and have the API server answer once.
+    /// Connect, and have the API server answer once. From then on a connection that cannot be made is tried again for about
+    /// half a minute.
     pub async fn connect(&self) -> Result<Connection, Error> {
+        let connection = self.connect_without_patience().await?;
+        Ok(Connection {
+            client: reconnect::patient(connection.client),
+            ..connection
+        })
+    }
+
+    /// [`Self::connect`] for whoever tries again by itself.
+    pub async fn connect_without_patience(&self) -> Result<Connection, Error> {
         let (name, config) = self.config().await?;
         let endpoint = config.cluster_url.clone();
-        let namespace = config.default_namespace.clone();
         let client = Client::try_from(config).map_err(|error| unreachable(&name, explain::of(&error)))?;
         let kubernetes = version(&client, &name, &endpoint).await?;
         Ok(Connection {
-            client: reconnect::patient(client, &namespace),
+            client,
             name,
             kubernetes,
             endpoint,

@@ -10,10 +10,13 @@ pub mod explain;
 pub mod forward;
 pub mod gone;
 pub mod labels;
+pub mod logs;
 pub mod node;
+pub mod obstacle;
 pub mod pod;
 pub mod quantity;
 mod reconnect;
+pub mod requests;
 pub mod rights;
 pub mod wait;
 

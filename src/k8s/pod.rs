@@ -5,6 +5,8 @@
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
+use super::obstacle::Obstacle;
+
 /// One container as the API server describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Container {
@@ -58,31 +60,35 @@ impl State {
 
 /// The containers that the pod's status lists, init containers first.
 pub fn containers(pod: &Pod) -> Vec<Container> {
-    let Some(status) = &pod.status else {
-        return Vec::new();
-    };
-    let list = |statuses: &Option<Vec<ContainerStatus>>, init| {
-        statuses
-            .iter()
-            .flatten()
-            .map(|status| container(status, init))
-            .collect::<Vec<_>>()
-    };
-    let mut all = list(&status.init_container_statuses, true);
-    all.extend(list(&status.container_statuses, false));
-    all
+    statuses(pod)
+        .map(|(status, init)| container(status, init))
+        .collect()
+}
+
+/// Each container's status, and whether it is an init container; these first.
+pub fn statuses(pod: &Pod) -> impl Iterator<Item = (&ContainerStatus, bool)> {
+    pod.status.iter().flat_map(|status| {
+        let init = status.init_container_statuses.iter().flatten();
+        let others = status.container_statuses.iter().flatten();
+        init.map(|one| (one, true)).chain(others.map(|one| (one, false)))
+    })
 }
 
 fn container(status: &ContainerStatus, init: bool) -> Container {
-    let id = status.container_id.as_deref().unwrap_or_default();
+    let id = without_scheme(status.container_id.as_deref().unwrap_or_default());
     Container {
         name: status.name.clone(),
         state: state(status),
-        id: id.rsplit_once("://").map_or(id, |(_, id)| id).to_owned(),
+        id: id.to_owned(),
         restarts: status.restart_count,
         ready: status.ready,
         init,
     }
+}
+
+/// A container's id as the runtime knows it.
+pub(super) fn without_scheme(id: &str) -> &str {
+    id.rsplit_once("://").map_or(id, |(_, id)| id)
 }
 
 fn state(status: &ContainerStatus) -> State {
@@ -115,6 +121,12 @@ pub fn phase(pod: &Pod) -> String {
         .unwrap_or_else(|| "Pending".into())
 }
 
+/// Whether all containers have ended for good.
+pub fn has_ended(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
 /// Whether everything in the pod runs: every container is running and ready, or has done its work.
 pub fn all_run(pod: &Pod) -> bool {
     let wanted = pod.spec.as_ref().map_or(0, |spec| spec.containers.len());
@@ -145,30 +157,20 @@ pub fn hopeless(pod: &Pod) -> Option<String> {
         };
         return Some(format!("it failed: {reason}"));
     }
-    let never = |reason: &str| {
-        [
-            "ErrImagePull",
-            "ImagePullBackOff",
-            "InvalidImageName",
-            "CreateContainerConfigError",
-            "CreateContainerError",
-        ]
-        .iter()
-        .any(|word| reason.starts_with(word))
-    };
-    containers(pod)
-        .into_iter()
-        .find_map(|container| match &container.state {
-            State::Waiting(reason) if never(reason) || reason.starts_with("CrashLoopBackOff") => {
-                Some(format!("container {} waits with {reason}", container.name))
-            }
-            State::Failed(..) if never_restarts(pod) => Some(format!(
-                "container {} ended with {}",
-                container.name,
-                container.state.detail().unwrap_or_default()
-            )),
-            _ => None,
+    statuses(pod).find_map(|(status, _)| {
+        let name = &status.name;
+        if let Some(obstacle) = Obstacle::of(status) {
+            return Some(format!("container {name} waits with {obstacle}"));
+        }
+        let state = state(status);
+        let failed = matches!(state, State::Failed(..)) && never_restarts(pod);
+        failed.then(|| {
+            format!(
+                "container {name} ended with {}",
+                state.detail().unwrap_or_default()
+            )
         })
+    })
 }
 
 fn never_restarts(pod: &Pod) -> bool {

@@ -15,7 +15,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const PAUSES: usize = 9;
 
 /// The same client, more patient.
-pub(super) fn patient(client: Client, namespace: &str) -> Client {
+pub(super) fn patient(client: Client) -> Client {
+    let namespace = client.default_namespace().to_owned();
     let service = service_fn(move |request: Request<Body>| {
         let client = client.clone();
         async move { send(&client, request).await }
@@ -105,7 +106,7 @@ mod tests {
                 Ok(answer.unwrap())
             }
         });
-        let client = patient(Client::new(service, "default"), "default");
+        let client = patient(Client::new(service, "default"));
         (Api::default_namespaced(client), attempts)
     }
 

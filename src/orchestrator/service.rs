@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use kube::Client;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     failure::{Failure, Reason},
     journal::Journal,
-    kubernetes::Kubernetes,
+    kubernetes::{Kubernetes, Patience},
     migration::{Limits, UnderWay},
     order::Order,
     steps::analyse,
@@ -64,8 +65,9 @@ impl Service {
                 "the orchestrator is shutting down",
             ));
         }
+        let asked_until = Patience::Until(Instant::now() + ADMISSION_PATIENCE);
         let kubernetes = |patience| Kubernetes::new(self.client.clone(), &order.namespace, patience);
-        let plan = analyse::inspect(&kubernetes(ADMISSION_PATIENCE), &order).await?;
+        let plan = analyse::inspect(&kubernetes(asked_until), &order).await?;
         let entry = self.journal.accept(&order, &plan).map_err(|active| {
             let pod = &order.pod;
             Failure::new(
@@ -75,7 +77,7 @@ impl Service {
         })?;
         let accepted = self.journal.get(entry.id());
         let migration = UnderWay {
-            kubernetes: kubernetes(self.limits.outage),
+            kubernetes: kubernetes(Patience::EachCall(self.limits.outage)),
             entry,
             order,
             limits: self.limits,

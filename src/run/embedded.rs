@@ -1,22 +1,19 @@
 //! The private embedded cluster of one run: a child process that removes all it made when its stdin closes, so that it
 //! survives neither the end nor the death of this process.
 
-use std::{collections::BTreeSet, future::ready, path::Path, process::Stdio, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, future::ready, path::Path, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
-    time::timeout,
-};
+use tokio::process::Command;
 
 use super::{
     Error,
     backend::{Backend, Cluster},
+    child::Child,
     orchestrator::Orchestrator,
 };
 use crate::{
@@ -46,16 +43,13 @@ pub struct Process {
 impl Process {
     /// Start it and connect; its log goes to `log`.
     pub async fn start(log: &Path) -> Result<Cluster, Error> {
-        let failed = |reason: String| Error::Embedded(format!("{reason} (its log: {})", log.display()));
-        let mut child = spawn(log).map_err(|error| failed(error.to_string()))?;
-        let line = match timeout(UP_WITHIN, first_line(&mut child)).await {
-            Ok(line) => line.map_err(|error| failed(error.to_string()))?,
-            Err(_) => return Err(failed(format!("it was not up within {} s", UP_WITHIN.as_secs()))),
-        };
-        let handshake: Handshake = serde_json::from_str(&line)
-            .map_err(|_| failed("it ended without saying that it is up".into()))?;
-        let connection = connect(&handshake).await.map_err(failed)?;
-        let meter = meter(&handshake).map_err(failed)?;
+        let program = std::env::current_exe().map_err(|error| Error::Embedded(error.to_string()))?;
+        let mut command = Command::new(program);
+        command.args(["cluster", "up", "--private"]);
+        let started = Child::start(command, log, UP_WITHIN).await;
+        let (child, handshake): (_, Handshake) = started.map_err(Error::Embedded)?;
+        let connection = connect(&handshake).await.map_err(Error::Embedded)?;
+        let meter = meter(&handshake).map_err(Error::Embedded)?;
         let process = Self {
             child,
             handshake,
@@ -66,20 +60,10 @@ impl Process {
             backend: Box::new(process),
         })
     }
+
     /// Have it remove everything, and wait for its end.
-    async fn end(mut self) -> Result<(), Error> {
-        drop(self.child.stdin.take());
-        match timeout(DOWN_WITHIN, self.child.wait()).await {
-            Ok(Ok(status)) if status.success() => Ok(()),
-            Ok(Ok(status)) => Err(Error::Embedded(format!(
-                "it ended with {status} while removing what it had made"
-            ))),
-            Ok(Err(error)) => Err(Error::Embedded(error.to_string())),
-            Err(_) => Err(Error::Embedded(format!(
-                "it did not end within {} s",
-                DOWN_WITHIN.as_secs()
-            ))),
-        }
+    async fn end(self) -> Result<(), Error> {
+        self.child.stop(DOWN_WITHIN).await.map_err(Error::Embedded)
     }
 }
 
@@ -106,25 +90,6 @@ impl Backend for Process {
     fn stop(self: Box<Self>) -> BoxFuture<'static, Result<(), Error>> {
         Box::pin(self.end())
     }
-}
-
-fn spawn(log: &Path) -> std::io::Result<Child> {
-    Command::new(std::env::current_exe()?)
-        .args(["cluster", "up", "--private"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(std::fs::File::create(log)?)
-        // A Ctrl-C is for the harness alone: it ends the pods first and the cluster last.
-        .process_group(0)
-        .spawn()
-}
-
-async fn first_line(child: &mut Child) -> std::io::Result<String> {
-    let mut line = String::new();
-    if let Some(stdout) = child.stdout.take() {
-        BufReader::new(stdout).read_line(&mut line).await?;
-    }
-    Ok(line)
 }
 
 async fn connect(handshake: &Handshake) -> Result<Connection, String> {

@@ -3,6 +3,7 @@
 
 pub mod agents;
 pub mod backend;
+mod child;
 pub mod cluster;
 pub mod embedded;
 pub mod enter;
@@ -14,7 +15,6 @@ mod observer;
 pub mod orchestrator;
 pub mod orchestrator_process;
 pub mod order;
-mod output;
 pub mod overhead;
 pub mod plan;
 mod readings;

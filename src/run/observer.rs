@@ -20,12 +20,12 @@ use tokio::{
 use super::{
     Run,
     notice::{Notice, Notices},
-    output,
 };
 use crate::{
     contract::workload::Progress,
     k8s::{
         self,
+        logs::{self, Life},
         pod::{self, Container, State},
         wait,
     },
@@ -240,21 +240,21 @@ impl Watcher {
     fn follow(&mut self, pod: &Pod, container: &Container) {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         if !container.init {
-            let (news, uid, name) = (self.news.clone(), uid.clone(), container.name.clone());
-            let hear = move |progress| {
-                let _ = news.send(News::Progress {
-                    uid: uid.clone(),
-                    container: name.clone(),
-                    progress,
-                });
-            };
-            let output = output::follow(
-                self.api.clone(),
-                name_of(pod).into(),
-                container.name.clone(),
-                hear,
-            );
-            self.followers.spawn(output);
+            let (api, news, life) = (self.api.clone(), self.news.clone(), Life::of(pod, container));
+            self.followers.spawn(async move {
+                let hear = |line: &str| {
+                    let told = news.send(News::Progress {
+                        progress: Progress::parse(line)?,
+                        uid: life.uid.clone(),
+                        container: life.container.clone(),
+                    });
+                    // Nobody listens any more: this task is about to be ended.
+                    told.err().map(drop)
+                };
+                if let Err(error) = logs::follow(&api, &life, hear).await {
+                    tracing::warn!(%error, ?life, "no progress will be seen");
+                }
+            });
         }
         self.meter(ContainerRef {
             container: container.name.clone(),

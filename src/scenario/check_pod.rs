@@ -3,11 +3,15 @@
 use k8s_openapi::api::core::v1::{ConfigMap, Container, PersistentVolumeClaim, Pod, PodSpec, Volume};
 
 use super::{
-    Error, Role, check_hooks,
+    Error, Role,
     check_settings::{Settings, is_label},
     document::{Document, escape},
 };
-use crate::k8s::{labels::HOSTNAME_LABEL, quantity};
+use crate::{
+    contract::workload::Hook,
+    k8s::{labels::HOSTNAME_LABEL, quantity},
+};
+
 /// A pod with the files around it.
 pub(super) struct Manifest<'a> {
     pub(super) settings: &'a Settings<'a>,
@@ -29,7 +33,7 @@ impl Manifest<'_> {
         for (index, container) in spec.containers.iter().enumerate() {
             self.check_container(spec, index, container)?;
         }
-        check_hooks::check(self, spec)
+        self.check_hooks(spec)
     }
 
     fn check_metadata(&self) -> Result<(), Error> {
@@ -195,5 +199,35 @@ impl Manifest<'_> {
             return Err(self.document.error_at(&pointer, message));
         }
         Ok(())
+    }
+
+    /// The trainer has a hook, and every hook annotation is well-formed and names a container.
+    fn check_hooks(&self, spec: &PodSpec) -> Result<(), Error> {
+        let known = |name: &str| spec.containers.iter().any(|container| container.name == name);
+        let annotations = self.pod.metadata.annotations.clone().unwrap_or_default();
+        for (key, value) in &annotations {
+            let named = match Hook::check(key, value) {
+                Ok(Some(container)) if !known(container) => {
+                    Err(format!("the pod has no container {container:?}"))
+                }
+                checked => checked.map(drop),
+            };
+            named.map_err(|message| {
+                let pointer = format!("/metadata/annotations/{}", escape(key));
+                self.document.error_at(&pointer, &message)
+            })?;
+        }
+        let roles = self.settings.file.roles.iter();
+        let mut commands = roles
+            .filter(|(_, role)| **role == Role::Trainer)
+            .map(|(trainer, _)| Hook::command_key(trainer));
+        match commands.find(|command| !annotations.contains_key(command)) {
+            Some(command) => {
+                let message =
+                    format!("the annotation {command} is missing: what makes the trainer write a checkpoint");
+                Err(self.document.error_at("/metadata/annotations", &message))
+            }
+            None => Ok(()),
+        }
     }
 }

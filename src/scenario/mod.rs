@@ -5,7 +5,6 @@ pub mod placement;
 pub mod scale;
 pub mod source;
 
-mod check_hooks;
 mod check_pod;
 mod check_settings;
 mod document;

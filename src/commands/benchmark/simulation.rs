@@ -66,6 +66,8 @@ pub(super) enum Fault {
     ContainerLost,
     /// The agent of the target's node goes while `after` is measured.
     AgentGone,
+    /// The stream of the migrated trainer's output breaks.
+    LogCut,
     /// The watch breaks as the leg's pods are deleted, cannot be taken up again, and the pods are gone before the next list.
     WatchExpired,
     /// The API server refuses to delete the leg's pods.
@@ -594,7 +596,8 @@ async fn speak(world: Arc<World>, life: Life, to: mpsc::Sender<Vec<u8>>) {
                 for number in 1.. {
                     sleep_until(world.at(first + nanoseconds(STEP) * number)).await;
                     let step = life.restored.unwrap_or(0) + number;
-                    if !say(json!({"event": "step", "step": step, "t": 0.0})).await {
+                    let cut = number == 10 && life.restored.is_some() && world.strikes(Fault::LogCut);
+                    if cut || !say(json!({"event": "step", "step": step, "t": 0.0})).await {
                         return;
                     }
                 }

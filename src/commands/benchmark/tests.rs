@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     commands::outcome,
+    contract::workload::Progress,
     deploy::supply::Wish,
     error::{Error, ExitCode},
     interrupt::Interrupt,
@@ -291,6 +292,30 @@ async fn a_container_that_is_lost_in_before_makes_the_measurement_invalid() {
         ended.printed
     );
     assert_eq!(ended.left, Vec::<String>::new());
+}
+
+/// Steps that the migrated pod of the last leg reported.
+fn steps(record: &RunRecord) -> Vec<u64> {
+    let leg = record.legs.last().unwrap();
+    let migrated = &leg.migration.as_ref().unwrap().pod_uid;
+    let steps = leg.events.iter().filter_map(|event| match &event.kind {
+        Kind::Progress {
+            uid,
+            progress: Progress::Step { step, .. },
+            ..
+        } if uid == migrated => Some(*step),
+        _ => None,
+    });
+    steps.collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_whose_stream_breaks_is_followed_on_without_a_gap() {
+    let whole = run(&settings(&ORCHESTRATED, 1), Fault::None, None).await;
+    let cut = run(&settings(&ORCHESTRATED, 1), Fault::LogCut, None).await;
+    let (whole, cut) = (steps(whole.record()), steps(cut.record()));
+    assert!(whole.len() > 100, "{whole:?}");
+    assert_eq!(cut, whole);
 }
 
 #[tokio::test(start_paused = true)]

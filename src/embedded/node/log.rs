@@ -94,8 +94,14 @@ impl Log {
         let mut progress = self.progress.subscribe();
         let mut lines = BufReader::new(tokio::fs::File::open(&self.path).await?);
         let mut read = progress.borrow_and_update().lines;
+        let mut begins = true;
+        let mut render = |line: &Line| {
+            let text = line.render(options.timestamps && begins);
+            begins = line.is_last_part();
+            text
+        };
         for line in selected(&mut lines, read, &options).await? {
-            if chunks.send(line.render(options.timestamps)).await.is_err() {
+            if chunks.send(render(&line)).await.is_err() {
                 return Ok(());
             }
         }
@@ -108,7 +114,7 @@ impl Log {
                 closed,
             } = *progress.borrow_and_update();
             for line in take(&mut lines, available - read).await? {
-                if chunks.send(line.render(options.timestamps)).await.is_err() {
+                if chunks.send(render(&line)).await.is_err() {
                     return Ok(());
                 }
             }
@@ -131,17 +137,16 @@ async fn selected(
     available: u64,
     options: &LogOptions,
 ) -> io::Result<VecDeque<Line>> {
-    let since = options.since_seconds.map(|seconds| {
-        let age = std::time::Duration::from_secs(seconds);
-        Timestamp::now().checked_sub(age).unwrap_or(Timestamp::MIN)
-    });
     let tail = options
         .tail_lines
         .map_or(usize::MAX, |lines| usize::try_from(lines).unwrap_or(usize::MAX));
     let mut kept = VecDeque::new();
     for _ in 0..available {
         let line = Line::read(lines).await?;
-        if since.is_none_or(|since| line.time().is_none_or(|time| time >= since)) {
+        if options
+            .since
+            .is_none_or(|since| line.time().is_none_or(|time| time >= since))
+        {
             kept.push_back(line);
         }
         if kept.len() > tail {
@@ -175,6 +180,10 @@ impl Line {
         self.0.splitn(4, |byte| *byte == b' ')
     }
 
+    fn is_last_part(&self) -> bool {
+        self.fields().nth(2) != Some(b"P")
+    }
+
     fn time(&self) -> Option<Timestamp> {
         std::str::from_utf8(self.fields().next()?).ok()?.parse().ok()
     }
@@ -182,13 +191,13 @@ impl Line {
     /// What the container printed, with the time before it if asked for.
     fn render(&self, timestamps: bool) -> Vec<u8> {
         let fields: Vec<&[u8]> = self.fields().collect();
-        let [time, _, tag, text] = fields[..] else {
+        let [time, _, _, text] = fields[..] else {
             return self.0.clone();
         };
-        let text = if tag == b"P" {
-            text.strip_suffix(b"\n").unwrap_or(text)
-        } else {
+        let text = if self.is_last_part() {
             text
+        } else {
+            text.strip_suffix(b"\n").unwrap_or(text)
         };
         if timestamps {
             [time, b" ", text].concat()
@@ -243,28 +252,30 @@ mod tests {
     #[tokio::test]
     async fn since_drops_what_is_older() {
         let (_directory, log) = log_of("young\n").await;
-        let since = |seconds| LogOptions {
-            since_seconds: Some(seconds),
+        let since = |time: Timestamp| LogOptions {
+            since: Some(time),
             ..LogOptions::default()
         };
-        assert_eq!(read(&log, since(60)).await, "young\n");
-        assert_eq!(read(&log, since(0)).await, "");
+        assert_eq!(read(&log, since(Timestamp::UNIX_EPOCH)).await, "young\n");
+        assert_eq!(read(&log, since(Timestamp::now())).await, "");
     }
 
     #[tokio::test]
-    async fn timestamps_come_first() {
-        let (_directory, log) = log_of("a b\n").await;
-        let line = read(
-            &log,
-            LogOptions {
-                timestamps: true,
-                ..LogOptions::default()
-            },
-        )
-        .await;
-        let (time, text) = line.split_once(' ').unwrap();
-        assert!(time.parse::<Timestamp>().is_ok(), "{time}");
-        assert_eq!(text, "a b\n");
+    async fn timestamps_come_first_and_once_a_line() {
+        let long = "x".repeat(40_000);
+        let (_directory, log) = log_of(&format!("a b\n{long}\n")).await;
+        let options = LogOptions {
+            timestamps: true,
+            ..LogOptions::default()
+        };
+        let printed = read(&log, options).await;
+        let lines: Vec<_> = printed
+            .lines()
+            .map(|line| line.split_once(' ').unwrap())
+            .collect();
+        assert!(lines.iter().all(|(time, _)| time.parse::<Timestamp>().is_ok()));
+        let texts: Vec<_> = lines.iter().map(|(_, text)| *text).collect();
+        assert_eq!(texts, ["a b", &long]);
     }
 
     #[tokio::test]

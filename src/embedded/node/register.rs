@@ -16,11 +16,8 @@ use nix::sys::utsname::uname;
 use serde_json::json;
 use tokio::time::{Instant, interval_at};
 
-use super::pod::{
-    admission::{Resources, bytes, millicores},
-    status::ADDRESS,
-};
-use crate::embedded::NODES;
+use super::pod::status::ADDRESS;
+use crate::{embedded::NODES, k8s::requests::Amounts};
 
 /// Between two signs of life; the kubelet's for a node on which nothing changes.
 const HEARTBEAT: Duration = Duration::from_secs(300);
@@ -29,7 +26,7 @@ const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 const MOST_PODS: &str = "110";
 
 /// Create or renew a node; what it has.
-pub(super) async fn register(client: &Client, name: &str) -> kube::Result<Resources> {
+pub(super) async fn register(client: &Client, name: &str) -> kube::Result<Amounts> {
     let nodes: Api<Node> = Api::all(client.clone());
     match nodes.create(&PostParams::default(), &node(name)).await {
         Err(kube::Error::Api(status)) if status.is_already_exists() => {}
@@ -43,7 +40,7 @@ pub(super) async fn register(client: &Client, name: &str) -> kube::Result<Resour
         }
     };
     let status = status(name, &version);
-    let capacity = resources(&status);
+    let capacity = Amounts::of(status.allocatable.as_ref());
     nodes
         .patch_status(
             name,
@@ -146,14 +143,6 @@ fn capacity() -> BTreeMap<String, Quantity> {
 fn total_memory(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
-}
-
-fn resources(status: &NodeStatus) -> Resources {
-    let get = |name: &str| status.allocatable.as_ref().and_then(|list| list.get(name));
-    Resources {
-        cpu: get("cpu").and_then(millicores).unwrap_or_default(),
-        memory: get("memory").and_then(bytes).unwrap_or_default(),
-    }
 }
 
 fn conditions() -> Vec<NodeCondition> {
@@ -264,7 +253,8 @@ mod tests {
             .find(|condition| condition.type_ == "Ready")
             .unwrap();
         assert_eq!(ready.status, "True");
-        assert!(resources(&status).cpu >= 1000 && resources(&status).memory > 0);
+        let offered = Amounts::of(status.allocatable.as_ref());
+        assert!(offered.get("cpu") >= 1000 && offered.get("memory") > 0);
         assert_eq!(status.node_info.unwrap().kubelet_version, "v1.35.4");
     }
 }

@@ -4,20 +4,12 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
 use crate::{
     contract::orchestrator::ContainerState,
+    k8s::obstacle::Obstacle,
     orchestrator::failure::{Failure, Reason},
 };
 
 /// [`ContainerState::state`] of a container that ended with exit code 0 and stays so.
 pub const COMPLETED: &str = "completed";
-
-/// Reasons to wait for which a container does not start by itself soon, if at all.
-const STUCK: [&str; 5] = [
-    "CrashLoopBackOff",
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "InvalidImageName",
-    "CreateContainerConfigError",
-];
 
 /// What is to be done with each container.
 #[derive(Debug, PartialEq, Eq)]
@@ -93,15 +85,15 @@ fn judge(
             )),
         };
     }
+    if let Some(Obstacle { reason, .. }) = status.and_then(Obstacle::of) {
+        return Err(Failure::new(
+            Reason::ContainerNotRunning,
+            format!("container {name} does not run: {reason}"),
+        ));
+    }
     let why = state
         .and_then(|state| state.waiting.as_ref()?.reason.as_deref())
         .unwrap_or("no state reported");
-    if STUCK.contains(&why) {
-        return Err(Failure::new(
-            Reason::ContainerNotRunning,
-            format!("container {name} does not run: {why}"),
-        ));
-    }
     Ok((
         decision("waiting", true),
         Some(format!("{name} has not started: {why}")),

@@ -2,7 +2,6 @@
 //! container is checkpointed. Pure: [`analyse`] judges a [`Snapshot`].
 
 pub mod containers;
-pub mod hook;
 pub mod node;
 pub mod room;
 pub mod volumes;
@@ -16,8 +15,7 @@ use super::{
     failure::{Failure, Reason},
     order::Order,
 };
-use crate::contract::orchestrator::ContainerState;
-use hook::Hook;
+use crate::contract::{orchestrator::ContainerState, workload::Hook};
 
 /// The objects that a migration depends on, as they were at one time.
 #[derive(Debug, Clone, Default)]
@@ -147,7 +145,9 @@ fn checkpointed(pod: &Pod, states: &[ContainerState]) -> Result<Vec<Checkpointed
     let spec = pod.spec.clone().unwrap_or_default();
     let mut found = Vec::new();
     for state in states.iter().filter(|state| state.should_migrate) {
-        if let Some(hook) = Hook::of(pod.metadata.annotations.as_ref(), &state.name)? {
+        let hook = Hook::of(pod.metadata.annotations.as_ref(), &state.name)
+            .map_err(|error| Failure::new(Reason::InvalidHook, error.to_string()))?;
+        if let Some(hook) = hook {
             let (mount, claim) = volumes::checkpoint_mount(&spec, &state.name)?;
             found.push(Checkpointed {
                 container: state.name.clone(),
@@ -213,6 +213,11 @@ mod tests {
         assert_eq!(reason(ended), Some(Reason::PodNotRunning));
         let no_hook = |s: &mut Snapshot| s.pod.metadata.annotations = None;
         assert_eq!(reason(no_hook), Some(Reason::NoCheckpointHook));
+        let odd_hook = |s: &mut Snapshot| {
+            let annotations = s.pod.metadata.annotations.as_mut().unwrap();
+            annotations.insert(Hook::command_key("trainer"), "save".into());
+        };
+        assert_eq!(reason(odd_hook), Some(Reason::InvalidHook));
         let no_room = |s: &mut Snapshot| {
             let status = s.target.as_mut().unwrap().status.as_mut().unwrap();
             let cpu = k8s_openapi::apimachinery::pkg::api::resource::Quantity("1600m".into());

@@ -7,12 +7,13 @@ pub mod wait;
 
 use std::{fmt, future::Future, time::Duration};
 
-use backon::{ExponentialBuilder, Retryable};
+use backon::{BackoffBuilder, ExponentialBuilder};
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, PostParams, Preconditions},
 };
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     failure::{Failure, Reason},
@@ -21,13 +22,24 @@ use super::{
 
 /// Longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Longest time for one attempt; a connection that has died without a word is not waited for.
+const LONGEST_ATTEMPT: Duration = Duration::from_secs(30);
 
 /// The API server, as seen by one migration: one namespace.
 #[derive(Clone)]
 pub struct Kubernetes {
     client: Client,
     namespace: String,
-    patience: Duration,
+    patience: Patience,
+}
+
+/// How long an API server that is away is asked again. Everything counts: the calls, also those that hang, and the pauses.
+#[derive(Debug, Clone, Copy)]
+pub enum Patience {
+    /// For so long in each call.
+    EachCall(Duration),
+    /// Until then in all calls.
+    Until(Instant),
 }
 
 impl fmt::Debug for Kubernetes {
@@ -48,8 +60,8 @@ pub enum Deletion {
 }
 
 impl Kubernetes {
-    /// Work in `namespace`; calls are repeated for `patience` while the API server is away.
-    pub fn new(client: Client, namespace: &str, patience: Duration) -> Self {
+    /// Work in `namespace`.
+    pub fn new(client: Client, namespace: &str, patience: Patience) -> Self {
         Self {
             client,
             namespace: namespace.to_owned(),
@@ -142,25 +154,41 @@ impl Kubernetes {
             .map_err(|error| Failure::api(doing, &error))
     }
 
-    /// Repeat a call while the API server is away.
-    async fn attempt<T, F, Fut>(&self, call: F) -> kube::Result<T>
+    /// Repeat a call while the API server is away. This is the only place where calls are tried again.
+    async fn attempt<T, F, Fut>(&self, mut call: F) -> kube::Result<T>
     where
         F: FnMut() -> Fut,
         Fut: Future<Output = kube::Result<T>>,
     {
+        let deadline = match self.patience {
+            Patience::EachCall(patience) => Instant::now() + patience,
+            Patience::Until(deadline) => deadline,
+        };
         let pauses = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(100))
             .with_max_delay(LONGEST_PAUSE)
             .with_jitter()
-            .without_max_times()
-            .with_total_delay(Some(self.patience));
-        call.retry(pauses)
-            .when(is_transient)
-            .notify(
-                |error, pause| tracing::warn!(%error, ?pause, "the API server does not answer; trying again"),
-            )
-            .await
+            .without_max_times();
+        let mut pauses = pauses.build();
+        loop {
+            let until = deadline.min(Instant::now() + LONGEST_ATTEMPT);
+            let answer = timeout_at(until, call())
+                .await
+                .unwrap_or_else(|_| Err(no_answer()));
+            let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
+            match answer {
+                Err(error) if is_transient(&error) && Instant::now() + pause < deadline => {
+                    tracing::warn!(%error, ?pause, "the API server does not answer; trying again");
+                    sleep(pause).await;
+                }
+                answer => return answer,
+            }
+        }
     }
+}
+
+fn no_answer() -> kube::Error {
+    kube::Error::Service("the API server did not answer in time".into())
 }
 
 fn made_by(pod: &Pod) -> Option<&String> {
@@ -179,4 +207,76 @@ fn is_transient(error: &kube::Error) -> bool {
 /// A pod that has to exist.
 pub fn found(pod: Option<Pod>, name: &str) -> Result<Pod, Failure> {
     pod.ok_or_else(|| Failure::new(Reason::PodNotFound, format!("there is no pod {name}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{
+            Arc,
+            atomic::{AtomicU32, Ordering},
+        },
+    };
+
+    use futures::future::BoxFuture;
+    use http::{Request, Response};
+    use kube::client::Body;
+    use tower::service_fn;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    /// Ask an API server that refuses each connection after `delay`, or never answers. How long it was asked, and how often.
+    async fn ask(delay: Option<Duration>, patience: Patience) -> (Duration, u32) {
+        let calls = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&calls);
+        let away = service_fn(
+            move |_: Request<Body>| -> BoxFuture<'static, io::Result<Response<Body>>> {
+                counted.fetch_add(1, Ordering::Relaxed);
+                Box::pin(async move {
+                    match delay {
+                        Some(delay) => sleep(delay).await,
+                        None => std::future::pending().await,
+                    }
+                    Err(io::ErrorKind::ConnectionRefused.into())
+                })
+            },
+        );
+        let kubernetes = Kubernetes::new(Client::new(away, "ml"), "ml", patience);
+        let begin = Instant::now();
+        let failure = kubernetes.pod("job").await.unwrap_err();
+        assert_eq!(failure.reason, Reason::ApiUnavailable, "{failure}");
+        (begin.elapsed(), calls.load(Ordering::Relaxed))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_counts_pauses_and_calls() {
+        let (elapsed, calls) = ask(Some(Duration::ZERO), Patience::EachCall(PATIENCE)).await;
+        assert!(elapsed <= PATIENCE && calls > 3, "{elapsed:?}, {calls} calls");
+        let (elapsed, calls) = ask(Some(Duration::from_secs(2)), Patience::EachCall(PATIENCE)).await;
+        assert!(elapsed <= PATIENCE && calls > 1, "{elapsed:?}, {calls} calls");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_hangs_is_cut() {
+        let (elapsed, _) = ask(None, Patience::EachCall(PATIENCE)).await;
+        // A timer of tokio goes off at the next millisecond.
+        assert!(elapsed <= PATIENCE + Duration::from_millis(1), "{elapsed:?}");
+        let long = Duration::from_secs(90);
+        let (elapsed, calls) = ask(None, Patience::EachCall(long)).await;
+        assert!(
+            elapsed <= long + Duration::from_millis(1) && calls > 1,
+            "{elapsed:?}, {calls} calls"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_left_of_a_deadline_is_all_there_is() {
+        let patience = Patience::Until(Instant::now() + PATIENCE);
+        sleep(PATIENCE).await;
+        let (elapsed, calls) = ask(Some(Duration::ZERO), patience).await;
+        assert!(elapsed.is_zero() && calls <= 1, "{elapsed:?}, {calls} calls");
+    }
 }

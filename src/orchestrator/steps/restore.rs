@@ -1,17 +1,12 @@
 //! Step 5: every container with a checkpoint has restored it and made a new step, and everything else runs.
 
-use std::time::Duration;
-
-use backon::{BackoffBuilder, ExponentialBuilder};
-use futures::{StreamExt, future::try_join_all};
+use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::Pod;
 
 use crate::{
     k8s::pod::all_run,
     orchestrator::{
-        checkpoint::handshake::Handshake,
-        failure::{Failure, Reason},
-        kubernetes::Kubernetes,
-        migration::UnderWay,
+        checkpoint::handshake::Handshake, failure::Failure, kubernetes::Kubernetes, migration::UnderWay,
         target::fault,
     },
 };
@@ -31,42 +26,26 @@ pub async fn take(migration: &mut UnderWay) -> Result<String, Failure> {
     }
 }
 
-/// Follow one container's log until it has taken over. A lost connection is taken up again; the log then begins anew.
+/// Follow one container's log until it has taken over. If it ends before and is started again, that is another try.
 async fn handshake(
     kubernetes: &Kubernetes,
     pod: &str,
     container: &str,
     step: u64,
 ) -> Result<String, Failure> {
-    kubernetes
-        .watch(pod, |pod| {
-            pod.filter(|pod| fault::has_started(pod, container)).map(drop)
-        })
-        .await?;
-    let pauses = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(5))
-        .without_max_times();
-    for pause in pauses.build() {
+    let mut last = None;
+    loop {
+        let started =
+            |pod: Option<&Pod>| fault::started(pod?, container).filter(|life| last.as_ref() != Some(life));
+        let life = kubernetes.watch(pod, started).await?;
         let mut handshake = Handshake::expecting(step);
-        let mut events = kubernetes.progress(pod, container).await?;
-        while let Some(event) = events.next().await {
-            let seen = handshake
-                .observe(&event)
-                .map_err(|failure| within(container, failure))?;
-            if let Some(new) = seen {
-                return Ok(format!("{container} restored step {step} and made step {new}"));
+        let taken_over = kubernetes.progress(&life, |event| handshake.observe(event).transpose());
+        match taken_over.await? {
+            Some(Ok(new)) => return Ok(format!("{container} restored step {step} and made step {new}")),
+            Some(Err(Failure { reason, message })) => {
+                return Err(Failure::new(reason, format!("container {container} {message}")));
             }
+            None => last = Some(life),
         }
-        tokio::time::sleep(pause).await;
     }
-    Err(Failure::new(
-        Reason::TimedOut,
-        format!("container {container} made no new step"),
-    ))
-}
-
-fn within(container: &str, failure: Failure) -> Failure {
-    let Failure { reason, message } = failure;
-    Failure::new(reason, format!("container {container} {message}"))
 }

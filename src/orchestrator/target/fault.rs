@@ -3,7 +3,14 @@
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 
 use super::verification;
-use crate::orchestrator::failure::{Failure, Reason};
+use crate::{
+    k8s::{
+        logs::Life,
+        obstacle::{Kind, Obstacle},
+        pod::{State, containers, statuses},
+    },
+    orchestrator::failure::{Failure, Reason},
+};
 
 /// What keeps the pod from taking over, if anything does. Waiting is not a fault.
 pub fn of(pod: Option<&Pod>) -> Option<Failure> {
@@ -20,11 +27,7 @@ pub fn of(pod: Option<&Pod>) -> Option<Failure> {
         ));
     }
     let status = pod.status.as_ref()?;
-    rejected(status).or_else(|| {
-        let init = status.init_container_statuses.iter().flatten();
-        let mut all = init.chain(status.container_statuses.iter().flatten());
-        all.find_map(of_container)
-    })
+    rejected(status).or_else(|| statuses(pod).find_map(|(status, _)| of_container(status)))
 }
 
 /// Whether every init container of ours has ended with exit code 0.
@@ -44,18 +47,12 @@ pub fn verified(pod: &Pod) -> bool {
     })
 }
 
-/// Whether a container has begun to run, so that it has a log.
-pub fn has_started(pod: &Pod, container: &str) -> bool {
-    let statuses = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.container_statuses.as_ref());
-    let mut statuses = statuses.into_iter().flatten();
-    statuses.any(|status| status.name == container && (is_running(status) || exit_code(status).is_some()))
-}
-
-fn is_running(status: &ContainerStatus) -> bool {
-    status.state.as_ref().is_some_and(|state| state.running.is_some())
+/// The present life of a container, once it has begun to run, so that it has a log.
+pub fn started(pod: &Pod, container: &str) -> Option<Life> {
+    let container = containers(pod)
+        .into_iter()
+        .find(|known| known.name == container && !matches!(known.state, State::Waiting(_)))?;
+    Some(Life::of(pod, &container))
 }
 
 fn exit_code(status: &ContainerStatus) -> Option<i32> {
@@ -93,28 +90,20 @@ fn rejected(status: &PodStatus) -> Option<Failure> {
 fn of_container(status: &ContainerStatus) -> Option<Failure> {
     let name = &status.name;
     let state = status.state.as_ref();
-    let waiting = state.and_then(|state| state.waiting.as_ref());
-    let why = waiting
-        .and_then(|waiting| waiting.reason.as_deref())
-        .unwrap_or_default();
-    let message = waiting
-        .and_then(|waiting| waiting.message.as_deref())
-        .unwrap_or_default();
-    match why {
-        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
-            let image = &status.image;
-            return Some(Failure::new(
-                Reason::ImagePullFailed,
-                format!("container {name}, image {image}: {why}: {message}"),
-            ));
+    if let Some(obstacle) = Obstacle::of(status) {
+        let image = &status.image;
+        match obstacle.kind {
+            Kind::Image => {
+                let what = format!("container {name}, image {image}: {obstacle}");
+                return Some(Failure::new(Reason::ImagePullFailed, what));
+            }
+            Kind::Creation => {
+                let what = format!("container {name}: {obstacle}");
+                return Some(Failure::new(Reason::ContainerCreateFailed, what));
+            }
+            // How it ended says more.
+            Kind::Crash => {}
         }
-        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
-            return Some(Failure::new(
-                Reason::ContainerCreateFailed,
-                format!("container {name}: {why}: {message}"),
-            ));
-        }
-        _ => {}
     }
     let last = status
         .last_state

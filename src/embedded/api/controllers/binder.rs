@@ -1,10 +1,7 @@
 //! Binds pods to the node they ask for: `kubernetes.io/hostname` in the node selector or in the required node affinity,
 //! if that node is Ready and has room. There is no scheduler beyond that.
 
-use k8s_openapi::{
-    api::core::v1::{Container, Node, NodeSelectorTerm, Pod, PodSpec},
-    apimachinery::pkg::api::resource::Quantity,
-};
+use k8s_openapi::api::core::v1::{Node, NodeSelectorTerm, Pod, PodSpec};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -14,7 +11,11 @@ use crate::{
         clock, resource,
         store::{Key, State},
     },
-    k8s::quantity,
+    k8s::{
+        node::is_ready,
+        pod::has_ended,
+        requests::{self, Amounts},
+    },
 };
 
 const HOSTNAME: &str = "kubernetes.io/hostname";
@@ -45,19 +46,15 @@ fn is_waiting(pod: &Pod) -> bool {
     !bound && pod.metadata.deletion_timestamp.is_none() && !has_ended(pod)
 }
 
-fn has_ended(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    matches!(phase, Some("Succeeded" | "Failed"))
-}
-
 /// The name of the node for a pod, or why there is none.
 fn choose(state: &State, pod: &Pod) -> Result<String, String> {
     let spec = pod.spec.clone().unwrap_or_default();
     let nodes = typed::<Node>(state);
     let wanted = wanted_hosts(&spec);
+    let requests = requests::of_pod(pod);
     let mut reasons = Vec::new();
     for (key, node) in &nodes {
-        match obstacle(state, &spec, &wanted, node) {
+        match obstacle(state, &requests, &wanted, node) {
             None => return Ok(key.name.clone()),
             Some(reason) => reasons.push(reason),
         }
@@ -109,7 +106,7 @@ fn hosts_of_term(term: &NodeSelectorTerm) -> Vec<String> {
 }
 
 /// Why a pod cannot go to a node.
-fn obstacle(state: &State, spec: &PodSpec, wanted: &[String], node: &Node) -> Option<String> {
+fn obstacle(state: &State, requests: &Amounts, wanted: &[String], node: &Node) -> Option<String> {
     let labels = node.metadata.labels.as_ref();
     let host = labels
         .and_then(|labels| labels.get(HOSTNAME))
@@ -127,61 +124,26 @@ fn obstacle(state: &State, spec: &PodSpec, wanted: &[String], node: &Node) -> Op
     if !is_ready(node) {
         return Some("node(s) were not ready".into());
     }
-    ["cpu", "memory"]
-        .into_iter()
-        .find(|name| !has_room(state, spec, node, name))
-        .map(|name| format!("Insufficient {name}"))
+    missing(state, requests, node).map(|resource| format!("Insufficient {resource}"))
 }
 
-fn is_ready(node: &Node) -> bool {
-    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions
-        .into_iter()
-        .flatten()
-        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
-}
-
-fn has_room(state: &State, spec: &PodSpec, node: &Node, name: &str) -> bool {
+/// The resource of which a node has too little left.
+fn missing(state: &State, requests: &Amounts, node: &Node) -> Option<&'static str> {
     let status = node.status.as_ref();
-    let allocatable = status.and_then(|status| status.allocatable.as_ref().or(status.capacity.as_ref()));
-    let Some(total) = allocatable.and_then(|list| list.get(name)).and_then(amount) else {
-        return true;
-    };
-    let used: i128 = typed::<Pod>(state)
-        .iter()
-        .filter(|(_, pod)| !has_ended(pod))
-        .filter_map(|(_, pod)| pod.spec.as_ref())
-        .filter(|other| other.node_name == node.metadata.name)
-        .map(|other| request(other, name))
-        .sum();
-    used + request(spec, name) <= total
-}
-
-fn amount(quantity: &Quantity) -> Option<i128> {
-    quantity::nano(&quantity.0)
-}
-
-/// What a pod asks for: its containers together, or its greediest init container.
-fn request(spec: &PodSpec, name: &str) -> i128 {
-    let of = |container: &Container| {
-        let requests = container
-            .resources
+    let offered =
+        Amounts::of(status.and_then(|status| status.allocatable.as_ref().or(status.capacity.as_ref())));
+    let pods = typed::<Pod>(state);
+    let there = pods.iter().map(|(_, pod)| pod).filter(|pod| {
+        pod.spec
             .as_ref()
-            .and_then(|resources| resources.requests.as_ref());
-        requests
-            .and_then(|requests| requests.get(name))
-            .and_then(amount)
-            .unwrap_or_default()
+            .is_some_and(|spec| spec.node_name == node.metadata.name)
+    });
+    let wanted = requests::of_all(there).plus(requests);
+    let short = |resource: &&str| {
+        let offered = offered.find(resource);
+        offered.is_some_and(|offered| wanted.get(resource) > offered)
     };
-    let together: i128 = spec.containers.iter().map(of).sum();
-    let alone = spec
-        .init_containers
-        .iter()
-        .flatten()
-        .map(of)
-        .max()
-        .unwrap_or_default();
-    together.max(alone)
+    ["cpu", "memory"].into_iter().find(short)
 }
 
 fn bind(state: &mut State, key: &Key, node: &str) {

@@ -6,6 +6,7 @@ use axum::{
 };
 use futures::StreamExt;
 use http::{header::CONTENT_TYPE, request::Parts};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -22,11 +23,16 @@ pub(super) async fn log(call: &Call) -> Result<Response, ApiError> {
         return Ok(([(CONTENT_TYPE, "text/plain")], Body::empty()).into_response());
     }
     let query = &call.query;
+    let seconds: Option<i64> = query.number("sinceSeconds")?;
+    let ago = seconds.map(|seconds| {
+        let ago = Timestamp::now().checked_sub(SignedDuration::from_secs(seconds));
+        ago.unwrap_or(Timestamp::MIN)
+    });
     let options = LogOptions {
         follow: query.flag("follow"),
         previous: query.flag("previous"),
         tail_lines: query.number("tailLines")?,
-        since_seconds: query.number("sinceSeconds")?,
+        since: query.text("sinceTime").parse().ok().or(ago),
         timestamps: query.flag("timestamps"),
     };
     let waiting = waiting(&pod, &key.container).filter(|_| !options.previous);

@@ -6,21 +6,23 @@ use k8s_openapi::api::core::v1::Container as Spec;
 use tokio::time::Instant;
 
 use super::{
-    admission::{bytes, millicores},
     environment::{ConfigError, command, environment},
     slot::Slot,
     status::restart_policy,
     volumes,
     worker::Worker,
 };
-use crate::embedded::{
-    ContainerKey,
-    images::{self, Image},
-    node::{
-        cgroup::Limits,
-        events::{normal, warning},
-        runtime::{Error, Spec as RuntimeSpec},
+use crate::{
+    embedded::{
+        ContainerKey,
+        images::{self, Image},
+        node::{
+            cgroup::Limits,
+            events::{normal, warning},
+            runtime::{Error, Spec as RuntimeSpec},
+        },
     },
+    k8s::requests::Amounts,
 };
 
 /// Between two looks at what somebody else has to mend: a claim that is not bound, a config map that is missing.
@@ -262,17 +264,11 @@ fn restarts(policy: &str, code: i32, init: bool) -> bool {
 
 fn limits(spec: &Spec) -> Limits {
     let resources = spec.resources.clone().unwrap_or_default();
-    let limit = |name: &str| resources.limits.as_ref().and_then(|limits| limits.get(name));
-    let request = |name: &str| {
-        resources
-            .requests
-            .as_ref()
-            .and_then(|requests| requests.get(name))
-    };
+    let limits = Amounts::of(resources.limits.as_ref());
     Limits {
-        cpu_millicores: limit("cpu").and_then(millicores),
-        cpu_request_millicores: request("cpu").and_then(millicores).unwrap_or_default(),
-        memory_bytes: limit("memory").and_then(bytes),
+        cpu_millicores: limits.find("cpu"),
+        cpu_request_millicores: Amounts::of(resources.requests.as_ref()).get("cpu"),
+        memory_bytes: limits.find("memory"),
     }
 }
 

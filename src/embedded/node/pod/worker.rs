@@ -19,14 +19,16 @@ use tokio::{
 };
 
 use super::{
-    admission::Resources,
     slot::Slot,
     status::{self, Observed},
     volumes::Volumes,
 };
-use crate::embedded::node::{
-    agent::Node,
-    events::{Happening, Subject, warning},
+use crate::{
+    embedded::node::{
+        agent::Node,
+        events::{Happening, Subject, warning},
+    },
+    k8s::requests,
 };
 
 /// What the API server last said of a pod.
@@ -111,7 +113,7 @@ impl Worker {
 
     /// Take the pod on, or refuse it for good.
     async fn admit(&mut self) -> bool {
-        let Err(refusal) = self.node.room.take(self.uid(), Resources::of(&self.pod)) else {
+        let Err(refusal) = self.node.room.take(self.uid(), requests::of_pod(&self.pod)) else {
             return true;
         };
         let status = status::rejected(
