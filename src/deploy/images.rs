@@ -23,6 +23,9 @@ const GONE_WITHIN: Duration = Duration::from_secs(120);
 /// pull; any command that exists would be a guess about somebody's image.
 const NOTHING: &str = "/migbench-only-pulls";
 
+/// An image with its digest, or with what keeps it away.
+type Told = (String, String);
+
 /// Pull the images of `pod` and one more on each node; their digests by name, where the runtime tells.
 pub async fn pull(
     client: &Client,
@@ -36,8 +39,9 @@ pub async fn pull(
         let puller = puller(place, pod, &wanted, node)?;
         let seen = seen(&api, &puller, WITHIN, |pod| outcome(pod).is_some()).await;
         let name = puller.name_any();
-        gone::delete(&api, &format!("pod {name}"), &name, GONE_WITHIN).await?;
+        let deleted = gone::delete(&api, &format!("pod {name}"), &name, GONE_WITHIN).await;
         let seen = seen?;
+        deleted?;
         let outcome = outcome(&seen).unwrap_or_else(|| Err(("(all)".into(), pod::describe(&seen))));
         outcome.map_err(|(image, reason)| Error::NotPulled {
             image,
@@ -118,7 +122,7 @@ pub async fn seen(
 }
 
 /// Images and digests once all are there, or the one that will not be pulled, and why.
-fn outcome(pod: &Pod) -> Option<Result<Vec<(String, String)>, (String, String)>> {
+fn outcome(pod: &Pod) -> Option<Result<Vec<Told>, Told>> {
     let wanted = pod.spec.as_ref().map_or(0, |spec| spec.containers.len());
     let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
     if let Some(refused) = statuses.iter().find_map(refused) {
@@ -129,12 +133,12 @@ fn outcome(pod: &Pod) -> Option<Result<Vec<(String, String)>, (String, String)>>
 }
 
 /// Image and digest of a container that was made; it failing to start is what it is there for.
-fn pulled(status: &ContainerStatus) -> Option<(String, String)> {
+fn pulled(status: &ContainerStatus) -> Option<Told> {
     (!status.image_id.is_empty()).then(|| (status.image.clone(), status.image_id.clone()))
 }
 
 /// The image that will not be pulled, and why. The first failure is not the end: the kubelet tries again.
-fn refused(status: &ContainerStatus) -> Option<(String, String)> {
+fn refused(status: &ContainerStatus) -> Option<Told> {
     let obstacle = Obstacle::of(status)?;
     let never = obstacle.kind == Kind::Image && !obstacle.is_tried_again();
     let Obstacle { reason, message, .. } = obstacle;

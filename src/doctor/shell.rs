@@ -99,7 +99,9 @@ impl Shell {
     /// Run a script; what it wrote to stdout.
     pub(super) async fn run(&self, script: &str, limit: Duration) -> Result<String, Trouble> {
         let process = self.open(script, false).await.map_err(Trouble::Untried)?;
-        exec::finish(process, limit).await.map_err(Trouble::Failed)
+        exec::within(limit, exec::finish(process))
+            .await
+            .map_err(Trouble::Failed)
     }
 
     /// Start a script, with or without input.

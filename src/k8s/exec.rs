@@ -26,41 +26,24 @@ const BUFFER: usize = 64 * 1024;
 /// Most output that is kept of a command that is run to its end, bytes; the rest is read and dropped.
 const MOST_OUTPUT: u64 = 1024 * 1024;
 
-/// Run a command in a container to its end; what it wrote to stdout.
-///
-/// # Errors
-/// A sentence: it could not be started, exited with another code than 0, or did not end within `limit`.
-pub async fn run(
-    pods: &Api<Pod>,
-    pod: &str,
-    container: &str,
-    command: &[String],
-    limit: Duration,
-) -> Result<String, String> {
-    let parameters = AttachParams::default().container(container);
-    let running = async {
-        let process = pods.exec(pod, command, &parameters).await;
-        finish(process.map_err(|error| error.to_string())?, limit).await
-    };
-    timeout(limit, running).await.unwrap_or_else(|_| Err(late(limit)))
-}
-
 /// See a command that was started with stdout and stderr to its end; what it wrote to stdout.
 ///
 /// # Errors
-/// A sentence: it exited with another code than 0, or did not end within `limit`.
-pub async fn finish(mut process: AttachedProcess, limit: Duration) -> Result<String, String> {
-    let ending = async {
-        let status = OptionFuture::from(process.take_status());
-        let (stdout, stderr) = (process.stdout(), process.stderr());
-        let (stdout, stderr, status) = join!(read(stdout), read(stderr), status);
-        judge(status.flatten(), &stderr).map(|()| stdout)
-    };
-    timeout(limit, ending).await.unwrap_or_else(|_| Err(late(limit)))
+/// A sentence: it exited with another code than 0, or the connection was lost.
+pub async fn finish(mut process: AttachedProcess) -> Result<String, String> {
+    let status = OptionFuture::from(process.take_status());
+    let (stdout, stderr) = (process.stdout(), process.stderr());
+    let (stdout, stderr, status) = join!(read(stdout), read(stderr), status);
+    judge(status.flatten(), &stderr).map(|()| stdout)
 }
 
-fn late(limit: Duration) -> String {
-    format!("did not end within {} s", limit.as_secs_f64())
+/// What a command says that may take no longer than `limit`, from its start.
+pub async fn within(
+    limit: Duration,
+    running: impl Future<Output = Result<String, String>>,
+) -> Result<String, String> {
+    let late = |_| Err(format!("did not end within {} s", limit.as_secs_f64()));
+    timeout(limit, running).await.unwrap_or_else(late)
 }
 
 fn judge(status: Option<Status>, stderr: &str) -> Result<(), String> {
