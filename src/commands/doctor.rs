@@ -7,8 +7,7 @@ use reqwest::Url;
 
 use super::{benchmark, cluster_args::ClusterArgs, site_args::SiteArgs};
 use crate::{
-    deploy::supply::Wish,
-    doctor::{self, Intent, Place, Report, Status, Subject},
+    doctor::{self, Intent, Report, Status, Subject},
     error::Error,
     interrupt::Interrupt,
     run::{
@@ -63,11 +62,10 @@ enum Format {
 pub async fn execute(args: Args) -> Result<(), Error> {
     let format = args.format;
     let choice = args.cluster.clone().choice()?;
-    let site = Site::from(args.site.clone());
-    let place = Place::new(site.namespace.as_deref());
-    let mut intent = intent(args, site.image, site.storage)?;
+    let mut intent = intent(args)?;
+    let mut place = doctor::place(&intent);
     if choice != Choice::Embedded {
-        intent.scenario.use_image(&intent.image);
+        intent.scenario.use_image(&intent.site.image);
     }
     let mut interrupt = Interrupt::listen().map_err(|error| Error::Internal(error.into()))?;
     prepare(&mut interrupt, &choice, &intent.scenario).await?;
@@ -82,10 +80,10 @@ pub async fn execute(args: Args) -> Result<(), Error> {
         intent,
     };
 
-    let examination = async { Ok::<_, Error>(Box::pin(doctor::examine(&subject, &place)).await) };
+    let examination = async { Ok::<_, Error>(Box::pin(doctor::examine(&subject, &mut place)).await) };
     let examined = interrupt.unless(examination).await;
     interrupt.abort_on_next();
-    let left = place.leave(&subject.client).await;
+    let left = place.leave(&subject.client, |line| tracing::debug!(line)).await;
     let closed = cluster.backend.stop().await;
 
     let report = examined?;
@@ -107,11 +105,10 @@ async fn prepare(interrupt: &mut Interrupt, choice: &Choice, scenario: &Scenario
     }
 }
 
-fn intent(args: Args, image: String, storage: Wish) -> Result<Intent, Error> {
+fn intent(args: Args) -> Result<Intent, Error> {
     Ok(Intent {
         scenario: Scenario::load(&args.scenario, args.workload.as_deref(), &args.overrides)?,
-        image,
-        storage,
+        site: Site::from(args.site),
         orchestrator_url: args.orchestrator_url.map(String::from),
         strict: args.strict,
         patience: args.patience,

@@ -5,14 +5,12 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::{Api, Client, api::LogParams};
 use serde_json::json;
-use tokio::time::Instant;
 
 use super::{Error, place::Place};
-use crate::k8s::{self, apply, gone, pod};
+use crate::k8s::{self, apply, gone, pod, wait};
 
 /// How long it may take; a TensorFlow leg leaves a few hundred files.
 const WITHIN: Duration = Duration::from_secs(120);
-const LOOK: Duration = Duration::from_millis(500);
 const MOUNT: &str = "/volume";
 
 /// Remove the directories of the run's legs from the volume of `claim`; their number. A claim that was never bound has
@@ -44,29 +42,22 @@ pub async fn clean(client: &Client, place: &Place, claim: &str) -> Result<u64, E
 }
 
 /// The phase in which the pod ended.
-async fn ended(api: &Api<Pod>, name: &str) -> Result<String, Error> {
-    let deadline = Instant::now() + WITHIN;
-    loop {
-        let pod = api
-            .get(name)
-            .await
-            .map_err(k8s::Error::api(format!("get pod {name}")))?;
-        let phase = pod::phase(&pod);
-        if phase == "Succeeded" || phase == "Failed" {
-            return Ok(phase);
-        }
-        let hopeless = pod::hopeless(&pod);
-        if hopeless.is_some() || Instant::now() > deadline {
-            return Err(k8s::Error::Late {
-                pod: name.to_owned(),
-                wanted: "ended",
-                seconds: WITHIN.as_secs(),
-                state: hopeless.unwrap_or_else(|| pod::describe(&pod)),
-            }
-            .into());
-        }
-        tokio::time::sleep(LOOK).await;
-    }
+async fn ended(api: &Api<Pod>, name: &str) -> Result<String, k8s::Error> {
+    let impossible = |reason| {
+        Err(k8s::Error::Impossible {
+            pod: name.to_owned(),
+            wanted: "to its end",
+            reason,
+        })
+    };
+    let ended = |pod: Option<Pod>| match pod {
+        None => Some(impossible("it was deleted".into())),
+        Some(pod) => match pod::phase(&pod) {
+            phase if phase == "Succeeded" || phase == "Failed" => Some(Ok(phase)),
+            _ => pod::hopeless(&pod).map(impossible),
+        },
+    };
+    wait::until_pod(api, name, "ended", WITHIN, ended).await
 }
 
 /// As root, whose files some of them are; on a server that maps root to nobody they are nobody's, and so is this.
@@ -93,15 +84,7 @@ fn pod(place: &Place, claim: &str) -> Result<Pod, Error> {
         }],
         "volumes": [{"name": "volume", "persistentVolumeClaim": {"claimName": claim}}],
     });
-    let spec = serde_json::from_value(spec).map_err(|error| k8s::Error::Manifest {
-        object: format!("pod {name}"),
-        reason: error.to_string(),
-    })?;
-    Ok(Pod {
-        metadata: place.metadata(&name),
-        spec: Some(spec),
-        status: None,
-    })
+    Ok(place.pod(&name, spec)?)
 }
 
 #[cfg(test)]

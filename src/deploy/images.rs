@@ -1,23 +1,19 @@
 //! Images are pulled before anything is measured: by a pod on each node whose containers name them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use futures::future::try_join_all;
-use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::timeout;
 
 use super::{Error, place::Place};
-use crate::k8s::{self, apply, gone, labels::HOSTNAME_LABEL};
+use crate::k8s::{self, apply, gone, labels::HOSTNAME_LABEL, pod, wait};
 
 /// TensorFlow's image is larger than a gigabyte.
 const WITHIN: Duration = Duration::from_secs(900);
 const GONE_WITHIN: Duration = Duration::from_secs(120);
-const LOOK: Duration = Duration::from_millis(500);
 /// What no image has. A container is made from the image before its command is looked for, so that it fails only after the
 /// pull; any command that exists would be a guess about somebody's image.
 const NOTHING: &str = "/migbench-only-pulls";
@@ -29,31 +25,45 @@ pub async fn pull(
     pod: &Pod,
     nodes: &[&str],
 ) -> Result<BTreeMap<String, String>, Error> {
-    let pulled = try_join_all(nodes.iter().map(|node| pull_on(client, place, pod, node))).await?;
+    let wanted = wanted(pod, Some(&place.image));
+    let pull_on = async |node: &&str| {
+        let api: Api<Pod> = place.api(client);
+        let puller = puller(place, pod, &wanted, node)?;
+        let seen = seen(&api, &puller, WITHIN, |pod| outcome(pod).is_some()).await;
+        let name = puller.name_any();
+        gone::delete(&api, &format!("pod {name}"), &name, GONE_WITHIN).await?;
+        let seen = seen?;
+        let outcome = outcome(&seen).unwrap_or_else(|| Err(("(all)".into(), pod::describe(&seen))));
+        outcome.map_err(|(image, reason)| Error::NotPulled {
+            image,
+            node: (*node).to_owned(),
+            reason,
+        })
+    };
+    let pulled = try_join_all(nodes.iter().map(pull_on)).await?;
     Ok(pulled.into_iter().flatten().collect())
 }
 
-async fn pull_on(
-    client: &Client,
-    place: &Place,
-    pod: &Pod,
-    node: &str,
-) -> Result<Vec<(String, String)>, Error> {
-    let api: Api<Pod> = place.api(client);
-    let puller = puller(place, pod, node)?;
-    let name = puller.name_any();
-    apply::object(&api, &puller).await?;
-    let pulled = wait(&api, &puller, node).await;
-    gone::delete(&api, &format!("pod {name}"), &name, GONE_WITHIN).await?;
-    pulled
+/// Each image that a node has to have for `pod`, with its pull policy; `own` is one more.
+pub fn wanted(pod: &Pod, own: Option<&str>) -> BTreeMap<String, Option<String>> {
+    let spec = pod.spec.iter();
+    let containers = spec.flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
+    let of_pod = containers
+        .filter_map(|container| Some((container.image.clone()?, container.image_pull_policy.clone())));
+    let own = own.map(|own| (own.to_owned(), Some("IfNotPresent".to_owned())));
+    own.into_iter().chain(of_pod).collect()
 }
 
-/// The scenario's pod, reduced to what matters for pulling: images, and what they are pulled with.
-fn puller(place: &Place, pod: &Pod, node: &str) -> Result<Pod, Error> {
+/// A pod that has a node pull images, a container for each in their order, with what `pod` is pulled with.
+pub fn puller(
+    place: &Place,
+    pod: &Pod,
+    images: &BTreeMap<String, Option<String>>,
+    node: &str,
+) -> Result<Pod, k8s::Error> {
     let spec = pod.spec.clone().unwrap_or_default();
-    let name = format!("{}-pull-{node}", place.name());
-    let containers: Vec<_> = images(&spec.containers, &place.image)
-        .into_iter()
+    let containers: Vec<_> = images
+        .iter()
         .enumerate()
         .map(|(number, (image, policy))| {
             json!({
@@ -73,57 +83,44 @@ fn puller(place: &Place, pod: &Pod, node: &str) -> Result<Pod, Error> {
         "automountServiceAccountToken": false,
         "terminationGracePeriodSeconds": 0,
     });
-    let reduced = serde_json::from_value(reduced).map_err(|error| k8s::Error::Manifest {
-        object: format!("pod {name}"),
-        reason: error.to_string(),
-    })?;
-    Ok(Pod {
-        metadata: place.metadata(&name),
-        spec: Some(reduced),
-        status: None,
-    })
+    place.pod(&format!("{}-pull-{node}", place.name()), reduced)
 }
 
-/// Each image once, with its pull policy.
-fn images(containers: &[Container], own: &str) -> BTreeSet<(String, Option<String>)> {
-    let of_pod = containers
-        .iter()
-        .filter_map(|container| Some((container.image.clone()?, container.image_pull_policy.clone())));
-    let own = (own.to_owned(), Some("IfNotPresent".to_owned()));
-    of_pod.chain([own]).collect()
-}
-
-async fn wait(api: &Api<Pod>, puller: &Pod, node: &str) -> Result<Vec<(String, String)>, Error> {
+/// Make the puller; its pod once it tells `enough`, or as it is when the limit has passed.
+pub async fn seen(
+    api: &Api<Pod>,
+    puller: &Pod,
+    limit: Duration,
+    enough: impl Fn(&Pod) -> bool,
+) -> Result<Pod, k8s::Error> {
+    let mut last = apply::object(api, puller).await?;
     let name = puller.name_any();
-    let wanted = puller.spec.as_ref().map_or(0, |spec| spec.containers.len());
-    let deadline = Instant::now() + WITHIN;
-    loop {
-        let pod = api
-            .get(&name)
-            .await
-            .map_err(k8s::Error::api(format!("get pod {name}")))?;
-        let statuses = pod
-            .status
-            .clone()
-            .unwrap_or_default()
-            .container_statuses
-            .unwrap_or_default();
-        let pulled: Vec<_> = statuses.iter().filter_map(pulled).collect();
-        if wanted > 0 && pulled.len() == wanted {
-            return Ok(pulled);
-        }
-        let refused = statuses.iter().find_map(refused);
-        if refused.is_some() || Instant::now() > deadline {
-            let (image, reason) =
-                refused.unwrap_or_else(|| ("(all)".into(), crate::k8s::pod::describe(&pod)));
-            return Err(Error::NotPulled {
-                image,
-                node: node.to_owned(),
-                reason,
-            });
-        }
-        tokio::time::sleep(LOOK).await;
+    let what = format!("pod {name}");
+    let told = wait::until(api, &what, &name, |pod: Option<Pod>| {
+        let there = pod.is_some();
+        last = pod.unwrap_or_else(|| last.clone());
+        (!there || enough(&last)).then_some(there)
+    });
+    match timeout(limit, told).await {
+        Ok(Ok(false)) => Err(k8s::Error::Impossible {
+            pod: name,
+            wanted: "its images",
+            reason: "it was deleted".into(),
+        }),
+        Ok(Err(error)) => Err(error),
+        Ok(Ok(true)) | Err(_) => Ok(last),
     }
+}
+
+/// Images and digests once all are there, or the one that will not be pulled, and why.
+fn outcome(pod: &Pod) -> Option<Result<Vec<(String, String)>, (String, String)>> {
+    let wanted = pod.spec.as_ref().map_or(0, |spec| spec.containers.len());
+    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
+    if let Some(refused) = statuses.iter().find_map(refused) {
+        return Some(Err(refused));
+    }
+    let pulled: Vec<_> = statuses.iter().filter_map(pulled).collect();
+    (wanted > 0 && pulled.len() == wanted).then_some(Ok(pulled))
 }
 
 /// Image and digest of a container that was made; it failing to start is what it is there for.
@@ -160,10 +157,9 @@ mod tests {
     fn each_image_is_pulled_once_on_its_node_and_nothing_runs() {
         let scenario = Scenario::load("smoke", None, &[]).unwrap();
         let place = Place::new("0199d0f0-0000-7000-8000-0123456789ab", None, "registry/own:1");
-        let spec = puller(&place, &scenario.pod, "gpu-server-03")
-            .unwrap()
-            .spec
-            .unwrap();
+        let wanted = wanted(&scenario.pod, Some(&place.image));
+        let puller = puller(&place, &scenario.pod, &wanted, "gpu-server-03").unwrap();
+        let spec = puller.spec.unwrap();
         let images: Vec<_> = spec
             .containers
             .iter()

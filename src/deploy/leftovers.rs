@@ -44,7 +44,9 @@ pub async fn find(client: &Client, namespace: Option<&str>, image: &str) -> Resu
     };
     // Namespaces come first: whether one is a run's own decides what is done about the objects in it.
     for namespace in search.everywhere::<Namespace>().await? {
-        search.note(&namespace).place.own = true;
+        let place = &mut search.note(&namespace).place;
+        place.own = true;
+        place.namespace = namespace.name_any();
     }
     for volume in search.everywhere::<PersistentVolume>().await? {
         let name = volume.name_any();
@@ -108,6 +110,7 @@ impl Search {
         let leftover = self.found.entry(run.clone()).or_insert_with(|| Leftover {
             place: Place {
                 own: false,
+                opened: true,
                 ..Place::new(&run, None, &self.image)
             },
             since: None,

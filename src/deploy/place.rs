@@ -39,6 +39,8 @@ pub struct Place {
     pub image: String,
     /// When the run must have come to its end.
     pub expires: Option<Timestamp>,
+    /// Whether anything of the run may be there.
+    pub opened: bool,
 }
 
 impl Place {
@@ -52,11 +54,23 @@ impl Place {
             volumes: Vec::new(),
             image: image.to_owned(),
             expires: None,
+            opened: false,
         }
     }
 
     /// Make the namespace, or see that it is there.
-    pub async fn open(&self, client: &Client) -> Result<(), Error> {
+    pub async fn open(&mut self, client: &Client) -> Result<(), Error> {
+        self.opened = true;
+        let opened = self.enter(client).await;
+        // Only an answer that was lost leaves it open whether the namespace is there.
+        self.opened = match &opened {
+            Err(Error::Kubernetes(error)) => !error.is_refusal(),
+            outcome => outcome.is_ok(),
+        };
+        opened
+    }
+
+    async fn enter(&self, client: &Client) -> Result<(), Error> {
         let api: Api<Namespace> = Api::all(client.clone());
         if self.own {
             let namespace = Namespace {
@@ -116,12 +130,33 @@ impl Place {
         }
     }
 
+    /// A pod of the run.
+    pub fn pod(&self, name: &str, spec: serde_json::Value) -> Result<Pod, k8s::Error> {
+        let spec = serde_json::from_value(spec).map_err(|error| k8s::Error::Manifest {
+            object: format!("pod {name}"),
+            reason: error.to_string(),
+        })?;
+        Ok(Pod {
+            metadata: self.metadata(name),
+            spec: Some(spec),
+            status: None,
+        })
+    }
+
     /// Remove everything and wait until it is gone; `tell` of each thing. The first failure is told, the rest is removed
     /// all the same.
     pub async fn leave(&self, client: &Client, mut tell: impl FnMut(String)) -> Result<(), Error> {
-        // As long as pods write to the volumes there is no use in cleaning them; the marker must stay until that is done.
-        self.end_pods(client).await?;
-        let mut outcome = Ok(());
+        if !self.opened {
+            return Ok(());
+        }
+        let mut outcome = match self.end_pods(client).await {
+            // As long as pods write to the volumes there is no use in cleaning them; the marker must stay until that is
+            // done.
+            Err(error) if !self.claims.is_empty() => return Err(error),
+            Err(error) if !self.own => Err(error),
+            // They go with the namespace.
+            Ok(()) | Err(_) => Ok(()),
+        };
         for claim in &self.claims {
             let cleaned = clean_volume::clean(client, self, claim).await;
             if let Ok(count @ 1..) = cleaned {

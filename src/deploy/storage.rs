@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     Error,
@@ -14,13 +14,12 @@ use super::{
     supply::{Supply, Way, Wish},
 };
 use crate::{
-    k8s::{self, apply},
+    k8s::{self, apply, wait},
     scenario::Scenario,
 };
 
 /// How long a claim may take to be bound; provisioners of clouds need a minute.
 const BOUND_WITHIN: Duration = Duration::from_secs(180);
-const LOOK: Duration = Duration::from_millis(500);
 
 /// Make the volumes of the run's claims, or see what makes them. Claims of the scenario are changed so that they get
 /// theirs; a claim that is in a given namespace already is used as it is, and leaves the scenario. Everything that stays
@@ -39,24 +38,37 @@ pub async fn provide(
             place.claims.push(name);
             continue;
         }
-        scenario.claims.push(match supply.way(wish, &claim) {
-            Way::Nowhere(reason) => return Err(nowhere(&name, &reason)),
-            Way::Provision(class) => provisioned(claim, class),
-            Way::Make(spec) => {
-                let volume = volume(place, &claim, *spec);
-                place.claims.push(name);
-                place.volumes.push(volume.name_any());
-                let claim = bound_to(claim, &volume);
-                volumes.push(volume);
-                claim
-            }
-        });
+        let way = supply.way(wish, &claim);
+        let (claim, volume) = supplied(place, claim, way).map_err(|reason| nowhere(&name, &reason))?;
+        if let Some(volume) = volume {
+            place.claims.push(name);
+            place.volumes.push(volume.name_any());
+            volumes.push(volume);
+        }
+        scenario.claims.push(claim);
     }
     place.mark(client).await?;
     for volume in &volumes {
         apply::object(&Api::all(client.clone()), volume).await?;
     }
     Ok(())
+}
+
+/// The claim, changed so that it gets its volume this way, and the volume where one has to be made. The error is why there
+/// is none.
+pub fn supplied(
+    place: &Place,
+    claim: PersistentVolumeClaim,
+    way: Way,
+) -> Result<(PersistentVolumeClaim, Option<PersistentVolume>), String> {
+    match way {
+        Way::Nowhere(reason) => Err(reason),
+        Way::Provision(class) => Ok((provisioned(claim, class), None)),
+        Way::Make(spec) => {
+            let volume = volume(place, &claim, *spec);
+            Ok((bound_to(claim, &volume), Some(volume)))
+        }
+    }
 }
 
 /// Wait until the claims are bound. A class that waits for the first consumer binds when the pod is there.
@@ -71,25 +83,31 @@ pub async fn bound(client: &Client, place: &Place, scenario: &Scenario) -> Resul
 }
 
 async fn until_bound(api: &Api<PersistentVolumeClaim>, name: &str, deadline: Instant) -> Result<(), Error> {
-    loop {
-        let doing = format!("get claim {name}");
-        let claim = api.get(name).await.map_err(k8s::Error::api(doing))?;
-        let phase = claim.status.and_then(|status| status.phase).unwrap_or_default();
-        if phase == "Bound" {
-            return Ok(());
+    let mut phase = String::new();
+    let what = format!("claim {name}");
+    let bound = wait::until(api, &what, name, |claim: Option<PersistentVolumeClaim>| {
+        phase = claim.map_or("gone".into(), |claim| {
+            claim.status.and_then(|status| status.phase).unwrap_or_default()
+        });
+        match phase.as_str() {
+            "Bound" => Some(true),
+            "Lost" | "gone" => Some(false),
+            _ => None,
         }
-        if phase == "Lost" || Instant::now() > deadline {
-            return Err(Error::NotBound {
-                claim: name.to_owned(),
-                phase,
-                seconds: BOUND_WITHIN.as_secs(),
-            });
-        }
-        tokio::time::sleep(LOOK).await;
+    });
+    match timeout_at(deadline, bound).await {
+        Ok(Ok(true)) => Ok(()),
+        Ok(Err(error)) => Err(error.into()),
+        Ok(Ok(false)) | Err(_) => Err(Error::NotBound {
+            claim: name.to_owned(),
+            phase,
+            seconds: BOUND_WITHIN.as_secs(),
+        }),
     }
 }
 
-async fn exists(client: &Client, place: &Place, claim: &str) -> Result<bool, Error> {
+/// Whether the claim is in the place's namespace.
+pub async fn exists(client: &Client, place: &Place, claim: &str) -> Result<bool, k8s::Error> {
     let api: Api<PersistentVolumeClaim> = place.api(client);
     let found = api.get_opt(claim).await;
     Ok(found

@@ -10,13 +10,17 @@ use k8s_openapi::{
 use kube::{Api, ResourceExt, api::PostParams};
 
 use super::{
-    Facts, Known, Subject,
-    ask::{list, told},
+    Facts, Known, Place, Subject, Trouble,
+    ask::list,
     finding::{Finding, Question},
-    place::Place,
     room::{self, Amount},
 };
-use crate::{install::agent, k8s::quantity, run::agents, scenario::Scenario};
+use crate::{
+    install::agent,
+    k8s::{explain, quantity},
+    run::agents,
+    scenario::Scenario,
+};
 
 /// How the nodes' counters would be read.
 #[derive(Debug, Clone)]
@@ -29,47 +33,46 @@ pub(super) enum Meter {
     Refused(String),
 }
 
-/// What was found. A dry run is `Ok(Err(…))` where the API server refuses the pod.
+/// What was found.
 #[derive(Debug)]
 pub(super) struct Admission {
     pub(super) meter: Known<Meter>,
-    pub(super) workload: Known<Result<(), String>>,
+    /// Tried in vain where the API server refuses the pod.
+    pub(super) workload: Result<(), Trouble>,
     pub(super) quotas: Known<Vec<ResourceQuota>>,
     pub(super) limit_ranges: Known<Vec<LimitRange>>,
     pub(super) priorities: Known<Vec<PriorityClass>>,
 }
 
-impl Admission {
-    /// Without a namespace only what has none can be read.
-    pub(super) fn unknown(why: &str, priorities: Known<Vec<PriorityClass>>) -> Self {
-        Self {
-            meter: Err(why.to_owned()),
-            workload: Err(why.to_owned()),
-            quotas: Err(why.to_owned()),
-            limit_ranges: Err(why.to_owned()),
-            priorities,
-        }
-    }
-}
-
+/// What has a namespace is looked at in the doctor's, once it is open.
 pub(super) async fn read(
     subject: &Subject,
     place: &Place,
+    opened: &Known<()>,
     scaled: &Known<(Scenario, f64)>,
-    priorities: Known<Vec<PriorityClass>>,
 ) -> Admission {
     let client = &subject.client;
-    let pods: Api<Pod> = Api::namespaced(client.clone(), &place.namespace);
+    let pods: Api<Pod> = place.api(client);
+    let meter = async {
+        opened.clone()?;
+        meter(subject, &pods).await
+    };
     let workload = async {
-        let (scenario, _) = scaled.as_ref().map_err(Clone::clone)?;
+        let scaled = opened.clone().and_then(|()| scaled.clone());
+        let (scenario, _) = scaled.map_err(Trouble::Untried)?;
         dry_run(&pods, &scenario.pod_on(&scenario.source, "doctor")).await
     };
-    let (meter, workload, quotas, limit_ranges) = tokio::join!(
-        meter(subject, &pods),
-        workload,
-        list(Api::namespaced(client.clone(), &place.namespace)),
-        list(Api::namespaced(client.clone(), &place.namespace)),
-    );
+    let quotas = async {
+        opened.clone()?;
+        list(place.api(client)).await
+    };
+    let limit_ranges = async {
+        opened.clone()?;
+        list(place.api(client)).await
+    };
+    let priorities = list(Api::all(client.clone()));
+    let (meter, workload, quotas, limit_ranges, priorities) =
+        tokio::join!(meter, workload, quotas, limit_ranges, priorities);
     Admission {
         meter,
         workload,
@@ -79,35 +82,34 @@ pub(super) async fn read(
     }
 }
 
-pub(super) async fn priorities(subject: &Subject) -> Known<Vec<PriorityClass>> {
-    list(Api::all(subject.client.clone())).await
-}
-
 /// As a run would: by the agents that are installed, else by its own.
 async fn meter(subject: &Subject, pods: &Api<Pod>) -> Known<Meter> {
     let nodes = subject.nodes().map(str::to_owned);
     if agents::are_installed(&subject.client, &nodes).await {
         return Ok(Meter::Installed);
     }
-    let agent = agent::pod(&nodes[0], &subject.intent.image);
-    Ok(match dry_run(pods, &agent).await? {
-        Ok(()) => Meter::LetIn,
-        Err(why) => Meter::Refused(why),
-    })
+    let agent = agent::pod(&nodes[0], &subject.intent.site.image);
+    match dry_run(pods, &agent).await {
+        Ok(()) => Ok(Meter::LetIn),
+        Err(Trouble::Failed(why)) => Ok(Meter::Refused(why)),
+        Err(Trouble::Untried(why)) => Err(why),
+    }
 }
 
-async fn dry_run(pods: &Api<Pod>, pod: &Pod) -> Known<Result<(), String>> {
+async fn dry_run(pods: &Api<Pod>, pod: &Pod) -> Result<(), Trouble> {
     let dry = PostParams {
         dry_run: true,
         ..PostParams::default()
     };
-    match pods.create(&dry, pod).await {
-        Ok(_) => Ok(Ok(())),
-        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
-            Ok(Err(told(&kube::Error::Api(status))))
-        }
-        Err(error) => Err(told(&error)),
-    }
+    pods.create(&dry, pod)
+        .await
+        .map(drop)
+        .map_err(|error| match &error {
+            kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422) => {
+                Trouble::Failed(explain::brief(&error))
+            }
+            _ => Trouble::Untried(explain::brief(&error)),
+        })
 }
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
@@ -144,13 +146,11 @@ fn pod_security(meter: &Known<Meter>) -> Finding {
     }
 }
 
-fn workload(outcome: &Known<Result<(), String>>) -> Finding {
-    let question = Question::new("workload pod", "let in");
-    match outcome {
-        Err(why) => question.skipped(why),
-        Ok(Ok(())) => question.ok("let in (dry run)"),
-        Ok(Err(why)) => question.failed(why, "change the scenario's pod, or what refuses it"),
-    }
+fn workload(outcome: &Result<(), Trouble>) -> Finding {
+    Question::new("workload pod", "let in").tried(
+        outcome.as_ref().map(|()| "let in (dry run)"),
+        "change the scenario's pod, or what refuses it",
+    )
 }
 
 /// A migration has the pod twice for a while.
@@ -257,7 +257,10 @@ mod tests {
         let finding = pod_security(&Ok(Meter::Refused(REFUSED.into())));
         assert_eq!(finding.status, Status::Warning);
         assert!(finding.remedy.unwrap().contains("pod-security.kubernetes.io"));
-        assert_eq!(workload(&Ok(Err(REFUSED.into()))).status, Status::Failed);
+        assert_eq!(
+            workload(&Err(Trouble::Failed(REFUSED.into()))).status,
+            Status::Failed
+        );
     }
 
     fn quota_of(hard: &serde_json::Value, used: &serde_json::Value) -> ResourceQuota {

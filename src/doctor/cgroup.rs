@@ -1,12 +1,7 @@
 //! Control groups: what the meter reads.
 
-use http::Request;
-use kube::Client;
-use serde_json::Value;
-
 use super::{
-    Facts, Known,
-    ask::told,
+    Facts,
     finding::{Finding, Question},
     probe::Probed,
 };
@@ -58,28 +53,6 @@ fn driver(probed: &Probed) -> Finding {
     }
 }
 
-/// The driver that lays out a tree with this directory at the top.
-pub(super) fn driver_of(root: &str) -> Known<String> {
-    match root {
-        "kubepods.slice" | "kubelet.slice" => Ok("systemd".to_owned()),
-        "kubepods" | "kubelet" => Ok("cgroupfs".to_owned()),
-        other => Err(format!("no known driver makes {other}")),
-    }
-}
-
-/// The driver that the kubelet says it was configured with. Few may ask it; the tree tells as much.
-pub(super) async fn configured_driver(client: &Client, node: &str) -> Known<String> {
-    let path = format!("/api/v1/nodes/{node}/proxy/configz");
-    let request = Request::get(path)
-        .body(Vec::new())
-        .map_err(|error| error.to_string())?;
-    let configuration: Value = client.request(request).await.map_err(|error| told(&error))?;
-    let driver = configuration["kubeletconfig"]["cgroupDriver"].as_str();
-    driver
-        .map(str::to_owned)
-        .ok_or_else(|| "the kubelet does not tell".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,12 +80,5 @@ mod tests {
         assert_eq!(judged("cgroup.mode=hybrid"), Status::Failed);
         assert_eq!(judged("cgroup.mode=v1"), Status::Failed);
         assert_eq!(judged(""), Status::Skipped);
-    }
-
-    #[test]
-    fn the_driver_shows_in_the_tree() {
-        assert_eq!(driver_of("kubepods.slice").as_deref(), Ok("systemd"));
-        assert_eq!(driver_of("kubelet").as_deref(), Ok("cgroupfs"));
-        assert!(driver_of("docker").is_err());
     }
 }

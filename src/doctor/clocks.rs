@@ -10,8 +10,8 @@ use tokio::{
 
 use super::{
     Facts, Known,
-    errand::Running,
     finding::{Finding, Question},
+    shell::Shell,
 };
 
 /// Kubernetes states container start and end in whole seconds; more than that puts events in the wrong order.
@@ -43,16 +43,14 @@ impl Offset {
 }
 
 /// The clock of the node that a pod runs on: the quickest of some questions and answers over one connection.
-pub(super) async fn of_node(running: &Running) -> Known<Offset> {
-    let asked = timeout(ANSWERED_WITHIN, ask(running)).await;
+pub(super) async fn of_node(shell: &Shell) -> Known<Offset> {
+    let asked = timeout(ANSWERED_WITHIN, ask(shell)).await;
     asked.unwrap_or_else(|_| Err("the node took too long to tell its time".to_owned()))
 }
 
-async fn ask(running: &Running) -> Known<Offset> {
+async fn ask(shell: &Shell) -> Known<Offset> {
     let lost = || "the connection to the pod was lost".to_owned();
-    let mut process = running
-        .open("while read -r _; do date +%s.%N; done", true)
-        .await?;
+    let mut process = shell.open("while read -r _; do date +%s.%N; done", true).await?;
     let mut questions = process.stdin().ok_or_else(lost)?;
     let mut answers = BufReader::new(process.stdout().ok_or_else(lost)?).lines();
     let mut best: Option<Offset> = None;

@@ -1,28 +1,39 @@
 //! Reading all facts: first what the API tells, then what pods on the nodes see.
 
-use futures::future::{OptionFuture, join_all};
-use k8s_openapi::{api::core::v1::Node, apimachinery::pkg::api::resource::Quantity};
+use futures::future::join_all;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Node;
 use kube::Api;
+use uuid::Uuid;
 
 use super::{
-    Facts, Known, Report, Subject,
-    admission::{self, Admission},
-    ask::{limited, list, version},
-    image::{self, Pulled},
-    network, nodes,
-    place::Place,
-    probe::{Probed, probe},
+    Facts, Intent, Known, Place, Report, Subject, admission,
+    ask::{limited, list},
+    image, network, nodes,
+    probe::probe,
     rights,
-    storage::{self, Storage},
-    tools,
+    shell::LIFETIME,
+    storage, tools, versions,
 };
-use crate::{k8s::quantity, scenario::Scenario};
+use crate::{deploy::Error, run::environment, scenario::Scenario};
+
+/// Where the doctor's objects will be: in the namespace that was given, else in one of its own.
+pub fn place(intent: &Intent) -> Place {
+    let site = &intent.site;
+    let run = Uuid::now_v7().to_string();
+    let mut place = Place::new(&run, site.namespace.as_deref(), &site.image);
+    if place.own {
+        place.namespace = place.namespace.replacen("migbench", "migbench-doctor", 1);
+    }
+    place.expires = Timestamp::now().checked_add(intent.patience + LIFETIME).ok();
+    place
+}
 
 /// Examine a cluster. Everything that is made for it is made in `place`, which the caller leaves in any case.
-pub async fn examine(subject: &Subject, place: &Place) -> Report {
+pub async fn examine(subject: &Subject, place: &mut Place) -> Report {
     let client = &subject.client;
     let (answer, tools, nodes, pods, orchestrator) = tokio::join!(
-        limited(version(client)),
+        limited(versions::of_server(client)),
         tools::read(),
         list(Api::all(client.clone())),
         list(Api::all(client.clone())),
@@ -33,15 +44,23 @@ pub async fn examine(subject: &Subject, place: &Place) -> Report {
         Err(why) => (Err(why.clone()), Err(why)),
     };
     let scaled = scale(&subject.intent.scenario, &nodes);
-    let look = Look::open(subject, place, &nodes).await;
-    let (mut probed, images, storage, admission, rights) = tokio::join!(
-        Box::pin(look.probe()),
-        Box::pin(look.pull()),
-        Box::pin(look.storage()),
-        Box::pin(look.admission(&scaled)),
+    let opened = limited(open(subject, place)).await;
+    let names = subject.nodes();
+    // Waiting for a pod that cannot start helps nobody.
+    let reachable = names.map(|name| opened.clone().and_then(|()| takes_pods(subject, &nodes, name)));
+    let both = reachable.iter().cloned().collect();
+    let storage = storage::read(subject, place, both).await;
+    let place = &*place;
+    let on_nodes = || names.into_iter().zip(&reachable);
+    let pulls = on_nodes().map(|(node, reachable)| image::pull(subject, place, node, reachable));
+    let (mut one, mut other, images, shared, admission, rights) = tokio::join!(
+        Box::pin(probe(subject, place, names[0], &reachable[0])),
+        Box::pin(probe(subject, place, names[1], &reachable[1])),
+        join_all(pulls),
+        Box::pin(storage::share(subject, place, &storage)),
+        Box::pin(admission::read(subject, place, &opened, &scaled)),
         rights::read(subject, place, &orchestrator),
     );
-    let [one, other] = &mut probed;
     tokio::join!(one.read_load(), other.read_load());
     Report::of(&Facts {
         subject: subject.clone(),
@@ -53,114 +72,51 @@ pub async fn examine(subject: &Subject, place: &Place) -> Report {
         rights,
         orchestrator,
         server_clock,
-        probed,
-        images,
+        probed: [one, other],
+        images: images.concat(),
         storage,
+        shared,
         admission,
     })
+}
+
+/// Make the namespace, or see that it is there. Where it could not be left again, nothing may be made.
+async fn open(subject: &Subject, place: &mut Place) -> Known<()> {
+    let client = &subject.client;
+    let mut opened = place.open(client).await;
+    if opened.is_ok() && !place.own {
+        opened = place.leave(client, drop).await;
+        place.opened = opened.is_ok();
+    }
+    let why = |error| match error {
+        Error::Kubernetes(error) => error.brief(),
+        other => other.to_string().lines().next().unwrap_or_default().to_owned(),
+    };
+    match opened.map_err(why) {
+        Err(why) if place.own => Err(format!(
+            "no namespace for pods ({why}); --namespace names one that is there"
+        )),
+        opened => opened,
+    }
 }
 
 /// As a run would scale it: to the smaller of the two nodes.
 fn scale(scenario: &Scenario, nodes: &Known<Vec<Node>>) -> Known<(Scenario, f64)> {
     let nodes = nodes.as_ref().map_err(Clone::clone)?;
-    let names = [Some(&scenario.source), Some(&scenario.target)];
-    let both = nodes
-        .iter()
-        .filter(|node| names.contains(&node.metadata.name.as_ref()));
-    let smaller = both
-        .filter_map(allocatable)
-        .min()
-        .ok_or("the scenario's nodes tell no CPU")?;
+    let mut nodes: Vec<_> = nodes.iter().map(environment::node_info).collect();
+    nodes.retain(|node| scenario.nodes().contains(&node.name.as_str()));
+    let smaller = environment::smallest(&nodes).ok_or("the scenario's nodes tell no CPU")?;
     let mut scaled = scenario.clone();
     let factor = scaled.scale_cpu(smaller);
     Ok((scaled, factor))
 }
 
-fn allocatable(node: &Node) -> Option<u64> {
-    let Quantity(text) = node.status.as_ref()?.allocatable.as_ref()?.get("cpu")?;
-    quantity::millicores(text).ok()
-}
-
-/// The part of the examination that takes pods.
-struct Look<'a> {
-    subject: &'a Subject,
-    place: &'a Place,
-    /// Whether there is a namespace to look from.
-    opened: Known<()>,
-    /// For each of the two nodes: whether a pod can be sent there. Waiting for one that cannot start helps nobody.
-    reachable: [Known<()>; 2],
-}
-
-impl<'a> Look<'a> {
-    async fn open(subject: &'a Subject, place: &'a Place, nodes: &Known<Vec<Node>>) -> Self {
-        let opened = limited(place.open(&subject.client)).await;
-        let reachable = subject
-            .nodes()
-            .map(|name| opened.clone().and_then(|()| takes_pods(subject, nodes, name)));
-        Self {
-            subject,
-            place,
-            opened,
-            reachable,
-        }
-    }
-
-    async fn probe(&self) -> [Probed; 2] {
-        let [one, other] = self.subject.nodes();
-        let (one, other) = tokio::join!(self.probe_node(one, 0), self.probe_node(other, 1));
-        [one, other]
-    }
-
-    async fn probe_node(&self, node: &str, index: usize) -> Probed {
-        match &self.reachable[index] {
-            Ok(()) => probe(self.subject, self.place, node).await,
-            Err(why) => Probed::unseen(node, why),
-        }
-    }
-
-    async fn pull(&self) -> Vec<Pulled> {
-        let images = image::images(self.subject);
-        let mut pulls = Vec::new();
-        for (node, reachable) in self.subject.nodes().into_iter().zip(&self.reachable) {
-            for (number, image) in images.iter().enumerate() {
-                let pull = image::pull(self.subject, self.place, node, number, image);
-                let pull: OptionFuture<_> = reachable.is_ok().then_some(pull).into();
-                pulls.push(async move {
-                    let why = reachable.clone().err().unwrap_or_default();
-                    pull.await.unwrap_or_else(|| Pulled::untried(node, image, why))
-                });
-            }
-        }
-        join_all(pulls).await
-    }
-
-    async fn storage(&self) -> Storage {
-        match self.reachable.iter().find_map(|node| node.as_ref().err()) {
-            None => Box::pin(storage::read(self.subject, self.place)).await,
-            Some(why) => Storage::unknown(&self.subject.intent.scenario, why),
-        }
-    }
-
-    async fn admission(&self, scaled: &Known<(Scenario, f64)>) -> Admission {
-        let priorities = admission::priorities(self.subject).await;
-        match &self.opened {
-            Ok(()) => Box::pin(admission::read(self.subject, self.place, scaled, priorities)).await,
-            Err(why) => Admission::unknown(why, priorities),
-        }
-    }
-}
-
 fn takes_pods(subject: &Subject, nodes: &Known<Vec<Node>>, name: &str) -> Known<()> {
-    let nodes = nodes.as_ref().map_err(Clone::clone)?;
     let spec = subject.intent.scenario.pod.spec.as_ref();
     let tolerations = spec
         .and_then(|spec| spec.tolerations.as_deref())
         .unwrap_or_default();
-    let node = nodes
-        .iter()
-        .find(|node| node.metadata.name.as_deref() == Some(name));
-    let node = node.ok_or_else(|| format!("there is no node {name}"))?;
-    match nodes::obstacle(node, tolerations) {
+    match nodes::obstacle(nodes::find(nodes, name)?, tolerations) {
         Some((what, _)) => Err(format!("node {name}: {what}")),
         None => Ok(()),
     }

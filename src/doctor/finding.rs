@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::Trouble;
+
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -90,6 +92,19 @@ impl Question {
             self.ok(found)
         } else {
             self.warning(found, remedy)
+        }
+    }
+
+    /// `ok` where it was tried with success, failed where in vain.
+    pub(super) fn tried(
+        self,
+        outcome: Result<impl Into<String>, &Trouble>,
+        remedy: impl Into<String>,
+    ) -> Finding {
+        match outcome {
+            Ok(found) => self.ok(found),
+            Err(Trouble::Untried(why)) => self.skipped(why),
+            Err(Trouble::Failed(why)) => self.failed(why, remedy),
         }
     }
 

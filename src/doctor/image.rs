@@ -1,105 +1,77 @@
 //! Images: present, or pulled while the doctor waits.
 
-use std::collections::BTreeSet;
-
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, runtime::wait::await_condition};
-use tokio::time::timeout;
 
 use super::{
-    Facts, Known, Subject,
-    errand::Errand,
+    Facts, Known, Place, Subject, Trouble,
     finding::{Finding, Question},
-    place::Place,
 };
-use crate::k8s::pod::{self, State};
+use crate::{
+    deploy::images,
+    k8s::pod::{self, State},
+};
 
-/// Words with which a kubelet says that it cannot get an image.
-const REFUSALS: [&str; 5] = [
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "InvalidImageName",
-    "ErrImageNeverPull",
-    "ImageInspectError",
-];
-
-/// Whether a node has an image. The outer error says why that is not known, the inner one why it has not.
+/// Whether a node has an image.
 #[derive(Debug, Clone)]
 pub(super) struct Pulled {
-    pub(super) node: String,
-    pub(super) image: String,
-    pub(super) outcome: Known<Result<(), String>>,
+    node: String,
+    image: String,
+    outcome: Result<(), Trouble>,
 }
 
-impl Pulled {
-    /// It was not tried, with the reason.
-    pub(super) fn untried(node: &str, image: &str, why: String) -> Self {
-        Self {
-            node: node.to_owned(),
-            image: image.to_owned(),
-            outcome: Err(why),
-        }
-    }
-}
-
-/// The images that a run needs on both nodes, each once: the pod's, and this program's for the agent and for verifying
+/// Have a node pull the images that a run needs there: the pod's, and this program's for the agent and for verifying
 /// checkpoints.
-pub(super) fn images(subject: &Subject) -> BTreeSet<String> {
-    let spec = subject.intent.scenario.pod.spec.iter();
-    let containers = spec.flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
-    let own = (!subject.embedded).then(|| subject.intent.image.clone());
-    containers
-        .filter_map(|container| container.image.clone())
-        .chain(own)
-        .collect()
-}
-
-/// Have a node run a container of an image, and see how far it comes.
-pub(super) async fn pull(subject: &Subject, place: &Place, node: &str, number: usize, image: &str) -> Pulled {
-    let errand = Errand {
-        name: format!("image-{number}-{node}"),
-        node,
-        image,
-        // Whether it can run that does not matter: by then the image is there.
-        command: vec!["true".to_owned()],
-        volume: None,
+pub(super) async fn pull(subject: &Subject, place: &Place, node: &str, reachable: &Known<()>) -> Vec<Pulled> {
+    let intent = &subject.intent;
+    let own = (!subject.embedded).then_some(intent.site.image.as_str());
+    let images = images::wanted(&intent.scenario.pod, own);
+    let told = |pod: &Pod| (0..images.len()).all(|number| verdict(pod, number).is_some());
+    let seen = async {
+        reachable.clone()?;
+        let puller = images::puller(place, &intent.scenario.pod, &images, node);
+        let puller = puller.map_err(|error| error.brief())?;
+        let seen = images::seen(&place.api(&subject.client), &puller, intent.patience, told).await;
+        seen.map_err(|error| error.brief())
     };
-    Pulled {
+    let seen = seen.await.map_err(Trouble::Untried);
+    let outcome = |number| {
+        let late = || format!("not pulled within {} s", intent.patience.as_secs());
+        let verdict = verdict(seen.as_ref().map_err(Clone::clone)?, number);
+        verdict.unwrap_or_else(|| Err(Trouble::Untried(late())))
+    };
+    let pulled = |(number, image): (usize, &String)| Pulled {
         node: node.to_owned(),
-        image: image.to_owned(),
-        outcome: run(subject, place, &errand).await,
-    }
+        image: image.clone(),
+        outcome: outcome(number).map_err(|trouble| trouble.while_at(image)),
+    };
+    images.keys().enumerate().map(pulled).collect()
 }
 
-async fn run(subject: &Subject, place: &Place, errand: &Errand<'_>) -> Known<Result<(), String>> {
-    let api: Api<Pod> = Api::namespaced(subject.client.clone(), &place.namespace);
-    place.make(&api, &errand.pod(subject, place)).await?;
-    let decided = |pod: Option<&Pod>| pod.and_then(verdict).is_some();
-    let waiting = await_condition(api, &errand.name, decided);
-    match timeout(subject.intent.patience, waiting).await {
-        Ok(Ok(pod)) => pod.as_ref().and_then(verdict).ok_or("the pod was deleted")?,
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!(
-            "not pulled within {} s",
-            subject.intent.patience.as_secs()
-        )),
-    }
-}
-
-/// What a pod's state says about its image, once it says anything.
-fn verdict(pod: &Pod) -> Option<Known<Result<(), String>>> {
-    let Some(container) = pod::containers(pod).into_iter().next() else {
-        let why = pod::hopeless(pod)?;
-        return Some(Err(why));
+/// What a pod's state says about an image, once it says anything.
+fn verdict(pod: &Pod, number: usize) -> Option<Result<(), Trouble>> {
+    let name = format!("image-{number}");
+    let containers = pod::containers(pod);
+    let Some(container) = containers.into_iter().find(|container| container.name == name) else {
+        return Some(Err(Trouble::Untried(pod::hopeless(pod)?)));
     };
     match container.state {
-        State::Running | State::Completed | State::Failed(..) => Some(Ok(Ok(()))),
-        State::Waiting(reason) if REFUSALS.iter().any(|word| reason.starts_with(word)) => {
-            Some(Ok(Err(reason)))
-        }
-        State::Waiting(reason) if reason.starts_with("RunContainerError") => Some(Ok(Ok(()))),
+        State::Running | State::Completed | State::Failed(..) => Some(Ok(())),
+        State::Waiting(reason) if refuses_image(&reason) => Some(Err(Trouble::Failed(reason))),
+        State::Waiting(reason) if reason.starts_with("RunContainerError") => Some(Ok(())),
         State::Waiting(_) => None,
     }
+}
+
+/// Whether a kubelet says that it cannot get an image.
+fn refuses_image(reason: &str) -> bool {
+    const REFUSALS: [&str; 5] = [
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "ImageInspectError",
+    ];
+    REFUSALS.iter().any(|word| reason.starts_with(word))
 }
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
@@ -107,15 +79,10 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
 }
 
 fn of_image(pulled: &Pulled) -> Finding {
-    let question = Question::new("image", "present or pullable").on(&pulled.node);
-    match &pulled.outcome {
-        Err(why) => question.skipped(format!("{}: {why}", pulled.image)),
-        Ok(Ok(())) => question.ok(&pulled.image),
-        Ok(Err(why)) => question.failed(
-            format!("{}: {why}", pulled.image),
-            "push it to a registry that the node reaches, add an imagePullSecret to the pod, or load it with ctr -n k8s.io images import",
-        ),
-    }
+    Question::new("image", "present or pullable").on(&pulled.node).tried(
+        pulled.outcome.as_ref().map(|()| &pulled.image),
+        "push it to a registry that the node reaches, add an imagePullSecret to the pod, or load it with ctr -n k8s.io images import",
+    )
 }
 
 #[cfg(test)]
@@ -135,7 +102,7 @@ mod tests {
     }
 
     fn container(state: &Value) -> Value {
-        json!([{"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state}])
+        json!([{"name": "image-0", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state}])
     }
 
     #[test]
@@ -147,8 +114,8 @@ mod tests {
             json!({"waiting": {"reason": "RunContainerError"}}),
         ] {
             assert_eq!(
-                verdict(&pod("Running", &container(&state))),
-                Some(Ok(Ok(()))),
+                verdict(&pod("Running", &container(&state)), 0),
+                Some(Ok(())),
                 "{state}"
             );
         }
@@ -157,15 +124,21 @@ mod tests {
     #[test]
     fn a_refusal_is_recognised_at_once() {
         let refused = json!({"waiting": {"reason": "ErrImagePull", "message": "not found"}});
-        let verdict = verdict(&pod("Pending", &container(&refused)));
-        assert_eq!(verdict, Some(Ok(Err("ErrImagePull: not found".to_owned()))));
+        let verdict = verdict(&pod("Pending", &container(&refused)), 0);
+        assert_eq!(
+            verdict,
+            Some(Err(Trouble::Failed("ErrImagePull: not found".to_owned())))
+        );
     }
 
     #[test]
     fn a_pod_under_way_says_nothing_and_a_rejected_one_nothing_of_the_image() {
         let creating = json!({"waiting": {"reason": "ContainerCreating"}});
-        assert_eq!(verdict(&pod("Pending", &container(&creating))), None);
-        assert!(matches!(verdict(&pod("Failed", &json!([]))), Some(Err(_))));
+        assert_eq!(verdict(&pod("Pending", &container(&creating)), 0), None);
+        assert!(matches!(
+            verdict(&pod("Failed", &json!([])), 0),
+            Some(Err(Trouble::Untried(_)))
+        ));
     }
 
     #[test]
@@ -178,8 +151,14 @@ mod tests {
             };
             of_image(&pulled).status
         };
-        assert_eq!(judged(Ok(Ok(()))), Status::Ok);
-        assert_eq!(judged(Ok(Err("ErrImagePull".into()))), Status::Failed);
-        assert_eq!(judged(Err("no pods here".into())), Status::Skipped);
+        assert_eq!(judged(Ok(())), Status::Ok);
+        assert_eq!(
+            judged(Err(Trouble::Failed("ErrImagePull".into()))),
+            Status::Failed
+        );
+        assert_eq!(
+            judged(Err(Trouble::Untried("no pods here".into()))),
+            Status::Skipped
+        );
     }
 }

@@ -8,7 +8,6 @@ mod admission;
 mod ask;
 mod cgroup;
 mod clocks;
-mod errand;
 mod examine;
 mod finding;
 mod hardware;
@@ -16,12 +15,12 @@ mod image;
 mod load;
 mod network;
 mod nodes;
-mod place;
 mod probe;
 mod reading;
 mod render;
 mod rights;
 mod room;
+mod shell;
 mod storage;
 mod tools;
 mod versions;
@@ -33,18 +32,43 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 
 use self::{
     admission::Admission, image::Pulled, network::Orchestrator, probe::Probed, rights::Rights,
-    storage::Storage, tools::Tools,
+    storage::Storage, tools::Tools, volume::Shared,
 };
 pub use self::{
-    examine::examine,
+    examine::{examine, place},
     finding::{Finding, Status},
-    place::Place,
     render::{json, table},
 };
-use crate::{deploy::supply::Wish, scenario::Scenario};
+use crate::{deploy::place::Place, run::settings::Site, scenario::Scenario};
 
 /// A fact, or why it is not known.
 type Known<T> = Result<T, String>;
+
+/// Why something that has to be tried is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Trouble {
+    /// It was not tried: the API server refused, or the image is missing.
+    Untried(String),
+    /// It was tried in vain.
+    Failed(String),
+}
+
+impl Trouble {
+    /// The reason, where the difference does not matter.
+    fn reason(self) -> String {
+        match self {
+            Self::Untried(why) | Self::Failed(why) => why,
+        }
+    }
+
+    /// The same, with what was being done.
+    fn while_at(self, doing: &str) -> Self {
+        match self {
+            Self::Untried(why) => Self::Untried(format!("{doing}: {why}")),
+            Self::Failed(why) => Self::Failed(format!("{doing}: {why}")),
+        }
+    }
+}
 
 /// Who is examined, and for what.
 #[derive(Clone)]
@@ -66,10 +90,8 @@ pub struct Subject {
 pub struct Intent {
     /// The scenario.
     pub scenario: Scenario,
-    /// Image that holds this program.
-    pub image: String,
-    /// What checkpoint volumes come from.
-    pub storage: Wish,
+    /// What is particular to the cluster.
+    pub site: Site,
     /// Address of somebody else's orchestrator.
     pub orchestrator_url: Option<String>,
     /// Whether hardware below the minimum fails.
@@ -90,20 +112,7 @@ impl std::fmt::Debug for Subject {
 impl Subject {
     /// The two nodes that the scenario uses.
     fn nodes(&self) -> [&str; 2] {
-        [&self.intent.scenario.source, &self.intent.scenario.target]
-    }
-
-    /// The image that pods on the nodes look around with.
-    fn scenario_image(&self) -> Known<&str> {
-        let mut containers = self
-            .intent
-            .scenario
-            .pod
-            .spec
-            .iter()
-            .flat_map(|spec| &spec.containers);
-        let image = containers.find_map(|container| container.image.as_deref());
-        image.ok_or_else(|| "the scenario's pod names no image".to_owned())
+        self.intent.scenario.nodes()
     }
 }
 
@@ -124,19 +133,8 @@ struct Facts {
     probed: [Probed; 2],
     images: Vec<Pulled>,
     storage: Storage,
+    shared: Result<Shared, Trouble>,
     admission: Admission,
-}
-
-impl Facts {
-    /// The node of that name.
-    fn node(&self, name: &str) -> Known<&Node> {
-        let named = |node: &&Node| node.metadata.name.as_deref() == Some(name);
-        let nodes = self.nodes.as_ref().map_err(Clone::clone)?;
-        nodes
-            .iter()
-            .find(named)
-            .ok_or_else(|| format!("there is no node {name}"))
-    }
 }
 
 /// A group of checks: a pure function of the facts.

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{Node, Taint, Toleration};
 
 use super::{
-    Facts,
+    Facts, Known,
     finding::{Finding, Question},
 };
 use crate::k8s::node::is_ready;
@@ -40,7 +40,7 @@ fn enough(facts: &Facts, tolerations: &[Toleration]) -> Finding {
 
 fn usable(facts: &Facts, name: &str, tolerations: &[Toleration]) -> Finding {
     let question = Question::new("node", "Ready, neither cordoned nor tainted").on(name);
-    match facts.node(name) {
+    match find(&facts.nodes, name) {
         Err(why) => question.failed(
             why,
             "name the nodes of this cluster: --set nodes.source=… --set nodes.target=…",
@@ -50,6 +50,15 @@ fn usable(facts: &Facts, name: &str, tolerations: &[Toleration]) -> Finding {
             Some((found, remedy)) => question.failed(found, remedy),
         },
     }
+}
+
+/// The node of that name.
+pub(super) fn find<'a>(nodes: &'a Known<Vec<Node>>, name: &str) -> Known<&'a Node> {
+    let nodes = nodes.as_ref().map_err(Clone::clone)?;
+    let mut nodes = nodes.iter();
+    nodes
+        .find(|node| node.metadata.name.as_deref() == Some(name))
+        .ok_or_else(|| format!("there is no node {name}"))
 }
 
 /// What keeps a pod with these tolerations from a node, and what to do about it.

@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
+use http::Request;
+use kube::Client;
+use serde_json::{Value, json};
+
 use super::{
-    Known, Subject, cgroup,
+    Known, Place, Subject, Trouble,
     clocks::{self, Offset},
-    errand::{self, Errand, Running, Trouble},
-    place::Place,
-    reading::Reading,
+    reading::{Reading, driver_of},
+    shell::{IDLE, Shell, ShellPod},
 };
+use crate::k8s::explain;
 
 /// On a slow and busy node Python takes a while to start.
 const SCRIPT_WITHIN: Duration = Duration::from_secs(60);
@@ -23,7 +27,7 @@ pub(super) struct Probed {
     pub(super) driver: Known<String>,
     /// Processor times once everything else was done.
     pub(super) load: Known<Reading>,
-    running: Option<Running>,
+    shell: Option<Shell>,
 }
 
 impl Probed {
@@ -35,7 +39,7 @@ impl Probed {
             clock: Err(why.to_owned()),
             driver: Err(why.to_owned()),
             load: Err(why.to_owned()),
-            running: None,
+            shell: None,
         }
     }
 
@@ -51,55 +55,61 @@ impl Probed {
 
     /// See how busy the node is. The doctor's own pods should be idle by now.
     pub(super) async fn read_load(&mut self) {
-        if let Some(running) = &self.running {
-            self.load = script(running, include_str!("load.sh")).await;
+        if let Some(shell) = &self.shell {
+            self.load = script(shell, include_str!("load.sh")).await;
         }
     }
 }
 
 /// Look at a node from a pod with the scenario's own image, which has to be there anyhow.
-pub(super) async fn probe(subject: &Subject, place: &Place, node: &str) -> Probed {
-    let running = match start(subject, place, node).await {
-        Ok(running) => running,
+pub(super) async fn probe(subject: &Subject, place: &Place, node: &str, reachable: &Known<()>) -> Probed {
+    if let Err(why) = reachable {
+        return Probed::unseen(node, why);
+    }
+    let shell = match start(subject, place, node).await {
+        Ok(shell) => shell,
         Err(trouble) => return Probed::unseen(node, &trouble.while_at("no pod ran there").reason()),
     };
-    let clock = clocks::of_node(&running).await;
-    let reading = script(&running, include_str!("probe.sh")).await;
+    let clock = clocks::of_node(&shell).await;
+    let reading = script(&shell, include_str!("probe.sh")).await;
     let root = reading
         .as_ref()
         .ok()
         .and_then(|reading| reading.get("cgroup.root"));
     let driver = match root {
-        Some(root) => cgroup::driver_of(root),
-        None => cgroup::configured_driver(&subject.client, node).await,
+        Some(root) => driver_of(root),
+        None => configured_driver(&subject.client, node).await,
     };
     Probed {
         reading,
         clock,
         driver,
-        running: Some(running),
+        shell: Some(shell),
         ..Probed::unseen(node, "not read yet")
     }
 }
 
-async fn script(running: &Running, script: &str) -> Known<Reading> {
-    let text = running.shell(script, SCRIPT_WITHIN).await;
+async fn script(shell: &Shell, script: &str) -> Known<Reading> {
+    let text = shell.run(script, SCRIPT_WITHIN).await;
     text.map(|text| Reading::parse(&text)).map_err(Trouble::reason)
 }
 
-async fn start(subject: &Subject, place: &Place, node: &str) -> Result<Running, Trouble> {
-    let mut errand = Errand {
-        name: format!("probe-{node}"),
+async fn start(subject: &Subject, place: &Place, node: &str) -> Result<Shell, Trouble> {
+    let host = (
+        json!({"name": "host", "hostPath": {"path": "/sys", "type": "Directory"}}),
+        json!({"name": "host", "mountPath": "/host/sys", "readOnly": true}),
+    );
+    let mut pod = ShellPod {
+        purpose: "probe",
         node,
-        image: subject.scenario_image().map_err(Trouble::Untried)?,
-        command: errand::idle(),
+        script: IDLE.to_owned(),
         // The embedded cluster's containers see the host's own tree.
-        volume: (!subject.embedded).then(|| errand::host_directory("/sys", "/host/sys")),
+        volume: (!subject.embedded).then_some(host),
     };
-    match Running::start(subject, place, &errand).await {
+    match pod.start(subject, place).await {
         Err(Trouble::Untried(why)) if is_host_path_refused(&why) => {
-            errand.volume = None;
-            Running::start(subject, place, &errand).await
+            pod.volume = None;
+            pod.start(subject, place).await
         }
         outcome => outcome,
     }
@@ -108,4 +118,20 @@ async fn start(subject: &Subject, place: &Place, node: &str) -> Result<Running, 
 /// Whether the Pod Security Standards keep pods from the host's directories here.
 fn is_host_path_refused(why: &str) -> bool {
     why.contains("hostPath") && why.contains("PodSecurity")
+}
+
+/// The driver that the kubelet says it was configured with. Few may ask it; the tree tells as much.
+async fn configured_driver(client: &Client, node: &str) -> Known<String> {
+    let path = format!("/api/v1/nodes/{node}/proxy/configz");
+    let request = Request::get(path)
+        .body(Vec::new())
+        .map_err(|error| error.to_string())?;
+    let configuration: Value = client
+        .request(request)
+        .await
+        .map_err(|error| explain::brief(&error))?;
+    let driver = configuration["kubeletconfig"]["cgroupDriver"].as_str();
+    driver
+        .map(str::to_owned)
+        .ok_or_else(|| "the kubelet does not tell".to_owned())
 }

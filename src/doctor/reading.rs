@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::Known;
+
 /// The lines of one node, by key. An empty value is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Reading(BTreeMap<String, String>);
@@ -64,6 +66,15 @@ fn cpu_times(line: &str) -> Option<[u64; 8]> {
     times.try_into().ok()
 }
 
+/// The driver that lays out a tree with this directory at the top.
+pub(super) fn driver_of(root: &str) -> Known<String> {
+    match root {
+        "kubepods.slice" | "kubelet.slice" => Ok("systemd".to_owned()),
+        "kubepods" | "kubelet" => Ok("cgroupfs".to_owned()),
+        other => Err(format!("no known driver makes {other}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,5 +109,12 @@ mod tests {
             Reading::parse("cpu.times.before=cpu 1 2\ncpu.times.after=cpu 1 2").shares(),
             None
         );
+    }
+
+    #[test]
+    fn the_driver_shows_in_the_tree() {
+        assert_eq!(driver_of("kubepods.slice").as_deref(), Ok("systemd"));
+        assert_eq!(driver_of("kubelet").as_deref(), Ok("cgroupfs"));
+        assert!(driver_of("docker").is_err());
     }
 }

@@ -3,10 +3,9 @@
 use kube::Client;
 
 use super::{
-    Facts, Known, Subject,
+    Facts, Known, Place, Subject,
     finding::{Finding, Question},
     network::Orchestrator,
-    place::Place,
 };
 use crate::k8s::{
     Error,
@@ -36,9 +35,9 @@ pub(super) async fn read(subject: &Subject, place: &Place, orchestrator: &Known<
             orchestrator: Err(why),
         };
     }
-    let wanted = rights::of_harness(place.is_own());
+    let wanted = rights::of_harness(place.own);
     let refused = rights::missing(&subject.client, &place.namespace, &wanted).await;
-    let namespace = (!place.is_own()).then(|| place.namespace.clone());
+    let namespace = (!place.own).then(|| place.namespace.clone());
     Rights {
         harness: reviewed(&wanted, refused, namespace),
         orchestrator: of_orchestrator(&subject.client, orchestrator).await,

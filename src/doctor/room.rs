@@ -10,6 +10,7 @@ use k8s_openapi::{
 use super::{
     Facts, Known,
     finding::{Finding, Question},
+    nodes,
 };
 use crate::k8s::quantity;
 
@@ -98,7 +99,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
             Ok((scenario, scale)) => (requests(&scenario.pod), *scale),
             Err(why) => return Question::new("room", "the pod's requests").on(name).skipped(why),
         };
-        let free = facts.node(name).and_then(|node| {
+        let free = nodes::find(&facts.nodes, name).and_then(|node| {
             let pods = facts.pods.as_ref().map_err(Clone::clone)?;
             free(node, pods)
         });

@@ -1,19 +1,20 @@
 //! Storage for checkpoints: both nodes mount it, at once, and see each other's files.
 
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec};
 use kube::{Api, ResourceExt};
 
 use super::{
-    Facts, Known, Subject,
-    ask::told,
-    errand::Trouble,
+    Facts, Known, Place, Subject, Trouble,
     finding::{Finding, Question},
     hardware::{self, Range, Unit},
-    place::Place,
-    volume::{self, Shared, Way},
+    volume::{self, Shared},
 };
 use crate::{
-    deploy::supply::{self, Supply},
+    deploy::{
+        storage,
+        supply::{self, Supply, Way, Wish},
+    },
+    k8s::apply,
     scenario::Scenario,
 };
 
@@ -25,22 +26,14 @@ const SERVER: Range = Range {
     better: 2000 * GB,
 };
 
-/// What was found. `shared` is `Ok(Err(…))` where it was tried in vain.
+/// What checkpoints would be kept on.
 #[derive(Debug)]
 pub(super) struct Storage {
-    pub(super) claim: Known<PersistentVolumeClaim>,
-    pub(super) way: Known<Way>,
-    pub(super) shared: Known<Result<Shared, String>>,
-}
-
-impl Storage {
-    pub(super) fn unknown(scenario: &Scenario, why: &str) -> Self {
-        Self {
-            claim: checkpoint_claim(scenario),
-            way: Err(why.to_owned()),
-            shared: Err(why.to_owned()),
-        }
-    }
+    claim: Known<PersistentVolumeClaim>,
+    /// Where its volume comes from; `None` where the claim is in the namespace already.
+    way: Known<Option<Way>>,
+    /// Name of a claim that leads to a volume like the run's.
+    lent: Known<String>,
 }
 
 /// The claim behind the scenario's checkpoint volume.
@@ -63,50 +56,80 @@ fn checkpoint_claim(scenario: &Scenario) -> Known<PersistentVolumeClaim> {
         .ok_or_else(|| format!("the scenario does not bring the claim {name}"))
 }
 
-/// Find a volume and have both nodes use it.
-pub(super) async fn read(subject: &Subject, place: &Place) -> Storage {
+/// Find a volume, and make a claim for it where it has to be. What stays outside of the namespace is noted in the place
+/// before it is made.
+pub(super) async fn read(subject: &Subject, place: &mut Place, reachable: Known<()>) -> Storage {
     let claim = checkpoint_claim(&subject.intent.scenario);
-    let way = match &claim {
-        Ok(claim) => find_way(subject, place, claim).await,
-        Err(why) => Err(why.clone()),
+    let way = async {
+        reachable?;
+        find_way(subject, place, claim.as_ref().map_err(Clone::clone)?).await
     };
-    let shared = match (&claim, &way) {
-        (Err(why), _) | (_, Err(why) | Ok(Way::Nowhere(why))) => Err(why.clone()),
+    let way = way.await;
+    let lent = match (&claim, &way) {
+        (Err(why), _) | (_, Err(why)) => Err(why.clone()),
         (Ok(claim), _) if !modes(claim).contains(SHARED_MODE) => Err(format!("needs {SHARED_MODE}")),
-        (Ok(claim), Ok(way)) => share(subject, place, claim, way).await,
+        (Ok(claim), Ok(None)) => Ok(claim.name_any()),
+        (Ok(claim), Ok(Some(way))) => lend(subject, place, claim, way.clone()).await,
     };
-    Storage { claim, way, shared }
+    Storage { claim, way, lent }
 }
 
-async fn find_way(subject: &Subject, place: &Place, claim: &PersistentVolumeClaim) -> Known<Way> {
+/// The way to a volume for the claim, where it is not in the namespace already. An error says why it cannot be tried.
+async fn find_way(subject: &Subject, place: &Place, claim: &PersistentVolumeClaim) -> Known<Option<Way>> {
     if subject.embedded {
-        return Ok(Way::Provision("embedded".to_owned()));
+        return Ok(Some(Way::Provision("embedded".to_owned())));
     }
     let client = &subject.client;
-    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &place.namespace);
-    let existing = claims
-        .get_opt(&claim.name_any())
-        .await
-        .map_err(|error| told(&error))?;
-    if existing.is_some() {
-        return Ok(Way::Existing);
+    let exists = storage::exists(client, place, &claim.name_any()).await;
+    if exists.map_err(|error| error.brief())? {
+        return Ok(None);
     }
-    let supply = Supply::read(client).await.map_err(|error| error.to_string())?;
-    volume::way(claim, &subject.intent.storage, &supply)
+    let supply = Supply::read(client).await.map_err(|error| error.brief())?;
+    way(claim, &subject.intent.site.storage, &supply).map(Some)
 }
 
-async fn share(
-    subject: &Subject,
-    place: &Place,
-    claim: &PersistentVolumeClaim,
-    way: &Way,
-) -> Known<Result<Shared, String>> {
-    let name = volume::obtain(subject, place, claim, way).await?;
-    match Box::pin(volume::exchange(subject, place, &name)).await {
-        Ok(shared) => Ok(Ok(shared)),
-        Err(Trouble::Failed(why)) => Ok(Err(why)),
-        Err(Trouble::Untried(why)) => Err(why),
+/// As a run would choose it, but nothing may stay.
+fn way(claim: &PersistentVolumeClaim, wish: &Wish, supply: &Supply) -> Known<Way> {
+    let way = supply.way(wish, claim);
+    if let Way::Provision(name) = &way
+        && let Some(class) = supply.class(name)
+        && class.reclaim_policy.as_deref() == Some("Retain")
+    {
+        return Err(format!(
+            "class {name} keeps its volumes for ever: a claim of the doctor's would leave one behind"
+        ));
     }
+    Ok(way)
+}
+
+/// A claim of the doctor's, and a volume where none is provisioned. A claim alone would take a volume that was made by hand
+/// away from the run.
+async fn lend(
+    subject: &Subject,
+    place: &mut Place,
+    claim: &PersistentVolumeClaim,
+    way: Way,
+) -> Known<String> {
+    let name = place.name();
+    let claim = PersistentVolumeClaim {
+        metadata: place.metadata(&name),
+        ..claim.clone()
+    };
+    let (claim, volume) = storage::supplied(place, claim, way)?;
+    if let Some(volume) = volume {
+        place.volumes.push(volume.name_any());
+        let volumes: Api<PersistentVolume> = Api::all(subject.client.clone());
+        let made = apply::object(&volumes, &volume).await;
+        made.map_err(|error| format!("no volume could be made: {}", error.brief()))?;
+    }
+    let made = apply::object(&place.api(&subject.client), &claim).await;
+    made.map(|_| name).map_err(|error| error.brief())
+}
+
+/// Have both nodes use the volume.
+pub(super) async fn share(subject: &Subject, place: &Place, storage: &Storage) -> Result<Shared, Trouble> {
+    let claim = storage.lent.clone().map_err(Trouble::Untried)?;
+    volume::exchange(subject, place, &claim).await
 }
 
 fn modes(claim: &PersistentVolumeClaim) -> String {
@@ -120,11 +143,11 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
         access_modes(&storage.claim),
         claim_size(&storage.claim),
         source(&storage.way, facts.subject.embedded),
-        shared(&storage.shared),
+        shared(&facts.shared),
     ];
     if !facts.subject.embedded {
-        findings.push(file_system(&storage.shared));
-        findings.push(server_size(&storage.shared, facts.subject.intent.strict));
+        findings.push(file_system(&facts.shared));
+        findings.push(server_size(&facts.shared, facts.subject.intent.strict));
     }
     findings
 }
@@ -153,14 +176,14 @@ fn claim_size(claim: &Known<PersistentVolumeClaim>) -> Finding {
     }
 }
 
-fn source(way: &Known<Way>, embedded: bool) -> Finding {
+fn source(way: &Known<Option<Way>>, embedded: bool) -> Finding {
     let question = Question::new("storage class", "a volume for the scenario's claim");
     match way {
         Ok(_) if embedded => question.skipped("embedded: a directory of this host"),
-        Ok(Way::Existing) => question.ok("the claim is in the namespace already"),
-        Ok(Way::Provision(class)) => question.ok(format!("class {class} provisions")),
-        Ok(Way::Make(spec)) => question.ok(format!("over {}", volume::source(spec))),
-        Ok(Way::Nowhere(why)) => question.failed(
+        Ok(None) => question.ok("the claim is in the namespace already"),
+        Ok(Some(Way::Provision(class))) => question.ok(format!("class {class} provisions")),
+        Ok(Some(Way::Make(spec))) => question.ok(format!("over {}", place_of(spec))),
+        Ok(Some(Way::Nowhere(why))) => question.failed(
             why,
             "name an NFS server by --nfs-server HOST --nfs-path DIR (to migbench deploy, or to each run), or a class by \
              --storage-class NAME",
@@ -169,23 +192,27 @@ fn source(way: &Known<Way>, embedded: bool) -> Finding {
     }
 }
 
-fn shared(outcome: &Known<Result<Shared, String>>) -> Finding {
-    let question = Question::new("shared volume", "written on each node, read on the other");
-    match outcome {
-        Err(why) => question.skipped(why),
-        Ok(Ok(_)) => question.ok("both ways"),
-        Ok(Err(why)) => question.failed(
-            why,
-            "for NFS: nfs-common on both nodes, and an export that both may mount and write to",
-        ),
+/// Where a volume's data are, in a few words.
+fn place_of(spec: &PersistentVolumeSpec) -> String {
+    match (&spec.nfs, &spec.csi) {
+        (Some(nfs), _) => format!("NFS {}:{}", nfs.server, nfs.path),
+        (None, Some(csi)) => format!("{} {}", csi.driver, csi.volume_handle),
+        (None, None) => "a volume made by hand".to_owned(),
     }
 }
 
-fn file_system(outcome: &Known<Result<Shared, String>>) -> Finding {
+fn shared(outcome: &Result<Shared, Trouble>) -> Finding {
+    Question::new("shared volume", "written on each node, read on the other").tried(
+        outcome.as_ref().map(|_| "both ways"),
+        "for NFS: nfs-common on both nodes, and an export that both may mount and write to",
+    )
+}
+
+fn file_system(outcome: &Result<Shared, Trouble>) -> Finding {
     let question = Question::new("file system", "NFS");
     match outcome {
-        Err(why) | Ok(Err(why)) => question.skipped(why),
-        Ok(Ok(shared)) => question.ok_if(
+        Err(trouble) => question.skipped(trouble.clone().reason()),
+        Ok(shared) => question.ok_if(
             shared.file_system.starts_with("nfs"),
             &shared.file_system,
             "a run goes with every file system that nodes share, but the certified set-up has NFS",
@@ -193,11 +220,11 @@ fn file_system(outcome: &Known<Result<Shared, String>>) -> Finding {
     }
 }
 
-fn server_size(outcome: &Known<Result<Shared, String>>, strict: bool) -> Finding {
+fn server_size(outcome: &Result<Shared, Trouble>, strict: bool) -> Finding {
     let question = hardware::question("volume size", Unit::Bytes, SERVER);
     let size = match outcome {
-        Err(why) | Ok(Err(why)) => Err(why.clone()),
-        Ok(Ok(shared)) => shared.bytes.ok_or_else(|| "df did not tell".to_owned()),
+        Err(trouble) => Err(trouble.clone().reason()),
+        Ok(shared) => shared.bytes.ok_or_else(|| "df did not tell".to_owned()),
     };
     hardware::measure(question, Unit::Bytes, SERVER, size, strict)
 }
@@ -255,25 +282,54 @@ mod tests {
 
     #[test]
     fn no_volume_fails_and_one_that_cannot_be_tried_is_skipped() {
-        let none = Ok(Way::Nowhere("of 2 volumes none is available".to_owned()));
+        let none = Ok(Some(Way::Nowhere("of 2 volumes none is available".to_owned())));
         assert_eq!(source(&none, false).status, Status::Failed);
         assert_eq!(source(&Err("forbidden".into()), false).status, Status::Skipped);
-        assert_eq!(source(&Ok(Way::Existing), false).status, Status::Ok);
+        assert_eq!(source(&Ok(None), false).status, Status::Ok);
     }
 
     #[test]
     fn a_volume_that_one_node_cannot_mount_fails() {
         let judged = |outcome| shared(&outcome).status;
-        assert_eq!(judged(Ok(Ok(on("nfs4")))), Status::Ok);
-        assert_eq!(judged(Ok(Err("on b: mount failed".into()))), Status::Failed);
-        assert_eq!(judged(Err("no pods here".into())), Status::Skipped);
+        assert_eq!(judged(Ok(on("nfs4"))), Status::Ok);
+        assert_eq!(
+            judged(Err(Trouble::Failed("on b: mount failed".into()))),
+            Status::Failed
+        );
+        assert_eq!(
+            judged(Err(Trouble::Untried("no pods here".into()))),
+            Status::Skipped
+        );
     }
 
     #[test]
     fn other_file_systems_and_small_servers_warn() {
-        assert_eq!(file_system(&Ok(Ok(on("nfs4")))).status, Status::Ok);
-        assert_eq!(file_system(&Ok(Ok(on("ceph")))).status, Status::Warning);
-        assert_eq!(server_size(&Ok(Ok(on("nfs4"))), false).status, Status::Warning);
-        assert_eq!(server_size(&Ok(Ok(on("nfs4"))), true).status, Status::Failed);
+        assert_eq!(file_system(&Ok(on("nfs4"))).status, Status::Ok);
+        assert_eq!(file_system(&Ok(on("ceph"))).status, Status::Warning);
+        assert_eq!(server_size(&Ok(on("nfs4")), false).status, Status::Warning);
+        assert_eq!(server_size(&Ok(on("nfs4")), true).status, Status::Failed);
+    }
+
+    #[test]
+    fn a_class_makes_a_volume_unless_it_would_stay() {
+        let class = |name: &str, policy: &str| {
+            let class = serde_json::json!({
+                "metadata": {"name": name}, "provisioner": "csi.example.com", "reclaimPolicy": policy,
+            });
+            serde_json::from_value(class).unwrap()
+        };
+        let supply = Supply {
+            classes: Some(vec![class("fast", "Delete"), class("kept", "Retain")]),
+            ..Supply::default()
+        };
+        let chosen = |name: &str| {
+            let wish = Wish {
+                class: Some(name.to_owned()),
+                ..Wish::default()
+            };
+            way(&claim("ReadWriteMany", "5Gi"), &wish, &supply)
+        };
+        assert_eq!(chosen("fast"), Ok(Way::Provision("fast".into())));
+        assert!(chosen("kept").unwrap_err().contains("leave one behind"));
     }
 }

@@ -2,10 +2,19 @@
 
 use std::fmt;
 
+use http::{Request, header::DATE};
+use http_body_util::BodyExt;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::version::Info;
+use kube::{Client, client::Body};
+
 use super::{
     Facts, Known,
+    clocks::{self, Offset},
     finding::{Finding, Question},
+    nodes,
 };
+use crate::{k8s::explain, run::environment};
 
 /// Major and minor version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,23 +44,41 @@ impl Version {
     }
 }
 
+/// The API server's version, and its clock from the same answer.
+pub(super) async fn of_server(client: &Client) -> Known<(String, Known<Offset>)> {
+    let request = Request::get("/version").body(Body::empty());
+    let request = request.map_err(|error| error.to_string())?;
+    let before = Timestamp::now();
+    let answer = client
+        .send(request)
+        .await
+        .map_err(|error| explain::brief(&error))?;
+    let after = Timestamp::now();
+    let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
+    let clock = match date {
+        Some(date) => clocks::of_answer(before, date, after),
+        None => Err("the API server's answers carry no Date".to_owned()),
+    };
+    let (head, body) = answer.into_parts();
+    let body = body
+        .collect()
+        .await
+        .map_err(|error| error.to_string())?
+        .to_bytes();
+    let info: Info = serde_json::from_slice(&body).map_err(|_| format!("GET /version: {}", head.status))?;
+    Ok((info.git_version, clock))
+}
+
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![kubernetes(&facts.version)];
     for name in facts.subject.nodes() {
-        let info = facts.node(name).map(|node| {
-            let status = node.status.clone().unwrap_or_default();
-            status.node_info.unwrap_or_default()
-        });
-        let told = |part: fn(&k8s_openapi::api::core::v1::NodeSystemInfo) -> &String| match &info {
-            Ok(info) => Ok(part(info).clone()),
-            Err(why) => Err(why.clone()),
-        };
-        findings.push(runtime(
-            name,
-            &told(|info| &info.container_runtime_version),
-            facts.subject.embedded,
-        ));
-        findings.push(kernel(name, &told(|info| &info.kernel_version)));
+        let info = nodes::find(&facts.nodes, name).map(environment::node_info);
+        let (version, release) = (
+            info.clone().map(|info| info.runtime),
+            info.map(|info| info.kernel),
+        );
+        findings.push(runtime(name, &version, facts.subject.embedded));
+        findings.push(kernel(name, &release));
     }
     findings.push(tool("kubectl", KUBECTL, &facts.tools.kubectl));
     findings.push(tool("docker", DOCKER, &facts.tools.docker));

@@ -22,10 +22,10 @@ pub enum Error {
         source: Box<kube::Error>,
     },
     /// A watch could not be kept up.
-    #[error("watching pod {pod}: {reason}")]
+    #[error("watching {object}: {reason}")]
     Watch {
-        /// The pod.
-        pod: String,
+        /// What, as in `pod p`.
+        object: String,
         /// Why.
         reason: String,
     },
@@ -80,6 +80,22 @@ impl Error {
         |source| Self::Api {
             doing: doing.into(),
             source: Box::new(source),
+        }
+    }
+    /// Whether the API server said no, so that what was asked for has not happened.
+    pub fn is_refusal(&self) -> bool {
+        let Self::Api { source, .. } = self else {
+            return false;
+        };
+        matches!(&**source, kube::Error::Api(status) if status.code < 500)
+    }
+
+    /// The reason in a few words, without what was being done and what to do.
+    pub fn brief(&self) -> String {
+        match self {
+            Self::Api { source, .. } => explain::brief(source),
+            Self::Impossible { reason, .. } => reason.clone(),
+            other => other.to_string(),
         }
     }
 }

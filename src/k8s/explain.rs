@@ -15,6 +15,25 @@ pub fn of(error: &kube::Error) -> String {
     }
 }
 
+/// What the API server said, in the few words that a table has room for.
+pub fn brief(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => {
+            let message = status.message.trim_end_matches([':', ' ']);
+            forbidden(message).unwrap_or_else(|| message.to_owned())
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Who is forbidden it is known.
+fn forbidden(message: &str) -> Option<String> {
+    let (_, rest) = message.split_once(" cannot ")?;
+    let (verb, rest) = rest.split_once(" resource \"")?;
+    let (resource, _) = rest.split_once('"')?;
+    Some(format!("not allowed to {verb} {resource}"))
+}
+
 /// What is told of an error together with its causes: the outermost text alone leaves out what went wrong.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut told = vec![error.to_string()];
@@ -129,5 +148,13 @@ mod tests {
             assert!(to_do.contains(remedy), "{told}");
         }
         assert_eq!(told(409, "changed"), "changed (409)");
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_a_few_words() {
+        let refusal = |message: &str| brief(&kube::Error::Api(Status::failure(message, "Forbidden").boxed()));
+        let long = "services is forbidden: User \"u\" cannot list resource \"services\" in API group \"\" in the namespace \"n\"";
+        assert_eq!(refusal(long), "not allowed to list services");
+        assert_eq!(refusal("pods \"p\" is forbidden: "), "pods \"p\" is forbidden");
     }
 }

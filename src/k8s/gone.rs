@@ -2,15 +2,14 @@
 
 use std::{fmt::Debug, time::Duration};
 
-use futures::StreamExt;
 use kube::{
     Api, Resource, ResourceExt,
     api::{DeleteParams, Preconditions, PropagationPolicy},
-    runtime::{WatchStreamExt, watcher::watch_object},
 };
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
-use super::{Error, wait::refused};
+use super::{Error, wait};
 
 /// Delete the object and wait. An object that is not there is gone already.
 pub async fn delete<K>(api: &Api<K>, what: &str, name: &str, limit: Duration) -> Result<(), Error>
@@ -56,33 +55,24 @@ where
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
         Err(error) => return Err(Error::api(format!("delete {what}"))(error)),
     }
-    wait(api, what, &object, limit).await
+    until_gone(api, what, &object, limit).await
 }
 
-/// Wait until the object of that uid is gone. A watch that breaks is taken up again.
-async fn wait<K>(api: &Api<K>, what: &str, object: &K, limit: Duration) -> Result<(), Error>
+/// Wait until the object of that uid is gone.
+async fn until_gone<K>(api: &Api<K>, what: &str, object: &K, limit: Duration) -> Result<(), Error>
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     let mut last = object.clone();
-    let watching = async {
-        let mut states = std::pin::pin!(watch_object(api.clone(), &object.name_any()).default_backoff());
-        while let Some(state) = states.next().await {
-            match state {
-                Ok(Some(now)) if now.uid() == object.uid() => last = now,
-                Ok(_) => return Ok(()),
-                Err(error) if refused(&error) => {
-                    return Err(Error::Watch {
-                        pod: what.to_owned(),
-                        reason: error.to_string(),
-                    });
-                }
-                Err(error) => tracing::warn!(%error, what, "watch broken, taking it up again"),
-            }
+    let name = object.name_any();
+    let gone = wait::until(api, what, &name, |now: Option<K>| match now {
+        Some(now) if now.uid() == object.uid() => {
+            last = now;
+            None
         }
-        Ok(())
-    };
-    match tokio::time::timeout(limit, watching).await {
+        _ => Some(()),
+    });
+    match timeout(limit, gone).await {
         Ok(ended) => ended,
         Err(_) => Err(Error::Stuck {
             object: what.to_owned(),

@@ -1,79 +1,67 @@
-//! Waiting for a pod by watching it. A watch that breaks is taken up again with growing pauses; what cannot be mended
+//! Waiting for an object by watching it. A watch that breaks is taken up again with growing pauses; what cannot be mended
 //! by waiting (no permission) ends it at once.
 
-use std::time::Duration;
+use std::{fmt::Debug, pin::pin, time::Duration};
 
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
-    Api,
-    runtime::{WatchStreamExt, watcher},
+    Api, Resource,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, watch_object},
+    },
 };
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use super::{Error, pod};
 
-/// What a pod under one name looks like: the pod of the wanted uid, another one, or none.
-enum Seen {
-    Pod(Box<Pod>),
-    Gone,
-    Nothing,
-}
-
-/// Wait until the pod of that uid no longer exists. A pod created again under the same name does not count as it.
-pub async fn until_gone(api: &Api<Pod>, name: &str, uid: &str, limit: Duration) -> Result<(), Error> {
-    let gone = |seen: Seen| match seen {
-        Seen::Gone => Some(Ok(())),
-        Seen::Pod(pod) if pod.metadata.uid.as_deref() != Some(uid) => Some(Ok(())),
-        Seen::Pod(_) | Seen::Nothing => None,
-    };
-    until(api, name, "gone", limit, gone).await
-}
-
-/// Wait until everything in the pod of that uid runs; its object then.
-pub async fn until_running(api: &Api<Pod>, name: &str, uid: &str, limit: Duration) -> Result<Pod, Error> {
-    let impossible = |reason| Error::Impossible {
-        pod: name.to_owned(),
-        wanted: "running",
+/// Watch the object of that name until `decide` has an answer; to it, `None` is an object that does not exist. `what` is
+/// the object in words. There is no time limit: whoever waits has one.
+pub async fn until<K, T>(
+    api: &Api<K>,
+    what: &str,
+    name: &str,
+    mut decide: impl FnMut(Option<K>) -> Option<T>,
+) -> Result<T, Error>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let ended = |reason| Error::Watch {
+        object: what.to_owned(),
         reason,
     };
-    let running = |seen: Seen| match seen {
-        Seen::Gone => Some(Err(impossible("it was deleted".into()))),
-        Seen::Pod(pod) if pod.metadata.uid.as_deref() != Some(uid) => {
-            Some(Err(impossible("another pod has taken its name".into())))
+    let mut states = pin!(watch_object(api.clone(), name).default_backoff());
+    while let Some(state) = states.next().await {
+        match state.map(&mut decide) {
+            Ok(Some(decision)) => return Ok(decision),
+            Ok(None) => {}
+            Err(error) if refused(&error) => return Err(ended(error.to_string())),
+            Err(error) => tracing::warn!(%error, what, "watch broken, taking it up again"),
         }
-        Seen::Pod(pod) if pod::all_run(&pod) => Some(Ok(*pod)),
-        Seen::Pod(pod) => pod::hopeless(&pod).map(|reason| Err(impossible(reason))),
-        Seen::Nothing => None,
-    };
-    until(api, name, "running", limit, running).await
+    }
+    Err(ended("the watch ended".into()))
 }
 
-async fn until<T>(
+/// Watch the pod of that name until `decide` has an answer, at most until `limit`. `wanted` is what it would then be.
+pub async fn until_pod<T>(
     api: &Api<Pod>,
     name: &str,
     wanted: &'static str,
     limit: Duration,
-    mut decide: impl FnMut(Seen) -> Option<Result<T, Error>>,
+    mut decide: impl FnMut(Option<Pod>) -> Option<Result<T, Error>>,
 ) -> Result<T, Error> {
     let mut last = String::from("nothing was seen of it");
-    let watching = async {
-        let mut states = std::pin::pin!(states(api, name));
-        while let Some(seen) = states.next().await {
-            let seen = seen?;
-            if let Seen::Pod(pod) = &seen {
-                last = pod::describe(pod);
-            }
-            if let Some(decision) = decide(seen) {
-                return decision;
-            }
+    let what = format!("pod {name}");
+    let deciding = until(api, &what, name, |pod| {
+        if let Some(pod) = &pod {
+            last = pod::describe(pod);
         }
-        Err(Error::Watch {
-            pod: name.to_owned(),
-            reason: "the watch ended".into(),
-        })
-    };
-    match tokio::time::timeout(limit, watching).await {
-        Ok(outcome) => outcome,
+        decide(pod)
+    });
+    match timeout(limit, deciding).await {
+        Ok(outcome) => outcome?,
         Err(_) => Err(Error::Late {
             pod: name.to_owned(),
             wanted,
@@ -83,33 +71,32 @@ async fn until<T>(
     }
 }
 
-/// The states of the pod of one name. "Gone" is certain only once a complete listing has shown that it is not there.
-fn states(api: &Api<Pod>, name: &str) -> impl Stream<Item = Result<Seen, Error>> + use<> {
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let pod = name.to_owned();
-    let mut listed = false;
-    watcher(api.clone(), config)
-        .default_backoff()
-        .map(move |event| match event {
-            Ok(watcher::Event::Init) => {
-                listed = false;
-                Ok(Seen::Nothing)
-            }
-            Ok(watcher::Event::InitApply(found) | watcher::Event::Apply(found)) => {
-                listed = true;
-                Ok(Seen::Pod(Box::new(found)))
-            }
-            Ok(watcher::Event::InitDone) => Ok(if listed { Seen::Nothing } else { Seen::Gone }),
-            Ok(watcher::Event::Delete(_)) => Ok(Seen::Gone),
-            Err(error) if refused(&error) => Err(Error::Watch {
-                pod: pod.clone(),
-                reason: error.to_string(),
-            }),
-            Err(error) => {
-                tracing::warn!(%error, pod, "watch broken, taking it up again");
-                Ok(Seen::Nothing)
-            }
+/// Wait until the pod of that uid no longer exists. A pod created again under the same name does not count as it.
+pub async fn until_gone(api: &Api<Pod>, name: &str, uid: &str, limit: Duration) -> Result<(), Error> {
+    let gone = |pod: Option<Pod>| pod.is_none_or(|pod| !is(&pod, uid)).then_some(Ok(()));
+    until_pod(api, name, "gone", limit, gone).await
+}
+
+/// Wait until everything in the pod of that uid runs; its object then.
+pub async fn until_running(api: &Api<Pod>, name: &str, uid: &str, limit: Duration) -> Result<Pod, Error> {
+    let impossible = |reason| {
+        Err(Error::Impossible {
+            pod: name.to_owned(),
+            wanted: "running",
+            reason,
         })
+    };
+    let running = |pod: Option<Pod>| match pod {
+        None => Some(impossible("it was deleted".into())),
+        Some(pod) if !is(&pod, uid) => Some(impossible("another pod has taken its name".into())),
+        Some(pod) if pod::all_run(&pod) => Some(Ok(pod)),
+        Some(pod) => pod::hopeless(&pod).map(impossible),
+    };
+    until_pod(api, name, "running", limit, running).await
+}
+
+fn is(pod: &Pod, uid: &str) -> bool {
+    pod.metadata.uid.as_deref() == Some(uid)
 }
 
 /// Whether the API server will say no again.

@@ -71,7 +71,8 @@ pub fn host_cpus() -> u32 {
     std::thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX))
 }
 
-fn node_info(node: &Node) -> NodeInfo {
+/// What a node tells of itself.
+pub fn node_info(node: &Node) -> NodeInfo {
     let status = node.status.clone().unwrap_or_default();
     let info = status.node_info.unwrap_or_default();
     let allocatable = status.allocatable.unwrap_or_default();

@@ -101,7 +101,7 @@ impl Observer {
             if pods.changed().await.is_err() {
                 let reason = "the API server refused to let the namespace's pods be watched".into();
                 return Err(k8s::Error::Watch {
-                    pod: "(all)".into(),
+                    object: "pod (all)".into(),
                     reason,
                 });
             }

@@ -20,7 +20,6 @@ pub struct Stage {
     cluster: Cluster,
     place: Place,
     orchestrator: Option<Orchestrator>,
-    touched: bool,
 }
 
 /// A stage that is set.
@@ -42,7 +41,6 @@ impl Stage {
             cluster,
             place,
             orchestrator: None,
-            touched: false,
         }
     }
 
@@ -97,7 +95,6 @@ impl Stage {
                 }
             });
         }
-        self.touched = true;
         self.place.open(&client).await?;
         let digests = if real {
             self.supply(settings, tell).await?
@@ -148,12 +145,8 @@ impl Stage {
 
     /// Remove everything; the first failure is told, the rest is removed all the same.
     pub async fn strike(self) -> Result<(), Error> {
-        let left = if self.touched {
-            let client = &self.cluster.connection.client;
-            self.place.leave(client, |line| tracing::debug!(line)).await
-        } else {
-            Ok(())
-        };
+        let client = &self.cluster.connection.client;
+        let left = self.place.leave(client, |line| tracing::debug!(line)).await;
         let stopped = match self.orchestrator {
             Some(orchestrator) => orchestrator.stop().await,
             None => Ok(()),

@@ -13,10 +13,11 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use migbench::{
-    deploy::supply::Wish,
-    doctor::{self, Intent, Place, Report, Status, Subject},
+    deploy::{place::Place, supply::Wish},
+    doctor::{self, Intent, Report, Status, Subject},
     install,
     k8s::rights::{self, Right, Role},
+    run::settings::Site,
     scenario::Scenario,
 };
 use tokio::sync::RwLockReadGuard;
@@ -171,22 +172,25 @@ async fn examine(client: Client, scenario: Scenario) -> (Report, Place) {
         endpoint: http::Uri::default(),
         intent: Intent {
             scenario,
-            image: install::IMAGE.to_owned(),
-            storage: Wish::default(),
+            site: Site {
+                namespace: None,
+                image: install::IMAGE.to_owned(),
+                storage: Wish::default(),
+            },
             orchestrator_url: None,
             strict: false,
             patience: Duration::from_secs(120),
         },
     };
-    let place = Place::new(None);
-    let report = Box::pin(doctor::examine(&subject, &place)).await;
-    place.leave(&subject.client).await.unwrap();
+    let mut place = doctor::place(&subject.intent);
+    let report = Box::pin(doctor::examine(&subject, &mut place)).await;
+    place.leave(&subject.client, drop).await.unwrap();
     (report, place)
 }
 
 /// Names of the objects that carry the doctor's label.
 async fn left_behind(client: &Client, place: &Place) -> Vec<String> {
-    let ours = ListParams::default().labels(&format!("migbench.io/run={}", place.id));
+    let ours = ListParams::default().labels(&format!("migbench.io/run={}", place.run));
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let volumes: Api<PersistentVolume> = Api::all(client.clone());
     let namespaces = namespaces.list(&ours).await.unwrap();

@@ -155,9 +155,37 @@ async fn a_namespace_that_was_given_stays_with_what_is_others() {
 }
 
 #[tokio::test]
+async fn a_namespace_of_a_name_of_its_own_is_removed_though_nothing_is_in_it() {
+    let cluster = Cluster::new();
+    let before = names(&cluster).await;
+    let mut place = Place::new(ONE, None, IMAGE);
+    place.namespace = "migbench-doctor-1".into();
+    place.open(&cluster.client).await.unwrap();
+    let found = leftovers::find(&cluster.client, None, IMAGE).await.unwrap();
+    assert_eq!(found[0].place, place);
+    place.leave(&cluster.client, |_| {}).await.unwrap();
+    assert_eq!(names(&cluster).await, before);
+}
+
+#[tokio::test]
+async fn a_place_that_was_not_opened_is_not_left() {
+    let cluster = Cluster::new();
+    let before = names(&cluster).await;
+    leave_behind(&cluster, ONE, None).await;
+    let with = names(&cluster).await;
+    let mut place = Place::new(ONE, None, IMAGE);
+    place.leave(&cluster.client, |_| {}).await.unwrap();
+    assert_eq!(names(&cluster).await, with);
+    place.opened = true;
+    place.volumes = vec![place.name()];
+    place.leave(&cluster.client, |_| {}).await.unwrap();
+    assert_eq!(names(&cluster).await, before);
+}
+
+#[tokio::test]
 async fn a_namespace_that_is_not_there_is_told() {
     let cluster = Cluster::new();
-    let place = Place::new(ONE, Some("team"), IMAGE);
+    let mut place = Place::new(ONE, Some("team"), IMAGE);
     let told = place.open(&cluster.client).await.unwrap_err().to_string();
     assert!(
         told.contains("no namespace team") && told.contains("--namespace"),

@@ -55,7 +55,7 @@ impl Stage {
             return None;
         }
         let client = connect(&handshake.kubeconfig).await;
-        let place = Place::new(RUN, None, "migbench");
+        let mut place = Place::new(RUN, None, "migbench");
         place.open(&client).await.unwrap();
         let namespace = place.namespace;
         let mut scenario = Scenario::load("smoke", None, &[]).unwrap();

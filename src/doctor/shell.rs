@@ -1,0 +1,125 @@
+//! A shell in a pod that goes where the scenario's pod would go, as whom it would go.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Event, Pod};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{AttachParams, AttachedProcess, ListParams},
+};
+use serde_json::{Value, json};
+
+use super::{Known, Place, Subject, Trouble, ask::limited};
+use crate::k8s::{self, apply, exec, explain, labels::HOSTNAME_LABEL, wait};
+
+/// Keeps a container alive until it is told to end.
+pub(super) const IDLE: &str = "trap 'exit 0' TERM; sleep 900 & wait";
+/// A pod that nobody removes ends by itself after this time.
+pub(super) const LIFETIME: Duration = Duration::from_secs(900);
+/// Name of the only container.
+const CONTAINER: &str = "shell";
+
+/// A pod about to be made.
+#[derive(Debug, Clone)]
+pub(super) struct ShellPod<'a> {
+    /// What it is for, as a part of its name.
+    pub(super) purpose: &'static str,
+    pub(super) node: &'a str,
+    /// What its container runs beside the scripts.
+    pub(super) script: String,
+    /// A volume, and how it is mounted.
+    pub(super) volume: Option<(Value, Value)>,
+}
+
+impl ShellPod<'_> {
+    /// The pod: image, tolerations, users, pull secrets and runtime class are those of the scenario's. It asks for little
+    /// enough for a full node, and names it because a quota may ask for it.
+    fn manifest(&self, subject: &Subject, place: &Place) -> Known<Pod> {
+        let model = subject.intent.scenario.pod.spec.clone().unwrap_or_default();
+        let mut containers = model.containers.iter();
+        let twin = containers
+            .find(|container| container.image.is_some())
+            .ok_or("the scenario's pod names no image")?;
+        let mut node_selector = model.node_selector.unwrap_or_default();
+        node_selector.insert(HOSTNAME_LABEL.to_owned(), self.node.to_owned());
+        let (volume, mount) = self.volume.clone().unzip();
+        let spec = json!({
+            "containers": [{
+                "name": CONTAINER,
+                "image": twin.image,
+                "imagePullPolicy": twin.image_pull_policy,
+                "securityContext": twin.security_context,
+                "command": ["sh", "-c", self.script],
+                "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"cpu": "500m", "memory": "128Mi"}},
+                "volumeMounts": mount.map(|mount| [mount]),
+            }],
+            "volumes": volume.map(|volume| [volume]),
+            "nodeSelector": node_selector,
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 5,
+            "activeDeadlineSeconds": LIFETIME.as_secs(),
+            "automountServiceAccountToken": false,
+            "tolerations": model.tolerations,
+            "imagePullSecrets": model.image_pull_secrets,
+            "securityContext": model.security_context,
+            "schedulerName": model.scheduler_name,
+            "runtimeClassName": model.runtime_class_name,
+        });
+        let name = format!("{}-{}-{}", place.name(), self.purpose, self.node);
+        place.pod(&name, spec).map_err(|error| error.brief())
+    }
+
+    /// Make the pod and wait until it runs.
+    pub(super) async fn start(&self, subject: &Subject, place: &Place) -> Result<Shell, Trouble> {
+        let pods: Api<Pod> = place.api(&subject.client);
+        let manifest = self.manifest(subject, place).map_err(Trouble::Untried)?;
+        let untried = |error: k8s::Error| Trouble::Untried(error.brief());
+        let made = apply::object(&pods, &manifest).await.map_err(untried)?;
+        let (pod, uid) = (made.name_any(), made.uid().unwrap_or_default());
+        let running = wait::until_running(&pods, &pod, &uid, subject.intent.patience);
+        match Box::pin(running).await {
+            Ok(_) => Ok(Shell { pods, pod }),
+            Err(k8s::Error::Late { state, .. }) => {
+                let complaint = complaint(&subject.client, place, &pod).await;
+                Err(Trouble::Failed(complaint.unwrap_or(state)))
+            }
+            Err(error) => Err(untried(error)),
+        }
+    }
+}
+
+/// A pod that runs.
+#[derive(Debug, Clone)]
+pub(super) struct Shell {
+    pods: Api<Pod>,
+    pod: String,
+}
+
+impl Shell {
+    /// Run a script; what it wrote to stdout.
+    pub(super) async fn run(&self, script: &str, limit: Duration) -> Result<String, Trouble> {
+        let process = self.open(script, false).await.map_err(Trouble::Untried)?;
+        exec::finish(process, limit).await.map_err(Trouble::Failed)
+    }
+
+    /// Start a script, with or without input.
+    pub(super) async fn open(&self, script: &str, input: bool) -> Known<AttachedProcess> {
+        let parameters = AttachParams::default().container(CONTAINER).stdin(input);
+        limited(async {
+            let opened = self.pods.exec(&self.pod, ["sh", "-c", script], &parameters).await;
+            opened.map_err(|error| format!("exec was refused: {}", explain::brief(&error)))
+        })
+        .await
+    }
+}
+
+/// What the cluster's events say last about a pod that does not start.
+async fn complaint(client: &Client, place: &Place, pod: &str) -> Option<String> {
+    let events: Api<Event> = place.api(client);
+    let about = ListParams::default().fields(&format!("involvedObject.name={pod}"));
+    let mut warnings = events.list(&about).await.ok()?.items;
+    warnings.retain(|event| event.type_.as_deref() == Some("Warning"));
+    warnings.sort_by_key(|event| event.last_timestamp.clone());
+    let message = warnings.pop()?.message.unwrap_or_default();
+    Some(message.split_whitespace().collect::<Vec<_>>().join(" "))
+}
