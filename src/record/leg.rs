@@ -70,18 +70,10 @@ pub enum Process {
     Orchestrator,
     /// The program that measures.
     Harness,
-    /// The agent on a node.
-    Agent {
-        /// Name of the node.
-        node: String,
-    },
-    /// What reads counters inside of a container; part of what its container used.
-    Reader {
-        /// Name of the pod.
-        pod: String,
-        /// Name of the container.
-        container: String,
-    },
+    /// The agent on this node.
+    Agent(String),
+    /// What reads counters inside of this container, `<pod>/<container>`; part of what the container used.
+    Reader(String),
 }
 
 impl Process {
@@ -89,7 +81,7 @@ impl Process {
     pub fn is_of_measurement(&self) -> bool {
         match self {
             Self::Orchestrator => false,
-            Self::Harness | Self::Agent { .. } | Self::Reader { .. } => true,
+            Self::Harness | Self::Agent(_) | Self::Reader(_) => true,
         }
     }
 }
@@ -99,8 +91,8 @@ impl fmt::Display for Process {
         match self {
             Self::Orchestrator => f.write_str("orchestrator"),
             Self::Harness => f.write_str("harness"),
-            Self::Agent { node } => write!(f, "agent on {node}"),
-            Self::Reader { pod, container } => write!(f, "reader in {pod}/{container}"),
+            Self::Agent(node) => write!(f, "agent on {node}"),
+            Self::Reader(container) => write!(f, "reader in {container}"),
         }
     }
 }
@@ -115,25 +107,36 @@ impl TryFrom<String> for Process {
     type Error = String;
 
     fn try_from(words: String) -> Result<Self, String> {
-        let agent = || {
-            let node = words.strip_prefix("agent on ")?.to_owned();
-            Some(Self::Agent { node })
+        let behind = |start| words.strip_prefix(start).map(str::to_owned);
+        let known = match words.as_str() {
+            "orchestrator" => Some(Self::Orchestrator),
+            "harness" => Some(Self::Harness),
+            _ => behind("agent on ")
+                .map(Self::Agent)
+                .or_else(|| behind("reader in ").map(Self::Reader)),
         };
-        let reader = || {
-            let (pod, container) = words.strip_prefix("reader in ")?.split_once('/')?;
-            Some(Self::Reader {
-                pod: pod.into(),
-                container: container.into(),
-            })
-        };
-        match words.as_str() {
-            "orchestrator" => Ok(Self::Orchestrator),
-            "harness" => Ok(Self::Harness),
-            _ => agent().or_else(reader).ok_or_else(|| {
-                format!(
-                    "unknown process {words:?}, expected orchestrator, harness, agent on … or reader in …/…"
-                )
-            }),
+        known.ok_or_else(|| {
+            format!("unknown process {words:?}, expected orchestrator, harness, agent on … or reader in …")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_reads_as_it_was_written() {
+        for (words, of_measurement) in [
+            ("orchestrator", false),
+            ("harness", true),
+            ("agent on node-a", true),
+            ("reader in job/trainer", true),
+        ] {
+            let process = Process::try_from(words.to_owned()).unwrap();
+            assert_eq!(process.is_of_measurement(), of_measurement, "{words}");
+            assert_eq!(process.to_string(), words);
         }
+        assert!(Process::try_from("agent".to_owned()).is_err());
     }
 }

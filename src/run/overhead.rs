@@ -101,7 +101,7 @@ mod tests {
             process: process.clone(),
             usec: usec.map_err(str::to_owned),
         };
-        let agent = Process::Agent { node: "a".into() };
+        let agent = Process::Agent("a".into());
         let starts = vec![
             cost(&agent, Ok(5)),
             cost(&Process::Harness, Ok(7)),

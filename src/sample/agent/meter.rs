@@ -165,9 +165,7 @@ impl Agent {
             Err(error) => Err(error.to_string()),
         };
         Cost {
-            process: Process::Agent {
-                node: self.link.node().into(),
-            },
+            process: Process::Agent(self.link.node().into()),
             usec,
         }
     }

@@ -105,10 +105,7 @@ impl Meter for ExecMeter {
             let costs = self.running().into_iter().map(|reader| async move {
                 let reader = reader.lock().await;
                 Cost {
-                    process: Process::Reader {
-                        pod: reader.container().pod.clone(),
-                        container: reader.container().container.clone(),
-                    },
+                    process: Process::Reader(reader.name()),
                     usec: reader
                         .cpu_usec()
                         .ok_or_else(|| format!("{} does not tell its CPU time", reader.kind())),

@@ -64,9 +64,9 @@ impl Reader {
         &self.process.kind
     }
 
-    /// Whose it is.
-    pub(super) fn container(&self) -> &ContainerRef {
-        &self.container
+    /// Whose it is, for people.
+    pub(super) fn name(&self) -> String {
+        name(&self.container)
     }
 
     /// Its own CPU time when it last told, microseconds.
@@ -80,11 +80,7 @@ impl Reader {
             Ok((block, _)) => block,
             Err(Unanswered::Late) => return Err(Unanswered::Late.into()),
             Err(Unanswered::Lost(reason)) => {
-                tracing::warn!(
-                    container = name(&self.container),
-                    reason,
-                    "reader lost, starting another"
-                );
+                tracing::warn!(container = self.name(), reason, "reader lost, starting another");
                 self.process = Process::start(&*self.enter, &self.container).await?;
                 self.process.ask().await?.0
             }
@@ -97,7 +93,7 @@ impl Reader {
 
     /// Measure its clock again.
     pub(super) async fn clock(&mut self) -> Result<ClockOffset, Refused> {
-        let name = name(&self.container);
+        let name = self.name();
         (self.offset, _) = self.process.clock(&name).await?;
         Ok(self.offset.clone())
     }
