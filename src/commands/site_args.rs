@@ -3,7 +3,7 @@
 use reqwest::Url;
 
 use crate::{
-    deploy::supply::Wish,
+    deploy::supply::StorageOptions,
     install::{IMAGE, Nfs},
     run::settings::Site,
 };
@@ -50,7 +50,7 @@ impl From<SiteArgs> for Site {
         Self {
             namespace: args.namespace,
             image: args.image,
-            storage: Wish {
+            storage: StorageOptions {
                 nfs: args.nfs.export(),
                 class: args.storage_class,
             },

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     Error,
     place::Place,
-    supply::{Supply, Way, Wish},
+    supply::{Provisioning, StorageOptions, Supply},
 };
 use crate::{
     k8s::{self, apply, wait},
@@ -28,7 +28,7 @@ pub async fn provide(
     client: &Client,
     place: &mut Place,
     scenario: &mut Scenario,
-    wish: &Wish,
+    options: &StorageOptions,
 ) -> Result<(), Error> {
     let supply = Supply::read(client).await?;
     let mut volumes = Vec::new();
@@ -38,8 +38,9 @@ pub async fn provide(
             place.claims.push(name);
             continue;
         }
-        let way = supply.way(wish, &claim);
-        let (claim, volume) = supplied(place, claim, way).map_err(|reason| nowhere(&name, &reason))?;
+        let provisioning = supply.provisioning(options, &claim);
+        let (claim, volume) =
+            supplied(place, claim, provisioning).map_err(|reason| nowhere(&name, &reason))?;
         if let Some(volume) = volume {
             place.claims.push(name);
             place.volumes.push(volume.name_any());
@@ -59,12 +60,12 @@ pub async fn provide(
 pub fn supplied(
     place: &Place,
     claim: PersistentVolumeClaim,
-    way: Way,
+    provisioning: Provisioning,
 ) -> Result<(PersistentVolumeClaim, Option<PersistentVolume>), String> {
-    match way {
-        Way::Nowhere(reason) => Err(reason),
-        Way::Provision(class) => Ok((provisioned(claim, class), None)),
-        Way::Make(spec) => {
+    match provisioning {
+        Provisioning::Nowhere(reason) => Err(reason),
+        Provisioning::Dynamic(class) => Ok((provisioned(claim, class), None)),
+        Provisioning::Static(spec) => {
             let volume = volume(place, &claim, *spec);
             Ok((bound_to(claim, &volume), Some(volume)))
         }

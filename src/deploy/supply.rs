@@ -23,7 +23,7 @@ const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
 
 /// What the user wants volumes to come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wish {
+pub struct StorageOptions {
     /// An export of an NFS server.
     pub nfs: Option<Nfs>,
     /// A storage class.
@@ -32,12 +32,12 @@ pub struct Wish {
 
 /// Where the volume of a claim comes from.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Way {
+pub enum Provisioning {
     /// This class makes one.
-    Provision(String),
+    Dynamic(String),
     /// A volume with this source is made, and is the claim's alone: a volume binds to one claim, and one that was made by
     /// hand would not be free again after it.
-    Make(Box<PersistentVolumeSpec>),
+    Static(Box<PersistentVolumeSpec>),
     /// Nothing would make one; with the reason.
     Nowhere(String),
 }
@@ -62,19 +62,19 @@ impl Supply {
 
     /// Choose the way for a claim: what the user wants, else what was installed, else the default class, else a volume
     /// without a class.
-    pub fn way(&self, wish: &Wish, claim: &PersistentVolumeClaim) -> Way {
-        if let Some(nfs) = &wish.nfs {
-            return Way::Make(Box::new(exported(nfs)));
+    pub fn provisioning(&self, options: &StorageOptions, claim: &PersistentVolumeClaim) -> Provisioning {
+        if let Some(nfs) = &options.nfs {
+            return Provisioning::Static(Box::new(exported(nfs)));
         }
         let own = claim
             .spec
             .as_ref()
             .and_then(|spec| spec.storage_class_name.clone());
-        if let Some(class) = wish.class.clone().or(own).filter(|class| !class.is_empty()) {
+        if let Some(class) = options.class.clone().or(own).filter(|class| !class.is_empty()) {
             return self.of_class(class, claim);
         }
         if let Some(spec) = self.installed() {
-            return Way::Make(Box::new(spec.clone()));
+            return Provisioning::Static(Box::new(spec.clone()));
         }
         match self.classes.iter().flatten().find(|class| is_default(class)) {
             Some(class) => self.of_class(class.name_any(), claim),
@@ -90,10 +90,10 @@ impl Supply {
             .find(|class| class.name_any() == name)
     }
 
-    fn of_class(&self, name: String, claim: &PersistentVolumeClaim) -> Way {
+    fn of_class(&self, name: String, claim: &PersistentVolumeClaim) -> Provisioning {
         match (self.class(&name), &self.classes) {
-            (Some(class), _) if class.provisioner != NO_PROVISIONER => Way::Provision(name),
-            (None, None) => Way::Provision(name),
+            (Some(class), _) if class.provisioner != NO_PROVISIONER => Provisioning::Dynamic(name),
+            (None, None) => Provisioning::Dynamic(name),
             _ => self.by_hand(&name, claim),
         }
     }
@@ -109,9 +109,9 @@ impl Supply {
     }
 
     /// The smallest free volume of a class that fits.
-    fn by_hand(&self, class: &str, claim: &PersistentVolumeClaim) -> Way {
+    fn by_hand(&self, class: &str, claim: &PersistentVolumeClaim) -> Provisioning {
         let Some(volumes) = &self.volumes else {
-            return Way::Nowhere(
+            return Provisioning::Nowhere(
                 "volumes made by hand cannot be looked for: not allowed to list persistentvolumes".into(),
             );
         };
@@ -122,8 +122,8 @@ impl Supply {
         let fitting = candidates.iter().filter(|volume| fits(volume, claim));
         let smallest = fitting.min_by_key(|volume| capacity(volume));
         match smallest.and_then(|volume| volume.spec.clone()) {
-            Some(spec) => Way::Make(Box::new(spec)),
-            None => Way::Nowhere(none_fits(candidates.len(), class)),
+            Some(spec) => Provisioning::Static(Box::new(spec)),
+            None => Provisioning::Nowhere(none_fits(candidates.len(), class)),
         }
     }
 }
@@ -250,15 +250,15 @@ mod tests {
     }
 
     /// Path of the export that a volume is made over.
-    fn path(way: Way) -> String {
-        match way {
-            Way::Make(spec) => spec.nfs.unwrap().path,
+    fn path(provisioning: Provisioning) -> String {
+        match provisioning {
+            Provisioning::Static(spec) => spec.nfs.unwrap().path,
             other => panic!("{other:?}"),
         }
     }
 
-    fn wish(nfs: Option<&str>, class: Option<&str>) -> Wish {
-        Wish {
+    fn options(nfs: Option<&str>, class: Option<&str>) -> StorageOptions {
+        StorageOptions {
             nfs: nfs.map(|path| Nfs {
                 server: "server".into(),
                 path: path.into(),
@@ -274,17 +274,26 @@ mod tests {
             volumes: Some(vec![installed()]),
         };
         let any = claim(&Value::Null);
-        assert_eq!(path(supply.way(&wish(Some("/wanted"), None), &any)), "/wanted");
         assert_eq!(
-            supply.way(&wish(None, Some("slow")), &any),
-            Way::Provision("slow".into())
+            path(supply.provisioning(&options(Some("/wanted"), None), &any)),
+            "/wanted"
         );
-        assert_eq!(path(supply.way(&Wish::default(), &any)), "/installed");
+        assert_eq!(
+            supply.provisioning(&options(None, Some("slow")), &any),
+            Provisioning::Dynamic("slow".into())
+        );
+        assert_eq!(
+            path(supply.provisioning(&StorageOptions::default(), &any)),
+            "/installed"
+        );
         supply.volumes = None;
-        assert_eq!(supply.way(&Wish::default(), &any), Way::Provision("fast".into()));
+        assert_eq!(
+            supply.provisioning(&StorageOptions::default(), &any),
+            Provisioning::Dynamic("fast".into())
+        );
         supply.classes = Some(Vec::new());
-        let unseen = supply.way(&Wish::default(), &any);
-        assert!(matches!(unseen, Way::Nowhere(why) if why.contains("not allowed to list")));
+        let unseen = supply.provisioning(&StorageOptions::default(), &any);
+        assert!(matches!(unseen, Provisioning::Nowhere(why) if why.contains("not allowed to list")));
     }
 
     #[test]
@@ -305,10 +314,13 @@ mod tests {
                 ),
             };
             let wanted = claim(&json!(of));
-            assert_eq!(path(supply(0).way(&Wish::default(), &wanted)), "/right");
+            assert_eq!(
+                path(supply(0).provisioning(&StorageOptions::default(), &wanted)),
+                "/right"
+            );
             assert!(matches!(
-                supply(3).way(&Wish::default(), &wanted),
-                Way::Nowhere(_)
+                supply(3).provisioning(&StorageOptions::default(), &wanted),
+                Provisioning::Nowhere(_)
             ));
         }
     }
@@ -318,13 +330,16 @@ mod tests {
         let named = claim(&json!("theirs"));
         let blind = Supply::default();
         assert_eq!(
-            blind.way(&Wish::default(), &named),
-            Way::Provision("theirs".into())
+            blind.provisioning(&StorageOptions::default(), &named),
+            Provisioning::Dynamic("theirs".into())
         );
         let seeing = Supply {
             classes: Some(Vec::new()),
             ..Supply::default()
         };
-        assert!(matches!(seeing.way(&Wish::default(), &named), Way::Nowhere(_)));
+        assert!(matches!(
+            seeing.provisioning(&StorageOptions::default(), &named),
+            Provisioning::Nowhere(_)
+        ));
     }
 }

@@ -31,8 +31,8 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Node, Pod};
 
 use self::{
-    admission::Admission, image::Pulled, network::Orchestrator, probe::Probed, rights::Rights,
-    storage::Storage, tools::Tools, volume::Shared,
+    admission::Admission, image::Pulled, network::Service, probe::Probed, rights::Rights, storage::Storage,
+    tools::Tools, volume::Shared,
 };
 pub use self::{
     examine::{examine, place},
@@ -128,7 +128,7 @@ struct Facts {
     /// The pods of all namespaces.
     pods: Known<Vec<Pod>>,
     rights: Rights,
-    orchestrator: Known<Orchestrator>,
+    orchestrator: Known<Service>,
     server_clock: Known<clocks::Offset>,
     probed: [Probed; 2],
     images: Vec<Pulled>,

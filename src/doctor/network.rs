@@ -14,7 +14,7 @@ const ORCHESTRATOR_PORT: u16 = 8080;
 
 /// An orchestrator, and what it answered when asked for its health.
 #[derive(Debug, Clone)]
-pub(super) struct Orchestrator {
+pub(super) struct Service {
     /// Its address, or where it was found.
     pub(super) name: String,
     /// Whether `migbench deploy` installed it.
@@ -23,12 +23,12 @@ pub(super) struct Orchestrator {
 }
 
 /// The orchestrator that a run would put under test, reached as the run would reach it.
-pub(super) async fn find_orchestrator(subject: &Subject) -> Known<Orchestrator> {
+pub(super) async fn find_orchestrator(subject: &Subject) -> Known<Service> {
     if subject.embedded {
         return Err("embedded: a run starts its own".to_owned());
     }
     if let Some(url) = &subject.intent.orchestrator_url {
-        return Ok(Orchestrator {
+        return Ok(Service {
             name: url.clone(),
             is_installed: false,
             health: ask(url).await,
@@ -39,7 +39,7 @@ pub(super) async fn find_orchestrator(subject: &Subject) -> Known<Orchestrator> 
         Error::Requirement { missing, .. } => missing,
         other => other.to_string(),
     })?;
-    Ok(Orchestrator {
+    Ok(Service {
         name: "the installed one".to_owned(),
         is_installed: true,
         health: ask(&installed.url()).await,
@@ -85,7 +85,7 @@ fn api_port(endpoint: &Uri, refused: Option<&String>) -> Finding {
     }
 }
 
-fn orchestrator_port(orchestrator: &Known<Orchestrator>, embedded: bool) -> Finding {
+fn orchestrator_port(orchestrator: &Known<Service>, embedded: bool) -> Finding {
     let question = Question::new("orchestrator", format!("answers on {ORCHESTRATOR_PORT}"));
     match orchestrator {
         Err(why) if embedded => question.skipped(why),
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn a_run_needs_an_orchestrator_that_answers() {
         let answering = |health| {
-            let found = Orchestrator {
+            let found = Service {
                 name: "o".into(),
                 is_installed: true,
                 health,

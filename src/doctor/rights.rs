@@ -5,7 +5,7 @@ use kube::Client;
 use super::{
     Facts, Known, Place, Subject,
     finding::{Finding, Question},
-    network::Orchestrator,
+    network::Service,
 };
 use crate::k8s::{
     Error,
@@ -27,7 +27,7 @@ pub(super) struct Rights {
     orchestrator: Known<Review>,
 }
 
-pub(super) async fn read(subject: &Subject, place: &Place, orchestrator: &Known<Orchestrator>) -> Rights {
+pub(super) async fn read(subject: &Subject, place: &Place, orchestrator: &Known<Service>) -> Rights {
     if subject.embedded {
         let why = "embedded: one identity, no RBAC".to_owned();
         return Rights {
@@ -45,7 +45,7 @@ pub(super) async fn read(subject: &Subject, place: &Place, orchestrator: &Known<
 }
 
 /// An installed orchestrator has an account of its own.
-async fn of_orchestrator(client: &Client, found: &Known<Orchestrator>) -> Known<Review> {
+async fn of_orchestrator(client: &Client, found: &Known<Service>) -> Known<Review> {
     let found = found.as_ref().map_err(Clone::clone)?;
     if !found.is_installed {
         return Err(format!("{} was not installed by migbench", found.name));

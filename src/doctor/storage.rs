@@ -12,7 +12,7 @@ use super::{
 use crate::{
     deploy::{
         storage,
-        supply::{self, Supply, Way, Wish},
+        supply::{self, Provisioning, StorageOptions, Supply},
     },
     k8s::apply,
     scenario::Scenario,
@@ -31,7 +31,7 @@ const SERVER: Range = Range {
 pub(super) struct Storage {
     claim: Known<PersistentVolumeClaim>,
     /// Where its volume comes from; `None` where the claim is in the namespace already.
-    way: Known<Option<Way>>,
+    provisioning: Known<Option<Provisioning>>,
     /// Name of a claim that leads to a volume like the run's.
     lent: Known<String>,
 }
@@ -60,24 +60,32 @@ fn checkpoint_claim(scenario: &Scenario) -> Known<PersistentVolumeClaim> {
 /// before it is made.
 pub(super) async fn read(subject: &Subject, place: &mut Place, reachable: Known<()>) -> Storage {
     let claim = checkpoint_claim(&subject.intent.scenario);
-    let way = async {
+    let provisioning = async {
         reachable?;
-        find_way(subject, place, claim.as_ref().map_err(Clone::clone)?).await
+        find_provisioning(subject, place, claim.as_ref().map_err(Clone::clone)?).await
     };
-    let way = way.await;
-    let lent = match (&claim, &way) {
+    let provisioning = provisioning.await;
+    let lent = match (&claim, &provisioning) {
         (Err(why), _) | (_, Err(why)) => Err(why.clone()),
         (Ok(claim), _) if !modes(claim).contains(SHARED_MODE) => Err(format!("needs {SHARED_MODE}")),
         (Ok(claim), Ok(None)) => Ok(claim.name_any()),
-        (Ok(claim), Ok(Some(way))) => lend(subject, place, claim, way.clone()).await,
+        (Ok(claim), Ok(Some(provisioning))) => lend(subject, place, claim, provisioning.clone()).await,
     };
-    Storage { claim, way, lent }
+    Storage {
+        claim,
+        provisioning,
+        lent,
+    }
 }
 
 /// The way to a volume for the claim, where it is not in the namespace already. An error says why it cannot be tried.
-async fn find_way(subject: &Subject, place: &Place, claim: &PersistentVolumeClaim) -> Known<Option<Way>> {
+async fn find_provisioning(
+    subject: &Subject,
+    place: &Place,
+    claim: &PersistentVolumeClaim,
+) -> Known<Option<Provisioning>> {
     if subject.embedded {
-        return Ok(Some(Way::Provision("embedded".to_owned())));
+        return Ok(Some(Provisioning::Dynamic("embedded".to_owned())));
     }
     let client = &subject.client;
     let exists = storage::exists(client, place, &claim.name_any()).await;
@@ -85,13 +93,17 @@ async fn find_way(subject: &Subject, place: &Place, claim: &PersistentVolumeClai
         return Ok(None);
     }
     let supply = Supply::read(client).await.map_err(|error| error.brief())?;
-    way(claim, &subject.intent.site.storage, &supply).map(Some)
+    provisioning(claim, &subject.intent.site.storage, &supply).map(Some)
 }
 
 /// As a run would choose it, but nothing may stay.
-fn way(claim: &PersistentVolumeClaim, wish: &Wish, supply: &Supply) -> Known<Way> {
-    let way = supply.way(wish, claim);
-    if let Way::Provision(name) = &way
+fn provisioning(
+    claim: &PersistentVolumeClaim,
+    options: &StorageOptions,
+    supply: &Supply,
+) -> Known<Provisioning> {
+    let provisioning = supply.provisioning(options, claim);
+    if let Provisioning::Dynamic(name) = &provisioning
         && let Some(class) = supply.class(name)
         && class.reclaim_policy.as_deref() == Some("Retain")
     {
@@ -99,7 +111,7 @@ fn way(claim: &PersistentVolumeClaim, wish: &Wish, supply: &Supply) -> Known<Way
             "class {name} keeps its volumes for ever: a claim of the doctor's would leave one behind"
         ));
     }
-    Ok(way)
+    Ok(provisioning)
 }
 
 /// A claim of the doctor's, and a volume where none is provisioned. A claim alone would take a volume that was made by hand
@@ -108,14 +120,14 @@ async fn lend(
     subject: &Subject,
     place: &mut Place,
     claim: &PersistentVolumeClaim,
-    way: Way,
+    provisioning: Provisioning,
 ) -> Known<String> {
     let name = place.name();
     let claim = PersistentVolumeClaim {
         metadata: place.metadata(&name),
         ..claim.clone()
     };
-    let (claim, volume) = storage::supplied(place, claim, way)?;
+    let (claim, volume) = storage::supplied(place, claim, provisioning)?;
     if let Some(volume) = volume {
         place.volumes.push(volume.name_any());
         let volumes: Api<PersistentVolume> = Api::all(subject.client.clone());
@@ -142,7 +154,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![
         access_modes(&storage.claim),
         claim_size(&storage.claim),
-        source(&storage.way, facts.subject.embedded),
+        source(&storage.provisioning, facts.subject.embedded),
         shared(&facts.shared),
     ];
     if !facts.subject.embedded {
@@ -176,14 +188,14 @@ fn claim_size(claim: &Known<PersistentVolumeClaim>) -> Finding {
     }
 }
 
-fn source(way: &Known<Option<Way>>, embedded: bool) -> Finding {
+fn source(provisioning: &Known<Option<Provisioning>>, embedded: bool) -> Finding {
     let question = Question::new("storage class", "a volume for the scenario's claim");
-    match way {
+    match provisioning {
         Ok(_) if embedded => question.skipped("embedded: a directory of this host"),
         Ok(None) => question.ok("the claim is in the namespace already"),
-        Ok(Some(Way::Provision(class))) => question.ok(format!("class {class} provisions")),
-        Ok(Some(Way::Make(spec))) => question.ok(format!("over {}", place_of(spec))),
-        Ok(Some(Way::Nowhere(why))) => question.failed(
+        Ok(Some(Provisioning::Dynamic(class))) => question.ok(format!("class {class} provisions")),
+        Ok(Some(Provisioning::Static(spec))) => question.ok(format!("over {}", place_of(spec))),
+        Ok(Some(Provisioning::Nowhere(why))) => question.failed(
             why,
             "name an NFS server by --nfs-server HOST --nfs-path DIR (to migbench deploy, or to each run), or a class by \
              --storage-class NAME",
@@ -282,7 +294,9 @@ mod tests {
 
     #[test]
     fn no_volume_fails_and_one_that_cannot_be_tried_is_skipped() {
-        let none = Ok(Some(Way::Nowhere("of 2 volumes none is available".to_owned())));
+        let none = Ok(Some(Provisioning::Nowhere(
+            "of 2 volumes none is available".to_owned(),
+        )));
         assert_eq!(source(&none, false).status, Status::Failed);
         assert_eq!(source(&Err("forbidden".into()), false).status, Status::Skipped);
         assert_eq!(source(&Ok(None), false).status, Status::Ok);
@@ -323,13 +337,13 @@ mod tests {
             ..Supply::default()
         };
         let chosen = |name: &str| {
-            let wish = Wish {
+            let options = StorageOptions {
                 class: Some(name.to_owned()),
-                ..Wish::default()
+                ..StorageOptions::default()
             };
-            way(&claim("ReadWriteMany", "5Gi"), &wish, &supply)
+            provisioning(&claim("ReadWriteMany", "5Gi"), &options, &supply)
         };
-        assert_eq!(chosen("fast"), Ok(Way::Provision("fast".into())));
+        assert_eq!(chosen("fast"), Ok(Provisioning::Dynamic("fast".into())));
         assert!(chosen("kept").unwrap_err().contains("leave one behind"));
     }
 }

@@ -68,7 +68,7 @@ impl Format for Csv {
 
 /// Where a number belongs.
 #[derive(Debug, Clone, Default)]
-struct Place<'a> {
+struct Labels<'a> {
     round: Option<u32>,
     strategy: String,
     window: String,
@@ -83,7 +83,7 @@ struct Rows {
 }
 
 impl Rows {
-    fn number(&mut self, place: &Place, metric: &str, unit: Unit, figure: &Figure) {
+    fn number(&mut self, place: &Labels, metric: &str, unit: Unit, figure: &Figure) {
         let [run, scenario] = self.fixed.clone();
         self.out.push(vec![
             run,
@@ -101,18 +101,18 @@ impl Rows {
     }
 
     fn leg(&mut self, leg: &LegSummary) {
-        let place = |window: &dyn fmt::Display| Place {
+        let place = |window: &dyn fmt::Display| Labels {
             round: Some(leg.round),
             strategy: leg.strategy.clone(),
             window: window.to_string(),
-            ..Place::default()
+            ..Labels::default()
         };
         self.phase(&place(&Segment::Before), &leg.before);
         self.phase(&place(&Segment::After), &leg.after);
         if let Some(horizon) = &leg.horizon.value {
             for (pod, containers) in [("source", &horizon.source), ("target", &horizon.target)] {
                 for (container, seconds) in containers {
-                    let place = Place {
+                    let place = Labels {
                         container,
                         ..place(&Window::Horizon)
                     };
@@ -121,7 +121,7 @@ impl Rows {
             }
             for (process, seconds) in &horizon.overhead {
                 self.number(
-                    &Place {
+                    &Labels {
                         container: process,
                         ..place(&Window::Horizon)
                     },
@@ -138,13 +138,13 @@ impl Rows {
         }
     }
 
-    fn phase(&mut self, place: &Place, phase: &Figure<Phase>) {
+    fn phase(&mut self, place: &Labels, phase: &Figure<Phase>) {
         match phase.get() {
             Err(reason) => self.number(place, "cpu", Unit::Millicores, &Figure::unknown(reason)),
             Ok(phase) => {
                 for (container, usage) in &phase.containers {
                     self.usage(
-                        &Place {
+                        &Labels {
                             container,
                             ..place.clone()
                         },
@@ -156,9 +156,9 @@ impl Rows {
         }
     }
 
-    fn usage(&mut self, place: &Place, usage: &Usage) {
+    fn usage(&mut self, place: &Labels, usage: &Usage) {
         for (position, sample) in usage.cpu.samples.iter().enumerate() {
-            let place = Place {
+            let place = Labels {
                 sample: Some(position + 1),
                 ..place.clone()
             };
@@ -176,16 +176,16 @@ impl Rows {
     fn comparison(&mut self, comparison: &Comparison) {
         let strategy = format!("{}/{}", comparison.baseline, comparison.candidate);
         for metric in &comparison.metrics {
-            let place = Place {
+            let place = Labels {
                 strategy: strategy.clone(),
                 window: metric.window.to_string(),
-                ..Place::default()
+                ..Labels::default()
             };
             self.metric(&place, metric);
         }
     }
 
-    fn metric(&mut self, place: &Place, metric: &Metric) {
+    fn metric(&mut self, place: &Labels, metric: &Metric) {
         let name = |suffix: &str| format!("{}_{suffix}", metric.name);
         self.number(place, &name("saved"), metric.unit, &metric.saved);
         self.number(place, &name("reduction"), Unit::Share, &metric.reduction);

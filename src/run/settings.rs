@@ -12,7 +12,7 @@ use super::{
     plan::Plan,
 };
 use crate::{
-    deploy::supply::Wish,
+    deploy::supply::StorageOptions,
     migrate::Definition,
     record::run::{Environment, RunRecord, RunSettings, SCHEMA},
     scenario::Scenario,
@@ -29,7 +29,7 @@ pub struct Site {
     /// Image that holds this program.
     pub image: String,
     /// Where checkpoints are kept.
-    pub storage: Wish,
+    pub storage: StorageOptions,
 }
 
 /// A run as it was asked for.

@@ -118,8 +118,8 @@ impl Stage {
         tell: &(dyn Fn(&str) + Sync),
     ) -> Result<BTreeMap<String, String>, Error> {
         let client = &self.cluster.connection.client;
-        let wish = &settings.site.storage;
-        storage::provide(client, &mut self.place, &mut settings.scenario, wish).await?;
+        let options = &settings.site.storage;
+        storage::provide(client, &mut self.place, &mut settings.scenario, options).await?;
         let scenario = &settings.scenario;
         let nodes = scenario.nodes();
         tell(&format!("pull images on {}", nodes.join(" and ")));

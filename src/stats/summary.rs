@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{
     comparison::Comparison,
     limits,
-    view::{Cause, Doubt, Invalid, LegSummary, Place, Warning},
+    view::{Cause, Doubt, Invalid, LegSummary, Scope, Warning},
 };
 use crate::record::run::{Environment, RunRecord, RunSettings};
 
@@ -97,7 +97,7 @@ fn complete_rounds(run: &RunRecord) -> BTreeSet<u32> {
 
 /// Doubts that no leg has alone.
 fn of_run(run: &RunRecord, legs: &[LegSummary]) -> Vec<Doubt> {
-    let everywhere = |cause: Cause| Doubt::new(Place::default(), cause);
+    let everywhere = |cause: Cause| Doubt::new(Scope::default(), cause);
     let not_cgroup = (!run.environment.meter.from_cgroup).then(|| Invalid::NotCgroup.into());
     let capped = run.environment.meter.capped.clone();
     let biased = capped.map(|reason| Invalid::Biased { reason }.into());
@@ -136,9 +136,9 @@ fn one_order(run: &RunRecord) -> Option<String> {
 
 fn of_round(round: u32, legs: &[LegSummary]) -> Vec<Doubt> {
     let legs: Vec<_> = legs.iter().filter(|leg| leg.round == round).collect();
-    let place = Place {
+    let place = Scope {
         round: Some(round),
-        ..Place::default()
+        ..Scope::default()
     };
     let doubts = [
         before_differs(&legs),

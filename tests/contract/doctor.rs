@@ -13,7 +13,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use migbench::{
-    deploy::{place::Place, supply::Wish},
+    deploy::{place::Place, supply::StorageOptions},
     doctor::{self, Intent, Report, Status, Subject},
     install,
     k8s::rights::{self, Right, Role},
@@ -175,7 +175,7 @@ async fn examine(client: Client, scenario: Scenario) -> (Report, Place) {
             site: Site {
                 namespace: None,
                 image: install::IMAGE.to_owned(),
-                storage: Wish::default(),
+                storage: StorageOptions::default(),
             },
             orchestrator_url: None,
             strict: false,

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     commands::outcome,
     contract::workload::Progress,
-    deploy::supply::Wish,
+    deploy::supply::StorageOptions,
     error::{Error, ExitCode},
     interrupt::Interrupt,
     migrate::{Definition, native},
@@ -93,7 +93,7 @@ fn settings(second: &'static Definition, rounds: u32) -> Settings {
         site: Site {
             namespace: None,
             image: "migbench".into(),
-            storage: Wish::default(),
+            storage: StorageOptions::default(),
         },
         arguments: Vec::new(),
         results: std::path::PathBuf::new(),

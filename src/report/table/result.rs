@@ -11,7 +11,7 @@ use crate::{
         comparison::{Comparison, Metric},
         summary::Summary,
         verdict::Verdict,
-        view::{Doubt, Place},
+        view::{Doubt, Scope},
     },
     wrap::wrap,
 };
@@ -75,7 +75,7 @@ fn listed(title: &str, lines: &[String], screen: Screen) -> String {
     format!("{title}\n{}", lines.join("\n"))
 }
 
-fn place(place: &Place) -> String {
+fn place(place: &Scope) -> String {
     let phase = place.phase.map(|phase| phase.to_string());
     let round = place.round.map(|round| format!("round {round}"));
     let parts = [round, place.strategy.clone(), phase];

@@ -13,7 +13,7 @@ use crate::{
 
 /// Where in the run a doubt arose; null fields mean all of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Place {
+pub struct Scope {
     /// Round.
     pub round: Option<u32>,
     /// Strategy.
@@ -27,7 +27,7 @@ pub struct Place {
 pub struct Doubt {
     /// Where.
     #[serde(flatten)]
-    pub place: Place,
+    pub place: Scope,
     /// What.
     #[serde(flatten)]
     pub cause: Cause,
@@ -39,7 +39,7 @@ pub struct Doubt {
 
 impl Doubt {
     /// A doubt.
-    pub fn new(place: Place, cause: impl Into<Cause>) -> Self {
+    pub fn new(place: Scope, cause: impl Into<Cause>) -> Self {
         let cause = cause.into();
         Self {
             invalidates: matches!(cause, Cause::Invalid(_)),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    doubt::{Cause, Doubt, Invalid, Place, Warning},
+    doubt::{Cause, Doubt, Invalid, Scope, Warning},
     figure::Figure,
     horizon::{self, Horizon},
     occupancy::{self, Occupancy},
@@ -29,7 +29,7 @@ use crate::{
 pub struct LegSummary {
     /// Round, from 1.
     pub round: u32,
-    /// Place in the order of the run, from 1.
+    /// Scope in the order of the run, from 1.
     pub position: u32,
     /// The strategy.
     pub strategy: String,
@@ -117,7 +117,7 @@ impl Doubts<'_> {
 
     fn add(&mut self, phase: Option<Segment>, cause: impl Into<Cause>) {
         let leg = self.leg();
-        let place = Place {
+        let place = Scope {
             round: Some(leg.round),
             strategy: Some(leg.strategy.clone()),
             phase,

@@ -14,6 +14,6 @@ pub mod training;
 pub mod usage;
 pub mod validity;
 
-pub use doubt::{Cause, Doubt, Invalid, Place, Warning};
+pub use doubt::{Cause, Doubt, Invalid, Scope, Warning};
 pub use figure::Figure;
 pub use leg::LegSummary;
