@@ -10,7 +10,7 @@ use crate::{
     error::Error,
     interrupt::Interrupt,
     k8s::access::{Access, is_in_pod},
-    orchestrator::{migration::Limits, server, service::Service},
+    orchestrator::{ongoing::Limits, server, service::Service},
 };
 
 /// Time for migrations under way when the service is told to stop.

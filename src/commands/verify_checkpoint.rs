@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     orchestrator::{
         checkpoint::integrity::{self, Expectation, Finding},
-        target::verification::MANIFESTS_VARIABLE,
+        migrated_pod::verification::MANIFESTS_VARIABLE,
     },
 };
 

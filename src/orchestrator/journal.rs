@@ -10,7 +10,9 @@ use k8s_openapi::api::core::v1::Pod;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{analysis::Plan, failure::Failure, order::Order, phase::Phase, target::MIGRATION_ANNOTATION};
+use super::{
+    analysis::Plan, failure::Failure, migrated_pod::MIGRATION_ANNOTATION, order::Order, phase::Phase,
+};
 use crate::contract::orchestrator::{Details, Metrics, Migration, Status, StepRecord};
 
 /// A migration as it is kept: what was asked for, where it stands, and what the API shows of it.

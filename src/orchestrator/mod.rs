@@ -3,9 +3,9 @@
 //!
 //! ```text
 //! contract ─► routes ─► order ─► service ─► migration ─► steps ─► kubernetes
-//!                              │            │          ├ analysis    what may be moved, and how
-//!                              │            │          ├ checkpoint  manifest, integrity, handshake
-//!                              │            │          └ target      the migrated pod, and what can be wrong with it
+//!                              │            │          ├ analysis      what may be moved, and how
+//!                              │            │          ├ checkpoint    manifest, integrity, handshake
+//!                              │            │          └ migrated_pod  how it is made, and what can be wrong with it
 //!                              │            └ phase    the pure state machine
 //!                              └ journal    what is known of every migration
 //! ```
@@ -15,14 +15,15 @@ pub mod checkpoint;
 pub mod failure;
 pub mod journal;
 pub mod kubernetes;
+pub mod migrated_pod;
 pub mod migration;
+pub mod ongoing;
 pub mod order;
 pub mod phase;
 pub mod routes;
 pub mod server;
 pub mod service;
 pub mod steps;
-pub mod target;
 
 #[cfg(test)]
 mod fixtures;

@@ -129,7 +129,7 @@ mod tests {
 
     use super::*;
     use crate::orchestrator::{
-        migration::Limits,
+        ongoing::Limits,
         simulation::{Fault, Simulation},
     };
 

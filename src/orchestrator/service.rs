@@ -12,7 +12,7 @@ use super::{
     failure::{Failure, Reason},
     journal::Journal,
     kubernetes::{Kubernetes, Patience},
-    migration::{Limits, UnderWay},
+    ongoing::{Limits, OngoingMigration},
     order::Order,
     steps::analyse,
 };
@@ -76,7 +76,7 @@ impl Service {
             )
         })?;
         let accepted = self.journal.get(entry.id());
-        let migration = UnderWay {
+        let migration = OngoingMigration {
             kubernetes: kubernetes(Patience::EachCall(self.limits.outage)),
             entry,
             order,

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     fixtures,
-    migration::Limits,
+    ongoing::Limits,
     service::Service,
     simulation::{Fault, Simulation},
 };

@@ -3,18 +3,12 @@
 use http::HeaderMap;
 use serde_json::{Value, json};
 
-use super::{query::Query, resource::Resource, table, verbs::Page};
-
-/// What stands beside the cells of a table's row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RowObject {
-    /// Nothing.
-    None,
-    /// The object's metadata.
-    Metadata,
-    /// The whole object.
-    Object,
-}
+use super::{
+    query::Query,
+    resource::Resource,
+    table::{self, RowObject, metadata_only},
+    verbs::Page,
+};
 
 /// The form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,9 +105,4 @@ fn list_item(resource: &Resource, object: &Value) -> Value {
         fields.remove("apiVersion");
     }
     item
-}
-
-/// An object's `PartialObjectMetadata`.
-pub(crate) fn metadata_only(object: &Value) -> Value {
-    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
 }

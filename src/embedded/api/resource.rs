@@ -27,6 +27,7 @@ use super::{
         generic::GenericRules, namespace::NamespaceRules, node::NodeRules, pod::PodRules,
         volume::VolumeRules,
     },
+    status::Names,
     store::State,
 };
 
@@ -91,12 +92,16 @@ impl Resource {
 
     /// `pods`, `migrations.migbench.io`: also the resource part of a store key.
     pub(crate) fn qualified(&self) -> String {
-        qualify(&self.plural, &self.group)
+        self.names().qualified()
     }
 
-    /// `Pod`, `Migration.migbench.io`.
-    pub(crate) fn qualified_kind(&self) -> String {
-        qualify(&self.kind, &self.group)
+    /// What it is called in errors.
+    pub(crate) fn names(&self) -> Names<'_> {
+        Names {
+            group: &self.group,
+            plural: &self.plural,
+            kind: &self.kind,
+        }
     }
 
     /// `v1`, `migbench.io/v1alpha1`.
@@ -111,14 +116,6 @@ impl Resource {
     /// Whether it comes from a custom resource definition.
     pub(crate) fn is_custom(&self) -> bool {
         self.round_trip.is_none()
-    }
-}
-
-fn qualify(name: &str, group: &str) -> String {
-    if group.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{name}.{group}")
     }
 }
 

@@ -7,7 +7,37 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::resource::Resource;
+/// How a kind of object is called in errors.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Names<'a> {
+    /// Empty for the core group.
+    pub(crate) group: &'a str,
+    pub(crate) plural: &'a str,
+    pub(crate) kind: &'a str,
+}
+
+impl Names<'_> {
+    /// `pods`, `migrations.migbench.io`.
+    pub(crate) fn qualified(self) -> String {
+        qualify(self.plural, self.group)
+    }
+
+    fn details(self, name: &str, kind: &str) -> Value {
+        let mut details = json!({"name": name, "kind": kind});
+        if !self.group.is_empty() {
+            details["group"] = json!(self.group);
+        }
+        details
+    }
+}
+
+fn qualify(name: &str, group: &str) -> String {
+    if group.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{name}.{group}")
+    }
+}
 
 /// An answer that is not what was asked for: its HTTP code and what makes up its `Status` body.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,9 +121,9 @@ impl Cause {
 
 impl ApiError {
     /// 404: no object of that name.
-    pub(crate) fn not_found(resource: &Resource, name: &str) -> Self {
-        let message = format!("{} \"{name}\" not found", resource.qualified());
-        Self::new(StatusCode::NOT_FOUND, "NotFound", message).about(resource, name)
+    pub(crate) fn not_found(names: Names<'_>, name: &str) -> Self {
+        let message = format!("{} \"{name}\" not found", names.qualified());
+        Self::new(StatusCode::NOT_FOUND, "NotFound", message).about(names, name)
     }
 
     /// 404: no such path.
@@ -103,34 +133,34 @@ impl ApiError {
     }
 
     /// 409: the name is taken.
-    pub(crate) fn already_exists(resource: &Resource, name: &str, terminating: bool) -> Self {
+    pub(crate) fn already_exists(names: Names<'_>, name: &str, terminating: bool) -> Self {
         let prefix = if terminating {
             "object is being deleted: "
         } else {
             ""
         };
-        let message = format!("{prefix}{} \"{name}\" already exists", resource.qualified());
-        Self::new(StatusCode::CONFLICT, "AlreadyExists", message).about(resource, name)
+        let message = format!("{prefix}{} \"{name}\" already exists", names.qualified());
+        Self::new(StatusCode::CONFLICT, "AlreadyExists", message).about(names, name)
     }
 
     /// 409: written with an outdated `resourceVersion`.
-    pub(crate) fn modified(resource: &Resource, name: &str) -> Self {
+    pub(crate) fn modified(names: Names<'_>, name: &str) -> Self {
         let message = format!(
             "Operation cannot be fulfilled on {} \"{name}\": the object has been modified; please apply your changes \
              to the latest version and try again",
-            resource.qualified()
+            names.qualified()
         );
-        Self::new(StatusCode::CONFLICT, "Conflict", message).about(resource, name)
+        Self::new(StatusCode::CONFLICT, "Conflict", message).about(names, name)
     }
 
     /// 409: a precondition of a delete does not hold.
-    pub(crate) fn precondition(resource: &Resource, name: &str, detail: &str) -> Self {
+    pub(crate) fn precondition(names: Names<'_>, name: &str, detail: &str) -> Self {
         let message = format!(
             "Operation cannot be fulfilled on {} \"{name}\": {detail}",
-            resource.kind
+            names.kind
         );
         Self::new(StatusCode::CONFLICT, "Conflict", message)
-            .with_details(json!({"name": name, "kind": resource.kind}))
+            .with_details(json!({"name": name, "kind": names.kind}))
     }
 
     /// 409: server-side apply met fields that others own.
@@ -140,12 +170,9 @@ impl ApiError {
     }
 
     /// 422: the object breaks the rules of its kind.
-    pub(crate) fn invalid(resource: &Resource, name: &str, causes: &[Cause]) -> Self {
-        let mut details = json!({"name": name, "kind": resource.kind});
-        if !resource.group.is_empty() {
-            details["group"] = json!(resource.group);
-        }
-        Self::invalid_with(&resource.qualified_kind(), name, causes, details)
+    pub(crate) fn invalid(names: Names<'_>, name: &str, causes: &[Cause]) -> Self {
+        let details = names.details(name, names.kind);
+        Self::invalid_with(&qualify(names.kind, names.group), name, causes, details)
     }
 
     /// 422: the options of the request break the rules.
@@ -185,9 +212,9 @@ impl ApiError {
     }
 
     /// 403.
-    pub(crate) fn forbidden(resource: &Resource, name: &str, why: &str) -> Self {
-        let message = format!("{} \"{name}\" is forbidden: {why}", resource.qualified());
-        Self::new(StatusCode::FORBIDDEN, "Forbidden", message).about(resource, name)
+    pub(crate) fn forbidden(names: Names<'_>, name: &str, why: &str) -> Self {
+        let message = format!("{} \"{name}\" is forbidden: {why}", names.qualified());
+        Self::new(StatusCode::FORBIDDEN, "Forbidden", message).about(names, name)
     }
 
     /// 405.
@@ -238,12 +265,8 @@ impl ApiError {
         }
     }
 
-    fn about(self, resource: &Resource, name: &str) -> Self {
-        let mut details = json!({"name": name, "kind": resource.plural});
-        if !resource.group.is_empty() {
-            details["group"] = json!(resource.group);
-        }
-        self.with_details(details)
+    fn about(self, names: Names<'_>, name: &str) -> Self {
+        self.with_details(names.details(name, names.plural))
     }
 
     /// Replace the details.
@@ -275,10 +298,8 @@ impl IntoResponse for ApiError {
 }
 
 /// The answer to a delete that returns no object.
-pub(crate) fn success(resource: &Resource, name: &str, uid: &str) -> Value {
-    let mut details = json!({"name": name, "kind": resource.plural, "uid": uid});
-    if !resource.group.is_empty() {
-        details["group"] = json!(resource.group);
-    }
+pub(crate) fn success(names: Names<'_>, name: &str, uid: &str) -> Value {
+    let mut details = names.details(name, names.plural);
+    details["uid"] = json!(uid);
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
 }

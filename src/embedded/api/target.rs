@@ -92,7 +92,7 @@ impl Target {
 
     /// 404 about the object.
     pub(crate) fn not_found(&self) -> ApiError {
-        ApiError::not_found(&self.resource, self.name.as_deref().unwrap_or_default())
+        ApiError::not_found(self.resource.names(), self.name.as_deref().unwrap_or_default())
     }
 
     /// The same object of the collection.

@@ -21,21 +21,12 @@ use super::{
     events::Recorder,
     pod::{
         admission::Room,
-        worker::{Desired, Worker},
+        worker::{Desired, Node, Worker},
     },
     register,
     registry::Registry,
     runtime::Runtime,
 };
-
-/// What the workers of a node share.
-pub(crate) struct Node {
-    pub(crate) client: Client,
-    pub(crate) runtime: Arc<Runtime>,
-    pub(crate) registry: Arc<Registry>,
-    pub(crate) room: Room,
-    pub(crate) events: Recorder,
-}
 
 /// The agent of one node.
 pub struct Agent {

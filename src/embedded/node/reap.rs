@@ -13,7 +13,10 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{cgroup, shim::CLUSTER_VARIABLE, state::CGROUPS};
+use super::{cgroup, shim::CLUSTER_VARIABLE};
+
+/// Names the cgroups that a cluster made, one a line; in its directory.
+pub(super) const CGROUPS: &str = "cgroups";
 
 const PAUSE: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(10);

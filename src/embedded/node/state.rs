@@ -10,11 +10,9 @@ use std::{
 
 use nix::unistd::geteuid;
 
-use super::reap;
+use super::reap::{self, CGROUPS};
 
 const LOCK: &str = "lock";
-/// Names the cgroups that a cluster made, one a line, for whoever removes them after its death.
-pub(super) const CGROUPS: &str = "cgroups";
 
 /// The directory of a living cluster. Held by one process.
 #[derive(Debug)]

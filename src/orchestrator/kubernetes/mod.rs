@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     failure::{Failure, Reason},
-    target::MIGRATION_ANNOTATION,
+    migrated_pod::MIGRATION_ANNOTATION,
 };
 
 /// Longest pause between two attempts.

@@ -10,7 +10,7 @@ use crate::{
         analysis::{self, Plan, Snapshot, volumes},
         failure::{Failure, Reason},
         kubernetes::{Kubernetes, found},
-        migration::UnderWay,
+        ongoing::OngoingMigration,
         order::Order,
     },
 };
@@ -38,7 +38,7 @@ pub async fn inspect(kubernetes: &Kubernetes, order: &Order) -> Result<Plan, Fai
 }
 
 /// Wait until every container has started or ended, and learn what the completed ones have produced.
-pub async fn take(migration: &mut UnderWay) -> Result<String, Failure> {
+pub async fn take(migration: &mut OngoingMigration) -> Result<String, Failure> {
     let limit = migration.limits.start;
     let plan = timeout(limit, settled(&migration.kubernetes, &migration.order))
         .await
@@ -75,7 +75,7 @@ async fn settled(kubernetes: &Kubernetes, order: &Order) -> Result<Plan, Failure
     }
 }
 
-fn still_waiting(migration: &UnderWay, limit: Duration) -> Failure {
+fn still_waiting(migration: &OngoingMigration, limit: Duration) -> Failure {
     let seconds = limit.as_secs();
     let why = migration
         .plan

@@ -11,12 +11,12 @@ use crate::{
         analysis::Checkpointed,
         checkpoint::manifest,
         failure::{Failure, Reason},
-        migration::UnderWay,
+        ongoing::OngoingMigration,
     },
 };
 
 /// Run the hook of every container that has one, all at the same time: they belong to one moment of one application.
-pub async fn take(migration: &mut UnderWay) -> Result<String, Failure> {
+pub async fn take(migration: &mut OngoingMigration) -> Result<String, Failure> {
     let hooks = migration.plan.checkpointed.iter();
     let manifests = try_join_all(hooks.map(|checkpointed| save(migration, checkpointed))).await?;
     let told: Vec<_> = manifests
@@ -35,7 +35,10 @@ pub async fn take(migration: &mut UnderWay) -> Result<String, Failure> {
     Ok(told.join("; "))
 }
 
-async fn save(migration: &UnderWay, checkpointed: &Checkpointed) -> Result<(String, Manifest), Failure> {
+async fn save(
+    migration: &OngoingMigration,
+    checkpointed: &Checkpointed,
+) -> Result<(String, Manifest), Failure> {
     let Checkpointed { container, hook, .. } = checkpointed;
     let output = migration
         .kubernetes
@@ -52,7 +55,7 @@ async fn save(migration: &UnderWay, checkpointed: &Checkpointed) -> Result<(Stri
 }
 
 /// Run the release hooks, also of containers whose checkpoint failed: they may hold still all the same.
-pub async fn undo(migration: &mut UnderWay) -> Result<String, Failure> {
+pub async fn undo(migration: &mut OngoingMigration) -> Result<String, Failure> {
     let plan = &migration.plan;
     let source = migration.kubernetes.pod(plan.source()).await?;
     if source.is_none_or(|pod| pod.metadata.uid.as_deref() != Some(&plan.uid)) {

@@ -5,15 +5,15 @@ use jiff::{Timestamp, ToSpan};
 use crate::orchestrator::{
     failure::{Failure, Reason},
     kubernetes::Deletion,
-    migration::{Target, UnderWay},
-    target::{self, MIGRATION_ANNOTATION, Parts, name},
+    migrated_pod::{self, MIGRATION_ANNOTATION, Parts, name},
+    ongoing::{OngoingMigration, Target},
 };
 
 /// How many names are tried: several pods of one origin may be migrated within one second.
 const NAMES: i64 = 10;
 
 /// Create the pod under a name that is not taken.
-pub async fn take(migration: &mut UnderWay) -> Result<String, Failure> {
+pub async fn take(migration: &mut OngoingMigration) -> Result<String, Failure> {
     let original = name::original(&migration.plan.pod.metadata);
     let now = Timestamp::now();
     for offset in 0..NAMES {
@@ -23,7 +23,7 @@ pub async fn take(migration: &mut UnderWay) -> Result<String, Failure> {
             name: name.clone(),
             uid: None,
         });
-        let pod = target::derive(&migration.plan, &parts(migration, &name));
+        let pod = migrated_pod::derive(&migration.plan, &parts(migration, &name));
         if let Some(created) = migration.kubernetes.create(&pod).await? {
             migration.target = Some(Target {
                 name: name.clone(),
@@ -42,7 +42,7 @@ pub async fn take(migration: &mut UnderWay) -> Result<String, Failure> {
     ))
 }
 
-fn parts(migration: &UnderWay, name: &str) -> Parts {
+fn parts(migration: &OngoingMigration, name: &str) -> Parts {
     Parts {
         name: name.to_owned(),
         migration_id: migration.entry.id().to_owned(),
@@ -57,7 +57,7 @@ fn parts(migration: &UnderWay, name: &str) -> Parts {
 ///
 /// What it has done is of no use, so its own grace period is not waited for; but it is not forced either (grace 0), since
 /// then its name would be free before its processes have ended, and the source would be released beside them.
-pub async fn undo(migration: &mut UnderWay) -> Result<String, Failure> {
+pub async fn undo(migration: &mut OngoingMigration) -> Result<String, Failure> {
     let Some(Target { name, .. }) = migration.target.clone() else {
         return Ok("there is no migrated pod".to_owned());
     };

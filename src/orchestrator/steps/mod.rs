@@ -8,13 +8,13 @@ pub mod remove;
 pub mod restore;
 pub mod verify;
 
-use super::{failure::Failure, migration::UnderWay, phase::Phase};
+use super::{failure::Failure, ongoing::OngoingMigration, phase::Phase};
 
 /// Take the step of a phase; what it found, in words.
 ///
 /// # Errors
 /// Why it failed; its effect may have happened nevertheless.
-pub async fn take(phase: Phase, migration: &mut UnderWay) -> Result<String, Failure> {
+pub async fn take(phase: Phase, migration: &mut OngoingMigration) -> Result<String, Failure> {
     match phase {
         Phase::Analyse => analyse::take(migration).await,
         Phase::Checkpoint => checkpoint::take(migration).await,

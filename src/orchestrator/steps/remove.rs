@@ -8,7 +8,7 @@ use crate::{
     orchestrator::{
         failure::{Failure, Reason},
         kubernetes::Deletion,
-        migration::UnderWay,
+        ongoing::OngoingMigration,
     },
 };
 
@@ -19,7 +19,7 @@ const LAST_LINES: i64 = 100;
 ///
 /// While the API server is away nobody knows whether the deletion was accepted, so there is nothing right to do but to ask
 /// again: going back would leave neither pod if it was.
-pub async fn take(migration: &mut UnderWay) -> Result<String, Failure> {
+pub async fn take(migration: &mut OngoingMigration) -> Result<String, Failure> {
     loop {
         match remove(migration).await {
             Err(failure) if failure.reason == Reason::ApiUnavailable => {
@@ -30,8 +30,8 @@ pub async fn take(migration: &mut UnderWay) -> Result<String, Failure> {
     }
 }
 
-async fn remove(migration: &UnderWay) -> Result<String, Failure> {
-    let UnderWay { kubernetes, plan, .. } = migration;
+async fn remove(migration: &OngoingMigration) -> Result<String, Failure> {
+    let OngoingMigration { kubernetes, plan, .. } = migration;
     let source = plan.source();
     // The target has taken over from a verified checkpoint: whoever deleted the source did what was to be done.
     if is_leaving(kubernetes.pod(source).await?.as_ref(), &plan.uid) {
@@ -53,7 +53,7 @@ fn is_leaving(pod: Option<&Pod>, uid: &str) -> bool {
 }
 
 /// A source whose hold time ran out has made steps that the target knows nothing of. Then it is the one to keep.
-async fn check_hold(migration: &UnderWay) -> Result<(), Failure> {
+async fn check_hold(migration: &OngoingMigration) -> Result<(), Failure> {
     for (container, manifest) in &migration.checkpoints {
         let (source, held) = (migration.plan.source(), manifest.step);
         let log = migration
@@ -77,7 +77,7 @@ async fn check_hold(migration: &UnderWay) -> Result<(), Failure> {
 }
 
 /// Wait until the source is really gone.
-pub async fn wait(migration: &mut UnderWay) -> Result<String, Failure> {
+pub async fn wait(migration: &mut OngoingMigration) -> Result<String, Failure> {
     let plan = &migration.plan;
     migration.kubernetes.gone(plan.source(), &plan.uid).await?;
     Ok(format!("{} is gone", plan.source()))

@@ -6,13 +6,13 @@ use k8s_openapi::api::core::v1::Pod;
 use crate::{
     k8s::pod::all_run,
     orchestrator::{
-        checkpoint::handshake::Handshake, failure::Failure, kubernetes::Kubernetes, migration::UnderWay,
-        target::fault,
+        checkpoint::handshake::Handshake, failure::Failure, kubernetes::Kubernetes, migrated_pod::fault,
+        ongoing::OngoingMigration,
     },
 };
 
 /// Wait for the handshake of each container, while watching for what would make waiting pointless.
-pub async fn take(migration: &mut UnderWay) -> Result<String, Failure> {
+pub async fn take(migration: &mut OngoingMigration) -> Result<String, Failure> {
     let target = migration.target()?;
     let (kubernetes, name) = (&migration.kubernetes, target.name.as_str());
     let checkpoints = migration.checkpoints.iter();

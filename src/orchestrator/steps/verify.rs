@@ -5,12 +5,12 @@ use k8s_openapi::api::core::v1::Pod;
 use crate::orchestrator::{
     checkpoint::integrity::Finding,
     failure::{Failure, Reason},
-    migration::UnderWay,
-    target::{fault, verification},
+    migrated_pod::{fault, verification},
+    ongoing::OngoingMigration,
 };
 
 /// Wait for the end of the verification.
-pub async fn take(migration: &mut UnderWay) -> Result<String, Failure> {
+pub async fn take(migration: &mut OngoingMigration) -> Result<String, Failure> {
     let target = migration.target()?;
     let judge = |pod: Option<&Pod>| match (pod, fault::of(pod)) {
         (Some(pod), _) if fault::verified(pod) => Some(Ok(())),
@@ -23,7 +23,7 @@ pub async fn take(migration: &mut UnderWay) -> Result<String, Failure> {
     }
 }
 
-fn summary(migration: &UnderWay) -> String {
+fn summary(migration: &OngoingMigration) -> String {
     let files: usize = migration
         .checkpoints
         .values()
@@ -34,7 +34,7 @@ fn summary(migration: &UnderWay) -> String {
 }
 
 /// The failure as the init container itself explains it in its log, where it does.
-async fn explained(migration: &UnderWay, failure: Failure, pod: Option<Pod>) -> Failure {
+async fn explained(migration: &OngoingMigration, failure: Failure, pod: Option<Pod>) -> Failure {
     if failure.reason != Reason::VerificationFailed {
         return failure;
     }

@@ -26,7 +26,7 @@ pub(super) fn one(call: &Call, bytes: &[u8]) -> Result<Response, ApiError> {
         text(&deleted.object, "/metadata/name"),
         text(&deleted.object, "/metadata/uid"),
     );
-    Ok(Json(status::success(&call.target.resource, name, uid)).into_response())
+    Ok(Json(status::success(call.target.resource.names(), name, uid)).into_response())
 }
 
 pub(super) fn collection(call: &Call, bytes: &[u8]) -> Result<Response, ApiError> {

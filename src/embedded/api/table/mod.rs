@@ -9,10 +9,18 @@ mod storage;
 
 use serde_json::{Value, json};
 
-use super::{
-    represent::{RowObject, metadata_only},
-    resource::Resource,
-};
+use super::resource::Resource;
+
+/// What stands beside the cells of a table's row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RowObject {
+    /// Nothing.
+    None,
+    /// The object's metadata.
+    Metadata,
+    /// The whole object.
+    Object,
+}
 
 /// A column: its title, and whether it is shown only with `-o wide`.
 #[derive(Debug, Clone, Copy)]
@@ -84,4 +92,9 @@ fn render_row(layout: Layout, object: &Value, row: RowObject) -> Value {
         RowObject::Object => rendered["object"] = object.clone(),
     }
     rendered
+}
+
+/// An object's `PartialObjectMetadata`.
+pub(crate) fn metadata_only(object: &Value) -> Value {
+    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
 }

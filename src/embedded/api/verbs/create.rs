@@ -43,7 +43,11 @@ pub(crate) fn create(
     let key = target.key(&name);
     if let Some(present) = state.get(&key) {
         let terminating = present.pointer("/metadata/deletionTimestamp").is_some();
-        return Err(ApiError::already_exists(&target.resource, &name, terminating));
+        return Err(ApiError::already_exists(
+            target.resource.names(),
+            &name,
+            terminating,
+        ));
     }
     if options.dry_run {
         return Ok(Object::new(object));
@@ -83,7 +87,7 @@ fn admit(state: &State, target: &Target, name: &str) -> Result<(), ApiError> {
     };
     let namespaces = resource::of::<Namespace>();
     let Some(present) = state.get(&Key::new(namespaces.qualified(), "", namespace)) else {
-        return Err(ApiError::not_found(namespaces, namespace));
+        return Err(ApiError::not_found(namespaces.names(), namespace));
     };
     if !is_terminating(present) {
         return Ok(());
@@ -95,7 +99,7 @@ fn admit(state: &State, target: &Target, name: &str) -> Result<(), ApiError> {
         "field": "metadata.namespace",
     });
     let details = json!({"name": name, "kind": target.resource.plural, "causes": [cause]});
-    Err(ApiError::forbidden(&target.resource, name, &why).with_details(details))
+    Err(ApiError::forbidden(target.resource.names(), name, &why).with_details(details))
 }
 
 fn complete(target: &Target, object: &mut Value, options: &WriteOptions) -> Result<(), ApiError> {

@@ -54,7 +54,7 @@ pub(crate) fn delete(
     check_preconditions(target, &old, options)?;
     let name = text(&old, "/metadata/name");
     if let Some(why) = target.resource.rules.undeletable(name) {
-        return Err(ApiError::forbidden(&target.resource, name, why));
+        return Err(ApiError::forbidden(target.resource.names(), name, why));
     }
     let step = next_step(target, &old, options);
     if options.dry_run {
@@ -97,7 +97,7 @@ fn check_preconditions(target: &Target, old: &Value, options: &DeleteOptions) ->
             "the UID in the precondition ({wanted}) does not match the UID in record ({uid}). The object might have been \
              deleted and then recreated"
         );
-        return Err(ApiError::precondition(&target.resource, name, &detail));
+        return Err(ApiError::precondition(target.resource.names(), name, &detail));
     }
     let version = text(old, "/metadata/resourceVersion");
     if let Some(wanted) = options.version.as_deref()
@@ -107,7 +107,7 @@ fn check_preconditions(target: &Target, old: &Value, options: &DeleteOptions) ->
             "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record ({version}). \
              The object might have been modified"
         );
-        return Err(ApiError::precondition(&target.resource, name, &detail));
+        return Err(ApiError::precondition(target.resource.names(), name, &detail));
     }
     Ok(())
 }

@@ -90,7 +90,7 @@ fn refuse(target: &Target, name: &str, causes: &[Cause]) -> Result<(), ApiError>
     if causes.is_empty() {
         Ok(())
     } else {
-        Err(ApiError::invalid(&target.resource, name, causes))
+        Err(ApiError::invalid(target.resource.names(), name, causes))
     }
 }
 

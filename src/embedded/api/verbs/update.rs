@@ -66,11 +66,11 @@ fn check_identity(target: &Target, old: &Value, new: &mut Value) -> Result<(), A
             "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
             text(old, "/metadata/uid")
         );
-        return Err(ApiError::precondition(&target.resource, &name, &detail));
+        return Err(ApiError::precondition(target.resource.names(), &name, &detail));
     }
     let version = text(new, "/metadata/resourceVersion");
     if !version.is_empty() && version != text(old, "/metadata/resourceVersion") {
-        return Err(ApiError::modified(&target.resource, &name));
+        return Err(ApiError::modified(target.resource.names(), &name));
     }
     metadata(new)?.insert("name".into(), json!(name));
     Ok(())

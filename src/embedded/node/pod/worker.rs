@@ -9,7 +9,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
 };
 use kube::{
-    Api,
+    Api, Client,
     api::{Patch, PatchParams},
 };
 use serde_json::json;
@@ -19,17 +19,28 @@ use tokio::{
 };
 
 use super::{
+    admission::Room,
     slot::Slot,
     status::{self, Observed},
     volumes::Volumes,
 };
 use crate::{
     embedded::node::{
-        agent::Node,
-        events::{Happening, Subject, warning},
+        events::{Happening, Recorder, Subject, warning},
+        registry::Registry,
+        runtime::Runtime,
     },
     k8s::requests,
 };
+
+/// What the workers of a node share.
+pub(crate) struct Node {
+    pub(crate) client: Client,
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) room: Room,
+    pub(crate) events: Recorder,
+}
 
 /// What the API server last said of a pod.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! Stage 2: PID 1 of the container, until it becomes the container's program.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{File, OpenOptions},
     io::{self, Write},
     os::{fd::AsFd, unix::net::UnixStream, unix::process::CommandExt},
     path::Path,
@@ -75,9 +75,4 @@ pub(super) fn join(cgroups: Vec<File>) -> io::Result<()> {
     cgroups
         .into_iter()
         .try_for_each(|mut procs| procs.write_all(b"0"))
-}
-
-/// Whether a path is there, whatever it is.
-pub(super) fn exists(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok()
 }

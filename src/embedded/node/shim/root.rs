@@ -16,7 +16,7 @@ use nix::{
     unistd::pivot_root,
 };
 
-use super::{Config, Isolation, Mount, SCRATCH, init::exists};
+use super::{Config, Isolation, Mount, SCRATCH};
 
 const NONE: Option<&str> = None;
 
@@ -224,6 +224,11 @@ fn top_level<'a>(points: impl Iterator<Item = &'a PathBuf>) -> Vec<&'a PathBuf> 
     let mut points: Vec<&PathBuf> = points.collect();
     points.dedup_by(|later, earlier| later.starts_with(earlier));
     points
+}
+
+/// Whether a path is there, whatever it is.
+fn exists(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
 }
 
 #[cfg(test)]
