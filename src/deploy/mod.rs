@@ -5,6 +5,7 @@
 pub mod admission;
 pub mod clean_volume;
 pub mod images;
+mod leave;
 pub mod leftovers;
 pub mod namespace;
 pub mod place;

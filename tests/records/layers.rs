@@ -156,7 +156,6 @@ fn circles(imports: &Modules<BTreeSet<String>>) -> String {
 }
 
 #[test]
-#[ignore = "the last faults of the layout are being mended"]
 fn nothing_imports_what_is_above_it() {
     let table: Modules<_> = LAYERS
         .trim()
@@ -176,7 +175,6 @@ fn nothing_imports_what_is_above_it() {
 }
 
 #[test]
-#[ignore = "the last faults of the layout are being mended"]
 fn nothing_imports_in_a_circle() {
     let mut files = imports();
     let mut folders: Modules<BTreeSet<String>> = BTreeMap::new();
