@@ -23,8 +23,8 @@ fn reports(criterion: &mut Criterion) {
     });
     group.bench_function("summary", |bench| bench.iter(|| Summary::new(&record)));
     let summary = Summary::new(&record);
-    for name in report::NAMES {
-        let format = report::by_name(name, Screen::default()).unwrap();
+    for (name, format) in report::FORMATS {
+        let format = format(Screen::default());
         group.bench_function(BenchmarkId::new("render", name), |bench| {
             bench.iter(|| format.render(&record, &summary).unwrap());
         });

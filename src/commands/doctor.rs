@@ -71,19 +71,18 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     prepare(&mut interrupt, &choice, &intent.scenario).await?;
     let log = tempfile::NamedTempFile::new().map_err(|error| Error::Internal(error.into()))?;
     let cluster = interrupt.unless(cluster::open(&choice, log.path())).await?;
-    let connection = cluster.connection.clone();
     let subject = Subject {
-        client: connection.client,
-        name: connection.name,
+        connection: cluster.connection.clone(),
         embedded: cluster.backend.is_embedded(),
-        endpoint: connection.endpoint,
         intent,
     };
 
     let examination = async { Ok::<_, Error>(Box::pin(doctor::examine(&subject, &mut place)).await) };
     let examined = interrupt.unless(examination).await;
     interrupt.abort_on_next();
-    let left = place.leave(&subject.client, |line| tracing::debug!(line)).await;
+    let left = place
+        .leave(&subject.connection.client, |line| tracing::debug!(line))
+        .await;
     let closed = cluster.backend.stop().await;
 
     let report = examined?;

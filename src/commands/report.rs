@@ -17,7 +17,7 @@ pub struct Args {
     /// Id of the run, a unique beginning of it, or a path; the newest run without it.
     pub run: Option<String>,
     /// Form of the report.
-    #[arg(long, default_value = "table", value_parser = PossibleValuesParser::new(report::NAMES))]
+    #[arg(long, default_value = "table", value_parser = PossibleValuesParser::new(report::FORMATS.map(|(name, _)| name)))]
     pub format: String,
     /// Where results are kept.
     #[arg(long, value_name = "DIR", default_value = "results", env = "MIGBENCH_RESULTS")]

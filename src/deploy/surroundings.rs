@@ -4,10 +4,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim};
 use kube::{Api, Client};
 
 use crate::{
-    k8s::{
-        Error,
-        apply::{labelled, object},
-    },
+    k8s::{Error, apply::of_run},
     scenario::Scenario,
 };
 
@@ -15,11 +12,11 @@ use crate::{
 pub async fn apply(client: &Client, namespace: &str, run: &str, scenario: &Scenario) -> Result<(), Error> {
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
     for claim in &scenario.claims {
-        object(&claims, &labelled(claim, run)).await?;
+        of_run(&claims, claim, run).await?;
     }
     let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     for config_map in &scenario.config_maps {
-        object(&config_maps, &labelled(config_map, run)).await?;
+        of_run(&config_maps, config_map, run).await?;
     }
     Ok(())
 }

@@ -51,7 +51,7 @@ pub(super) async fn read(
     opened: &Known<()>,
     scaled: &Known<(Scenario, f64)>,
 ) -> Admission {
-    let client = &subject.client;
+    let client = &subject.connection.client;
     let pods: Api<Pod> = place.api(client);
     let meter = async {
         opened.clone()?;
@@ -85,7 +85,7 @@ pub(super) async fn read(
 /// As a run would: by the agents that are installed, else by its own.
 async fn meter(subject: &Subject, pods: &Api<Pod>) -> Known<Meter> {
     let nodes = subject.nodes().map(str::to_owned);
-    if agents::are_installed(&subject.client, &nodes).await {
+    if agents::are_installed(&subject.connection.client, &nodes).await {
         return Ok(Meter::Installed);
     }
     let agent = agent::pod(&nodes[0], &subject.intent.site.image);

@@ -31,7 +31,7 @@ pub fn place(intent: &Intent) -> Place {
 
 /// Examine a cluster. Everything that is made for it is made in `place`, which the caller leaves in any case.
 pub async fn examine(subject: &Subject, place: &mut Place) -> Report {
-    let client = &subject.client;
+    let client = &subject.connection.client;
     let (answer, tools, nodes, pods, orchestrator) = tokio::join!(
         limited(versions::of_server(client)),
         tools::read(),
@@ -82,7 +82,7 @@ pub async fn examine(subject: &Subject, place: &mut Place) -> Report {
 
 /// Make the namespace, or see that it is there. Where it could not be left again, nothing may be made.
 async fn open(subject: &Subject, place: &mut Place) -> Known<()> {
-    let client = &subject.client;
+    let client = &subject.connection.client;
     let mut opened = place.open(client).await;
     if opened.is_ok() && !place.own {
         opened = place.leave(client, drop).await;

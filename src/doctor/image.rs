@@ -33,7 +33,13 @@ pub(super) async fn pull(subject: &Subject, place: &Place, node: &str, reachable
         reachable.clone()?;
         let puller = images::puller(place, &intent.scenario.pod, &images, node);
         let puller = puller.map_err(|error| error.brief())?;
-        let seen = images::seen(&place.api(&subject.client), &puller, intent.patience, told).await;
+        let seen = images::seen(
+            &place.api(&subject.connection.client),
+            &puller,
+            intent.patience,
+            told,
+        )
+        .await;
         seen.map_err(|error| error.brief())
     };
     let seen = seen.await.map_err(Trouble::Untried);

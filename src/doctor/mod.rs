@@ -39,7 +39,7 @@ pub use self::{
     finding::{Finding, Status},
     render::{json, table},
 };
-use crate::{deploy::place::Place, run::settings::Site, scenario::Scenario};
+use crate::{deploy::place::Place, k8s::access::Connection, run::settings::Site, scenario::Scenario};
 
 /// A fact, or why it is not known.
 type Known<T> = Result<T, String>;
@@ -71,16 +71,12 @@ impl Trouble {
 }
 
 /// Who is examined, and for what.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Subject {
-    /// The API.
-    pub client: kube::Client,
-    /// The cluster's name, as printed.
-    pub name: String,
+    /// The cluster.
+    pub connection: Connection,
     /// Whether it is the embedded one.
     pub embedded: bool,
-    /// Address of the API server, as the kubeconfig has it.
-    pub endpoint: http::Uri,
     /// What is to be run, and how.
     pub intent: Intent,
 }
@@ -98,15 +94,6 @@ pub struct Intent {
     pub strict: bool,
     /// How long a pod may take to start; pulling its image is in it.
     pub patience: Duration,
-}
-
-impl std::fmt::Debug for Subject {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Subject")
-            .field("name", &self.name)
-            .field("intent", &self.intent)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Subject {
@@ -170,7 +157,7 @@ pub struct Report {
 impl Report {
     fn of(facts: &Facts) -> Self {
         Self {
-            cluster: facts.subject.name.clone(),
+            cluster: facts.subject.connection.name.clone(),
             scenario: facts.subject.intent.scenario.name.clone(),
             findings: CHECKS.iter().flat_map(|check| check(facts)).collect(),
         }

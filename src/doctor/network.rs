@@ -34,7 +34,8 @@ pub(super) async fn find_orchestrator(subject: &Subject) -> Known<Service> {
             health: ask(url).await,
         });
     }
-    let installed = orchestrator::Orchestrator::installed(&subject.client, &subject.name).await;
+    let installed =
+        orchestrator::Orchestrator::installed(&subject.connection.client, &subject.connection.name).await;
     let installed = installed.map_err(|error| match error {
         Error::Requirement { missing, .. } => missing,
         other => other.to_string(),
@@ -58,7 +59,7 @@ async fn ask(url: &str) -> Known<()> {
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![
-        api_port(&facts.subject.endpoint, facts.version.as_ref().err()),
+        api_port(&facts.subject.connection.endpoint, facts.version.as_ref().err()),
         orchestrator_port(&facts.orchestrator, facts.subject.embedded),
     ];
     findings.extend(

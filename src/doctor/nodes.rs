@@ -1,12 +1,12 @@
 //! Nodes: there are enough, and the two of the scenario take its pod.
 
-use k8s_openapi::api::core::v1::{Node, Taint, Toleration};
+use k8s_openapi::api::core::v1::{Node, Toleration};
 
 use super::{
     Facts, Known,
     finding::{Finding, Question},
 };
-use crate::k8s::node::is_ready;
+use crate::k8s::node::{Hindrance, hindrance};
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let spec = facts.subject.intent.scenario.pod.spec.clone().unwrap_or_default();
@@ -64,38 +64,17 @@ pub(super) fn find<'a>(nodes: &'a Known<Vec<Node>>, name: &str) -> Known<&'a Nod
 /// What keeps a pod with these tolerations from a node, and what to do about it.
 pub(super) fn obstacle(node: &Node, tolerations: &[Toleration]) -> Option<(String, String)> {
     let name = node.metadata.name.clone().unwrap_or_default();
-    let spec = node.spec.clone().unwrap_or_default();
-    if !is_ready(node) {
-        let remedy = format!("kubectl describe node {name} says why; look at its kubelet");
-        return Some(("not Ready".to_owned(), remedy));
-    }
-    if spec.unschedulable == Some(true) {
-        return Some(("cordoned".to_owned(), format!("kubectl uncordon {name}")));
-    }
-    let taint = repelling(&spec.taints.unwrap_or_default(), tolerations)?;
-    let taint = format!("{}:{}", taint.key, taint.effect);
-    Some((
-        format!("taint {taint}"),
-        format!("add a toleration to the scenario's pod, or kubectl taint node {name} {taint}-"),
-    ))
-}
-
-fn repelling(taints: &[Taint], tolerations: &[Toleration]) -> Option<Taint> {
-    taints
-        .iter()
-        .filter(|taint| taint.effect != "PreferNoSchedule")
-        .find(|taint| !tolerations.iter().any(|toleration| tolerates(toleration, taint)))
-        .cloned()
-}
-
-/// As the scheduler matches them: an empty key with `Exists` tolerates everything, an empty effect every effect.
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let text = |field: &Option<String>| field.clone().unwrap_or_default();
-    let (key, effect) = (text(&toleration.key), text(&toleration.effect));
-    let exists = toleration.operator.as_deref() == Some("Exists");
-    let key_fits = key == taint.key || (key.is_empty() && exists);
-    let value_fits = exists || text(&toleration.value) == text(&taint.value);
-    (effect.is_empty() || effect == taint.effect) && key_fits && value_fits
+    Some(match hindrance(node, tolerations)? {
+        Hindrance::NotReady(_) => {
+            let remedy = format!("kubectl describe node {name} says why; look at its kubelet");
+            ("not Ready".to_owned(), remedy)
+        }
+        Hindrance::Cordoned => ("cordoned".to_owned(), format!("kubectl uncordon {name}")),
+        Hindrance::Tainted(taint) => (
+            format!("taint {taint}"),
+            format!("add a toleration to the scenario's pod, or kubectl taint node {name} {taint}-"),
+        ),
+    })
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ pub(super) async fn probe(subject: &Subject, place: &Place, node: &str, reachabl
         .and_then(|reading| reading.get("cgroup.root"));
     let driver = match root {
         Some(root) => driver_of(root),
-        None => configured_driver(&subject.client, node).await,
+        None => configured_driver(&subject.connection.client, node).await,
     };
     Probed {
         reading,

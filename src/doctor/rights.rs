@@ -36,11 +36,11 @@ pub(super) async fn read(subject: &Subject, place: &Place, orchestrator: &Known<
         };
     }
     let wanted = rights::of_harness(place.own);
-    let refused = rights::missing(&subject.client, &place.namespace, &wanted).await;
+    let refused = rights::missing(&subject.connection.client, &place.namespace, &wanted).await;
     let namespace = (!place.own).then(|| place.namespace.clone());
     Rights {
         harness: reviewed(&wanted, refused, namespace),
-        orchestrator: of_orchestrator(&subject.client, orchestrator).await,
+        orchestrator: of_orchestrator(&subject.connection.client, orchestrator).await,
     }
 }
 

@@ -71,7 +71,7 @@ impl ShellPod<'_> {
 
     /// Make the pod and wait until it runs.
     pub(super) async fn start(&self, subject: &Subject, place: &Place) -> Result<Shell, Trouble> {
-        let pods: Api<Pod> = place.api(&subject.client);
+        let pods: Api<Pod> = place.api(&subject.connection.client);
         let manifest = self.manifest(subject, place).map_err(Trouble::Untried)?;
         let untried = |error: k8s::Error| Trouble::Untried(error.brief());
         let made = apply::object(&pods, &manifest).await.map_err(untried)?;
@@ -80,7 +80,7 @@ impl ShellPod<'_> {
         match Box::pin(running).await {
             Ok(_) => Ok(Shell { pods, pod }),
             Err(k8s::Error::Late { state, .. }) => {
-                let complaint = complaint(&subject.client, place, &pod).await;
+                let complaint = complaint(&subject.connection.client, place, &pod).await;
                 Err(Trouble::Failed(complaint.unwrap_or(state)))
             }
             Err(error) => Err(untried(error)),

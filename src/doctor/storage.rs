@@ -87,7 +87,7 @@ async fn find_provisioning(
     if subject.embedded {
         return Ok(Some(Provisioning::Dynamic("embedded".to_owned())));
     }
-    let client = &subject.client;
+    let client = &subject.connection.client;
     let exists = storage::exists(client, place, &claim.name_any()).await;
     if exists.map_err(|error| error.brief())? {
         return Ok(None);
@@ -130,11 +130,11 @@ async fn lend(
     let (claim, volume) = storage::supplied(place, claim, provisioning)?;
     if let Some(volume) = volume {
         place.volumes.push(volume.name_any());
-        let volumes: Api<PersistentVolume> = Api::all(subject.client.clone());
+        let volumes: Api<PersistentVolume> = Api::all(subject.connection.client.clone());
         let made = apply::object(&volumes, &volume).await;
         made.map_err(|error| format!("no volume could be made: {}", error.brief()))?;
     }
-    let made = apply::object(&place.api(&subject.client), &claim).await;
+    let made = apply::object(&place.api(&subject.connection.client), &claim).await;
     made.map(|_| name).map_err(|error| error.brief())
 }
 

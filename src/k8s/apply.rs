@@ -32,17 +32,20 @@ where
     .map_err(Error::api(format!("apply {} {name}", K::kind(&()))))
 }
 
-/// Apply a pod.
-pub async fn pod(client: &Client, namespace: &str, run: &str, pod: &Pod) -> Result<Pod, Error> {
-    object(&Api::namespaced(client.clone(), namespace), &labelled(pod, run)).await
+/// Make or change one object of a run, with the labels of that.
+pub async fn of_run<K>(api: &Api<K>, object: &K, run: &str) -> Result<K, Error>
+where
+    K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
+{
+    let mut labelled = object.clone();
+    let labels = [(MANAGED_BY.0, MANAGED_BY.1), (RUN_LABEL, run)];
+    labelled
+        .labels_mut()
+        .extend(labels.map(|(key, value)| (key.into(), value.into())));
+    self::object(api, &labelled).await
 }
 
-/// The object with the labels of a run.
-pub fn labelled<K: Resource<DynamicType = ()> + Clone>(object: &K, run: &str) -> K {
-    let mut object = object.clone();
-    object
-        .labels_mut()
-        .insert(MANAGED_BY.0.into(), MANAGED_BY.1.into());
-    object.labels_mut().insert(RUN_LABEL.into(), run.into());
-    object
+/// Apply a pod of a run.
+pub async fn pod(client: &Client, namespace: &str, run: &str, pod: &Pod) -> Result<Pod, Error> {
+    of_run(&Api::namespaced(client.clone(), namespace), pod, run).await
 }

@@ -1,39 +1,68 @@
 //! Whether a node can take pods.
 
-use k8s_openapi::api::core::v1::{Node, NodeCondition};
+use std::fmt;
+
+use k8s_openapi::api::core::v1::{Node, NodeCondition, Taint, Toleration};
+
+/// What keeps a pod from a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hindrance {
+    /// It is not Ready; what its kubelet says of that, if it says anything.
+    NotReady(Option<String>),
+    /// It is cordoned.
+    Cordoned,
+    /// It has a taint, `key:effect`, that the pod does not tolerate.
+    Tainted(String),
+}
+
+impl fmt::Display for Hindrance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotReady(Some(why)) => write!(f, "is not ready: {why}"),
+            Self::NotReady(None) => f.write_str("does not say whether it is ready"),
+            Self::Cordoned => f.write_str("is cordoned"),
+            Self::Tainted(taint) => write!(f, "has the taint {taint}, which the pod does not tolerate"),
+        }
+    }
+}
 
 /// Whether the node says that it is Ready.
 pub fn is_ready(node: &Node) -> bool {
     readiness(node).is_some_and(|ready| ready.status == "True")
 }
 
-fn readiness(node: &Node) -> Option<&NodeCondition> {
-    let conditions = node.status.as_ref()?.conditions.iter().flatten();
-    conditions
-        .into_iter()
-        .find(|condition| condition.type_ == "Ready")
+/// What keeps a pod with these tolerations from the node.
+pub fn hindrance(node: &Node, tolerations: &[Toleration]) -> Option<Hindrance> {
+    if !is_ready(node) {
+        let message = |ready: &NodeCondition| ready.message.clone().unwrap_or_default();
+        return Some(Hindrance::NotReady(readiness(node).map(message)));
+    }
+    let spec = node.spec.as_ref()?;
+    if spec.unschedulable == Some(true) {
+        return Some(Hindrance::Cordoned);
+    }
+    let mut taints = spec.taints.iter().flatten();
+    let taint = taints.find(|taint| {
+        taint.effect != "PreferNoSchedule"
+            && !tolerations.iter().any(|toleration| tolerates(toleration, taint))
+    })?;
+    Some(Hindrance::Tainted(format!("{}:{}", taint.key, taint.effect)))
 }
 
-/// What stands against running pods on the node of that name.
-pub fn trouble(name: &str, node: Option<&Node>) -> Option<String> {
-    let Some(node) = node else {
-        return Some(format!("there is no node {name}"));
-    };
-    let ready = readiness(node);
-    let closed = node
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.unschedulable)
-        .unwrap_or(false);
-    match ready {
-        Some(ready) if ready.status == "True" && !closed => None,
-        Some(ready) if ready.status == "True" => Some(format!("node {name} is cordoned")),
-        Some(ready) => Some(format!(
-            "node {name} is not ready: {}",
-            ready.message.clone().unwrap_or_default()
-        )),
-        None => Some(format!("node {name} does not say whether it is ready")),
-    }
+fn readiness(node: &Node) -> Option<&NodeCondition> {
+    let mut conditions = node.status.as_ref()?.conditions.iter().flatten();
+    conditions.find(|condition| condition.type_ == "Ready")
+}
+
+/// As the scheduler matches them: an empty key with `Exists` tolerates everything, an empty effect every effect.
+fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+    let any = |field: &Option<String>| field.as_deref().is_none_or(str::is_empty);
+    let effect = any(&toleration.effect) || toleration.effect.as_ref() == Some(&taint.effect);
+    let exists = toleration.operator.as_deref() == Some("Exists");
+    let key = toleration.key.as_ref() == Some(&taint.key) || (exists && any(&toleration.key));
+    let value = exists
+        || toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default();
+    effect && key && value
 }
 
 #[cfg(test)]
@@ -42,23 +71,41 @@ mod tests {
 
     use super::*;
 
-    fn node(ready: &str, unschedulable: bool) -> Node {
+    fn node(ready: &str, spec: &serde_json::Value) -> Node {
         serde_json::from_value(json!({
-            "spec": {"unschedulable": unschedulable},
+            "spec": spec,
             "status": {"conditions": [{"type": "Ready", "status": ready, "message": "kubelet stopped posting"}]},
         }))
         .unwrap()
     }
 
     #[test]
-    fn a_node_must_be_there_ready_and_open() {
-        let told = |node: Option<Node>| trouble("n", node.as_ref()).unwrap_or_default();
-        assert_eq!(told(Some(node("True", false))), "");
-        assert_eq!(told(None), "there is no node n");
+    fn a_node_must_be_ready_open_and_tolerated() {
+        let tolerating = [Toleration {
+            operator: Some("Exists".into()),
+            ..Toleration::default()
+        }];
+        let told = |node: &Node, tolerations: &[Toleration]| {
+            hindrance(node, tolerations).map_or_else(String::new, |hindrance| hindrance.to_string())
+        };
+        assert_eq!(told(&node("True", &json!({})), &[]), "");
         assert_eq!(
-            told(Some(node("Unknown", false))),
-            "node n is not ready: kubelet stopped posting"
+            told(&node("Unknown", &json!({})), &[]),
+            "is not ready: kubelet stopped posting"
         );
-        assert_eq!(told(Some(node("True", true))), "node n is cordoned");
+        assert_eq!(told(&Node::default(), &[]), "does not say whether it is ready");
+        assert_eq!(
+            told(&node("True", &json!({"unschedulable": true})), &[]),
+            "is cordoned"
+        );
+        let tainted = node(
+            "True",
+            &json!({"taints": [{"key": "gpu", "effect": "NoSchedule"}]}),
+        );
+        assert_eq!(
+            told(&tainted, &[]),
+            "has the taint gpu:NoSchedule, which the pod does not tolerate"
+        );
+        assert_eq!(told(&tainted, &tolerating), "");
     }
 }

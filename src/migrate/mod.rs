@@ -48,9 +48,6 @@ impl fmt::Debug for Request<'_> {
 
 /// A way to migrate.
 pub trait Strategy: Send + Sync + fmt::Debug {
-    /// Its name on the command line, in the record and in every report.
-    fn name(&self) -> &'static str;
-
     /// Move the pod. Returns once the pod runs on the target and the source is gone.
     fn migrate<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Outcome, Error>>;
 }
@@ -58,7 +55,7 @@ pub trait Strategy: Send + Sync + fmt::Debug {
 /// A strategy as it can be asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Definition {
-    /// Its name.
+    /// Its name on the command line, in the record and in every report.
     pub name: &'static str,
     /// Whether it has an orchestrator do the work.
     pub needs_orchestrator: bool,

@@ -28,10 +28,6 @@ pub const DEFINITION: Definition = Definition {
 pub struct Native;
 
 impl Strategy for Native {
-    fn name(&self) -> &'static str {
-        DEFINITION.name
-    }
-
     fn migrate<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Outcome, Error>> {
         Box::pin(migrate(request))
     }

@@ -192,10 +192,6 @@ impl Orchestrator {
 }
 
 impl Strategy for Orchestrator {
-    fn name(&self) -> &'static str {
-        DEFINITION.name
-    }
-
     fn migrate<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Outcome, Error>> {
         async move {
             let source = Source::of(&request);

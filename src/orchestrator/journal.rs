@@ -153,11 +153,6 @@ impl Entry {
         &self.id
     }
 
-    /// The migration as the API shows it now.
-    pub fn migration(&self) -> Option<Migration> {
-        self.journal.get(&self.id)
-    }
-
     /// Note that a phase begins.
     pub fn begin(&self, phase: Phase) {
         tracing::info!(migration = self.id, phase = phase.name(), "begins");
@@ -278,7 +273,7 @@ mod tests {
         let metrics = journal.metrics();
         assert_eq!((metrics.total_migrations, metrics.successful_migrations), (1, 1));
         assert_eq!(metrics.cpu_savings_percentage, None);
-        let migration = entry.migration().unwrap();
+        let migration = entry.journal.get(entry.id()).unwrap();
         assert_eq!(metrics.average_duration, migration.details.duration.unwrap());
         assert!(migration.details.steps[0].end_time.is_some());
     }

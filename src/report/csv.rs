@@ -40,10 +40,6 @@ const COLUMNS: [&str; 11] = [
 pub struct Csv;
 
 impl Format for Csv {
-    fn name(&self) -> &'static str {
-        "csv"
-    }
-
     fn render(&self, _: &RunRecord, summary: &Summary) -> Result<Vec<u8>, Error> {
         let mut rows = Rows {
             fixed: [summary.run.clone(), summary.settings.scenario.clone()],

@@ -8,10 +8,6 @@ use crate::{record::run::RunRecord, stats::summary::Summary};
 pub struct Json;
 
 impl Format for Json {
-    fn name(&self) -> &'static str {
-        "json"
-    }
-
     fn render(&self, _: &RunRecord, summary: &Summary) -> Result<Vec<u8>, Error> {
         let mut bytes = serde_json::to_vec_pretty(summary)?;
         bytes.push(b'\n');

@@ -18,7 +18,7 @@ use tokio::{
 
 /// The running program. It ends by itself when this is dropped.
 #[derive(Debug)]
-pub(super) struct Child {
+pub struct Child {
     process: process::Child,
     pid: u32,
     log: PathBuf,

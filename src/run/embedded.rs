@@ -77,7 +77,10 @@ impl Backend for Process {
     }
 
     fn orchestrator<'a>(&'a self, log: &'a Path) -> BoxFuture<'a, Result<Orchestrator, Error>> {
-        Box::pin(Orchestrator::start(&self.handshake.kubeconfig, log))
+        Box::pin(async move {
+            let program = std::env::current_exe().map_err(anyhow::Error::from)?;
+            Orchestrator::start(&program, &self.handshake.kubeconfig, log).await
+        })
     }
 
     fn watch_command(&self, namespace: &str) -> Option<String> {

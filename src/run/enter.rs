@@ -17,31 +17,13 @@ use crate::{
 };
 
 /// Enters the containers of a namespace.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct PodExec(Api<Pod>);
-
-impl std::fmt::Debug for PodExec {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("PodExec").field(&self.0.resource_url()).finish()
-    }
-}
 
 impl PodExec {
     /// Containers of this namespace.
     pub fn new(client: &Client, namespace: &str) -> Self {
         Self(Api::namespaced(client.clone(), namespace))
-    }
-
-    async fn exec(&self, container: &ContainerRef, command: &[String]) -> Result<exec::Command, Refused> {
-        let failed = |error: kube::Error| Refused::Failed(error.to_string());
-        // The name alone may by now stand for another pod, or for a restarted container.
-        let pod = self.0.get_opt(&container.pod).await.map_err(failed)?;
-        if !pod.is_some_and(|pod| lives(&pod, container)) {
-            return Err(Refused::Gone);
-        }
-        exec::stream(&self.0, &container.pod, &container.container, command)
-            .await
-            .map_err(failed)
     }
 }
 
@@ -51,9 +33,15 @@ impl Enter for PodExec {
         container: &'a ContainerRef,
         command: &'a [String],
     ) -> BoxFuture<'a, Result<Box<dyn Wire>, Refused>> {
+        let failed = |error: kube::Error| Refused::Failed(error.to_string());
         Box::pin(async move {
-            let command = self.exec(container, command).await?;
-            Ok(Box::new(command) as Box<dyn Wire>)
+            // The name alone may by now stand for another pod, or for a restarted container.
+            let pod = self.0.get_opt(&container.pod).await.map_err(failed)?;
+            if !pod.is_some_and(|pod| lives(&pod, container)) {
+                return Err(Refused::Gone);
+            }
+            let stream = exec::stream(&self.0, &container.pod, &container.container, command).await;
+            Ok(Box::new(stream.map_err(failed)?) as Box<dyn Wire>)
         })
     }
 }

@@ -1,6 +1,6 @@
 //! One leg: deploy → armed → before → migrate → after → horizon.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -44,14 +44,6 @@ pub(super) struct Leg<'a> {
     pub(super) strategy: &'a dyn Strategy,
     pub(super) head: LegHead,
     observer: Observer,
-}
-
-impl fmt::Debug for Leg<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Leg")
-            .field("head", &self.head)
-            .finish_non_exhaustive()
-    }
 }
 
 impl<'a> Leg<'a> {
@@ -150,7 +142,7 @@ impl<'a> Leg<'a> {
             "{}-round{}-{}",
             namespace::name(&self.run.id),
             self.head.round,
-            self.strategy.name()
+            self.head.strategy
         )
     }
 
@@ -267,7 +259,7 @@ impl<'a> Leg<'a> {
         let outcome = outcome.map_err(|_| migrate::Error::Timeout {
             pod: self.head.pod.clone(),
             seconds: limit.as_secs(),
-            state: format!("the strategy {} has not come back", self.strategy.name()),
+            state: format!("the strategy {} has not come back", self.head.strategy),
         })??;
         run.notices.event(Kind::MigrationCompleted);
         run.notices.send(Notice::Migrated(outcome.clone()));

@@ -13,7 +13,6 @@ mod leg;
 pub mod notice;
 mod observer;
 pub mod orchestrator;
-pub mod orchestrator_process;
 pub mod order;
 pub mod overhead;
 pub mod plan;
@@ -45,8 +44,8 @@ pub struct Run {
     pub namespace: String,
     /// Selects the pods under test in it.
     pub pods: String,
-    /// The strategies, the baseline first.
-    pub strategies: Vec<Arc<dyn Strategy>>,
+    /// The strategies with their names, the baseline first.
+    pub strategies: Vec<(&'static str, Arc<dyn Strategy>)>,
     /// The legs in order; those that were run earlier are not among them.
     pub legs: Vec<PlannedLeg>,
     /// Legs of the whole run.

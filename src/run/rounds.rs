@@ -25,16 +25,16 @@ impl Run {
 
     fn leg(&self, planned: &PlannedLeg) -> Leg<'_> {
         let (source, target) = self.scenario.direction(planned.reversed);
-        let strategy = &*self.strategies[planned.strategy];
+        let (name, strategy) = &self.strategies[planned.strategy];
         let head = LegHead {
             round: planned.round,
             position: planned.position,
             of: self.of,
-            strategy: strategy.name().to_owned(),
+            strategy: (*name).to_owned(),
             source: source.to_owned(),
             target: target.to_owned(),
             pod: self.scenario.pod.metadata.name.clone().unwrap_or_default(),
         };
-        Leg::new(self, strategy, head)
+        Leg::new(self, &**strategy, head)
     }
 }

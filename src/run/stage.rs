@@ -12,6 +12,7 @@ use crate::{
     k8s::{self, node, rights},
     record::store::RunDirectory,
     sample::Meter,
+    scenario::Scenario,
 };
 
 /// A run's stage. What was set is removed by [`Stage::strike`], however far setting it came.
@@ -81,7 +82,7 @@ impl Stage {
         let real = !self.cluster.backend.is_embedded();
         if real {
             self.check_rights().await?;
-            check_nodes(&client, settings.scenario.nodes()).await?;
+            check_nodes(&client, &settings.scenario).await?;
         }
         if settings.needs_orchestrator() {
             let named = settings.orchestrator_url.clone().map(Orchestrator::Foreign);
@@ -158,19 +159,27 @@ impl Stage {
     }
 }
 
-/// Look at the nodes; the first one that is not there, not ready or closed is an error.
-async fn check_nodes(client: &Client, names: [&str; 2]) -> Result<(), Error> {
+/// Look at the nodes; the first one that is not there, or keeps the pod out, is an error.
+async fn check_nodes(client: &Client, scenario: &Scenario) -> Result<(), Error> {
     let api: Api<Node> = Api::all(client.clone());
-    for name in names {
+    let spec = scenario.pod.spec.as_ref();
+    let tolerations = spec
+        .and_then(|spec| spec.tolerations.as_deref())
+        .unwrap_or_default();
+    for name in scenario.nodes() {
         let node = api.get_opt(name).await;
-        let node = node.map_err(k8s::Error::api(format!("get node {name}")))?;
-        if let Some(missing) = node::trouble(name, node.as_ref()) {
-            return Err(Error::Requirement {
-                missing,
-                remedy: "see to it (`kubectl describe node`), or name other nodes: --set nodes.source=NAME --set nodes.target=NAME"
-                    .into(),
-            });
-        }
+        let missing = match node.map_err(k8s::Error::api(format!("get node {name}")))? {
+            None => format!("there is no node {name}"),
+            Some(node) => match node::hindrance(&node, tolerations) {
+                None => continue,
+                Some(hindrance) => format!("node {name} {hindrance}"),
+            },
+        };
+        return Err(Error::Requirement {
+            missing,
+            remedy: "see to it (`kubectl describe node`), or name other nodes: --set nodes.source=NAME --set nodes.target=NAME"
+                .into(),
+        });
     }
     Ok(())
 }

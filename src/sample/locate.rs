@@ -130,31 +130,6 @@ pub fn by_id(mounts: &Mounts, container: &ContainerRef) -> Result<Location, Erro
     }
 }
 
-/// The directories that `/proc/<pid>/cgroup` names. Read in the initial cgroup namespace: elsewhere the paths are cut.
-pub fn by_pid(mounts: &Mounts, proc_pid_cgroup: &str) -> Location {
-    let lines = || {
-        proc_pid_cgroup.lines().filter_map(|line| {
-            let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
-            Some((controllers, path.trim_start_matches('/')))
-        })
-    };
-    let path_of = |controller: &str| {
-        lines()
-            .find(|(controllers, _)| controllers.split(',').any(|one| one == controller))
-            .map(|(_, path)| path)
-    };
-    Location {
-        v2: mounts
-            .v2
-            .as_ref()
-            .zip(path_of(""))
-            .map(|(mount, path)| mount.join(path)),
-        v1: read_controllers(mounts)
-            .filter_map(|(controller, mount)| Some((controller.clone(), mount.join(path_of(controller)?))))
-            .collect(),
-    }
-}
-
 fn read_controllers(mounts: &Mounts) -> impl Iterator<Item = (&String, &PathBuf)> {
     mounts
         .v1
@@ -332,23 +307,5 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("not 64 hex digits"), "{error}");
-    }
-
-    #[test]
-    fn a_pid_names_its_directories_in_every_hierarchy() {
-        let mounts = Mounts {
-            v2: Some("/two".into()),
-            v1: [("memory", "/memory"), ("cpu", "/cpu"), ("freezer", "/freezer")]
-                .map(|(controller, mount)| (controller.into(), mount.into()))
-                .into(),
-        };
-        let found = by_pid(
-            &mounts,
-            "5:freezer:/f\n4:memory:/a/b\n2:cpu,cpuacct:/c\n1:name=systemd:/s\n0::/d:e\n",
-        );
-        assert_eq!(found.v2, Some("/two/d:e".into()));
-        assert_eq!(found.v1["memory"], Path::new("/memory/a/b"));
-        assert_eq!(found.v1["cpu"], Path::new("/cpu/c"));
-        assert!(!found.v1.contains_key("freezer"));
     }
 }

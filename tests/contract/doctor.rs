@@ -16,7 +16,10 @@ use migbench::{
     deploy::{place::Place, supply::StorageOptions},
     doctor::{self, Intent, Report, Status, Subject},
     install,
-    k8s::rights::{self, Right, Role},
+    k8s::{
+        access::Connection,
+        rights::{self, Right, Role},
+    },
     run::settings::Site,
     scenario::Scenario,
 };
@@ -166,10 +169,13 @@ async fn scenario(client: &Client) -> Option<Scenario> {
 
 async fn examine(client: Client, scenario: Scenario) -> (Report, Place) {
     let subject = Subject {
-        client,
-        name: "test".to_owned(),
+        connection: Connection {
+            client,
+            name: "test".to_owned(),
+            kubernetes: String::new(),
+            endpoint: http::Uri::default(),
+        },
         embedded: false,
-        endpoint: http::Uri::default(),
         intent: Intent {
             scenario,
             site: Site {
@@ -184,7 +190,7 @@ async fn examine(client: Client, scenario: Scenario) -> (Report, Place) {
     };
     let mut place = doctor::place(&subject.intent);
     let report = Box::pin(doctor::examine(&subject, &mut place)).await;
-    place.leave(&subject.client, drop).await.unwrap();
+    place.leave(&subject.connection.client, drop).await.unwrap();
     (report, place)
 }
 

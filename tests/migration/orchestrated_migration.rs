@@ -18,7 +18,7 @@ use migbench::{
     deploy::{self, place::Place},
     embedded::Handshake,
     k8s::{apply, pod},
-    run::orchestrator_process::OrchestratorProcess,
+    run::orchestrator::Orchestrator,
     scenario::Scenario,
 };
 use serde_json::json;
@@ -42,7 +42,7 @@ struct Stage {
     client: Client,
     namespace: String,
     scenario: Scenario,
-    orchestrator: OrchestratorProcess,
+    orchestrator: Orchestrator,
 }
 
 impl Stage {
@@ -62,7 +62,7 @@ impl Stage {
         scenario.scale_cpu(600);
         let program = Path::new(PROGRAM);
         let log = directory.path().join("orchestrator.log");
-        let orchestrator = OrchestratorProcess::start(program, &handshake.kubeconfig, &log)
+        let orchestrator = Orchestrator::start(program, &handshake.kubeconfig, &log)
             .await
             .unwrap();
         Some(Self {

@@ -4,7 +4,7 @@ use std::{path::Path, process::Output};
 
 use migbench::{
     contract::orchestrator::{ErrorBody, Health},
-    run::orchestrator_process::OrchestratorProcess,
+    run::orchestrator::Orchestrator,
 };
 use serde_json::{Value, json};
 
@@ -13,11 +13,11 @@ use crate::api_fixture::kubelet::TlsServer;
 /// SHA-256 of `abc`: FIPS 180-2, appendix B.1.
 const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
-async fn start(directory: &Path, server: &TlsServer) -> OrchestratorProcess {
+async fn start(directory: &Path, server: &TlsServer) -> Orchestrator {
     let kubeconfig = directory.join("kubeconfig");
     std::fs::write(&kubeconfig, &server.kubeconfig).unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_migbench"));
-    OrchestratorProcess::start(program, &kubeconfig, &directory.join("log"))
+    Orchestrator::start(program, &kubeconfig, &directory.join("log"))
         .await
         .unwrap()
 }
@@ -45,7 +45,7 @@ async fn it_answers_asks_the_cluster_and_ends_with_its_stdin() {
     let error: ErrorBody = answer.json().await.unwrap();
     assert_eq!(error.error, "PodNotFound", "{error:?}");
 
-    let proc = format!("/proc/{}", orchestrator.pid());
+    let proc = format!("/proc/{}", orchestrator.pid().unwrap());
     assert!(Path::new(&proc).exists());
     orchestrator.stop().await.unwrap();
     assert!(!Path::new(&proc).exists());
@@ -55,7 +55,7 @@ async fn it_answers_asks_the_cluster_and_ends_with_its_stdin() {
 async fn a_kubeconfig_that_is_not_there_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_migbench"));
-    let error = OrchestratorProcess::start(
+    let error = Orchestrator::start(
         program,
         Path::new("/nonexistent/kubeconfig"),
         &directory.path().join("log"),

@@ -10,7 +10,7 @@ use crate::{
     embedded::images::PullProgress,
     error::Error,
     interrupt::Interrupt,
-    migrate::Services,
+    migrate::{self, Services},
     progress::{self, Pulling},
     record::{clock::Clock, run::RunRecord, store::RunDirectory},
     run::{
@@ -139,8 +139,8 @@ impl<'a> Benchmark<'a> {
             namespace: stage.place().namespace.clone(),
             pods: stage.place().pods(),
             strategies: strategies
-                .map(|strategy| (strategy.make)(&services))
-                .collect::<Result<_, _>>()?,
+                .map(|strategy| Ok((strategy.name, (strategy.make)(&services)?)))
+                .collect::<Result<_, migrate::Error>>()?,
             of: u32::try_from(settings.legs().len()).unwrap_or(u32::MAX),
             legs: record.missing(settings.legs()),
             processes: Processes::of_run(stage.orchestrator_pid(), services.orchestrator),

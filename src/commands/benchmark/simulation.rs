@@ -640,10 +640,6 @@ enum Orchestrated {
 }
 
 impl Strategy for Orchestrated {
-    fn name(&self) -> &'static str {
-        "orchestrator"
-    }
-
     fn migrate<'a>(
         &'a self,
         request: migrate::Request<'a>,

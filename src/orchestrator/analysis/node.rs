@@ -1,9 +1,12 @@
 //! Whether a node takes a pod at all: it is Ready, not cordoned, and its taints are tolerated.
 
-use k8s_openapi::api::core::v1::{Node, PodSpec, Taint, Toleration};
+use k8s_openapi::api::core::v1::{Node, PodSpec};
 
 use crate::{
-    k8s::{labels::HOSTNAME_LABEL, node::is_ready},
+    k8s::{
+        labels::HOSTNAME_LABEL,
+        node::{Hindrance, hindrance},
+    },
     orchestrator::failure::{Failure, Reason},
 };
 
@@ -13,49 +16,26 @@ use crate::{
 /// What keeps the pod out.
 pub fn check(node: &Node, spec: &PodSpec) -> Result<String, Failure> {
     let name = node.metadata.name.as_deref().unwrap_or_default();
-    let unschedulable = |why: String| Failure::new(Reason::TargetUnschedulable, format!("node {name} {why}"));
-    if !is_ready(node) {
-        return Err(Failure::new(
-            Reason::TargetNotReady,
-            format!("node {name} is not Ready"),
-        ));
+    let fail = |reason, why: String| Err(Failure::new(reason, format!("node {name} {why}")));
+    match hindrance(node, spec.tolerations.as_deref().unwrap_or_default()) {
+        Some(Hindrance::NotReady(_)) => return fail(Reason::TargetNotReady, "is not Ready".into()),
+        Some(Hindrance::Cordoned) => {
+            let why = format!("is cordoned (kubectl uncordon {name})");
+            return fail(Reason::TargetUnschedulable, why);
+        }
+        Some(tainted @ Hindrance::Tainted(_)) => {
+            return fail(Reason::TargetUnschedulable, tainted.to_string());
+        }
+        None => {}
     }
-    let node_spec = node.spec.clone().unwrap_or_default();
-    if node_spec.unschedulable == Some(true) {
-        return Err(unschedulable(format!("is cordoned (kubectl uncordon {name})")));
+    let labels = node.metadata.labels.as_ref();
+    match labels.and_then(|labels| labels.get(HOSTNAME_LABEL)) {
+        Some(hostname) => Ok(hostname.clone()),
+        None => fail(
+            Reason::TargetUnschedulable,
+            format!("has no label {HOSTNAME_LABEL}"),
+        ),
     }
-    let tolerations = spec.tolerations.as_deref().unwrap_or_default();
-    if let Some(taint) = repelling(node_spec.taints.as_deref().unwrap_or_default(), tolerations) {
-        let (key, effect) = (&taint.key, &taint.effect);
-        return Err(unschedulable(format!(
-            "has the taint {key}:{effect}, which the pod does not tolerate"
-        )));
-    }
-    let hostname = node
-        .metadata
-        .labels
-        .as_ref()
-        .and_then(|labels| labels.get(HOSTNAME_LABEL));
-    hostname
-        .cloned()
-        .ok_or_else(|| unschedulable(format!("has no label {HOSTNAME_LABEL}")))
-}
-
-fn repelling<'a>(taints: &'a [Taint], tolerations: &[Toleration]) -> Option<&'a Taint> {
-    taints
-        .iter()
-        .filter(|taint| taint.effect != "PreferNoSchedule")
-        .find(|taint| !tolerations.iter().any(|toleration| tolerates(toleration, taint)))
-}
-
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let any = |field: &Option<String>| field.as_deref().is_none_or(str::is_empty);
-    let effect = any(&toleration.effect) || toleration.effect.as_ref() == Some(&taint.effect);
-    let exists = toleration.operator.as_deref() == Some("Exists");
-    let key = toleration.key.as_ref() == Some(&taint.key) || (exists && any(&toleration.key));
-    let value = exists
-        || toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default();
-    effect && key && value
 }
 
 #[cfg(test)]

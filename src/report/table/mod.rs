@@ -16,10 +16,6 @@ pub struct Table {
 }
 
 impl Format for Table {
-    fn name(&self) -> &'static str {
-        "table"
-    }
-
     fn render(&self, _: &RunRecord, summary: &Summary) -> Result<Vec<u8>, Error> {
         let screen = self.screen;
         let blocks = [
