@@ -166,7 +166,7 @@ impl Place {
         }
     }
 
-    /// The door to objects of a kind in the run's namespace.
+    /// The API of a kind in the run's namespace.
     pub fn api<K>(&self, client: &Client) -> Api<K>
     where
         K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,

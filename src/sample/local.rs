@@ -18,12 +18,12 @@ use crate::record::reading::{ContainerRef, Description, Epoch, EpochId, Sweep};
 /// A [`Meter`] that reads this host.
 #[derive(Debug)]
 pub struct LocalMeter {
-    door: Arc<Door>,
+    source: Arc<Source>,
     followed: Followed,
 }
 
 #[derive(Debug)]
-enum Door {
+enum Source {
     Cgroups(Mounts),
     Processes(PathBuf),
 }
@@ -31,17 +31,17 @@ enum Door {
 impl LocalMeter {
     /// Read the cgroups below these mounts.
     pub fn cgroups(mounts: Mounts) -> Self {
-        Self::behind(Door::Cgroups(mounts))
+        Self::of(Source::Cgroups(mounts))
     }
 
     /// Sum over process trees; `pid_directory/<container id>` holds the pid of each container's first process.
     pub fn processes(pid_directory: PathBuf) -> Self {
-        Self::behind(Door::Processes(pid_directory))
+        Self::of(Source::Processes(pid_directory))
     }
 
-    fn behind(door: Door) -> Self {
+    fn of(source: Source) -> Self {
         Self {
-            door: Arc::new(door),
+            source: Arc::new(source),
             followed: Followed::default(),
         }
     }
@@ -49,9 +49,9 @@ impl LocalMeter {
 
 impl Meter for LocalMeter {
     fn describe(&self) -> Description {
-        let (kind, cgroup, from_cgroup) = match &*self.door {
-            Door::Cgroups(mounts) => ("local cgroup files", mounts.mode(), true),
-            Door::Processes(_) => ("local processes", "not cgroup", false),
+        let (kind, cgroup, from_cgroup) = match &*self.source {
+            Source::Cgroups(mounts) => ("local cgroup files", mounts.mode(), true),
+            Source::Processes(_) => ("local processes", "not cgroup", false),
         };
         Description {
             kind: kind.into(),
@@ -62,9 +62,9 @@ impl Meter for LocalMeter {
     }
 
     fn follow(&self, id: EpochId, container: ContainerRef) -> BoxFuture<'_, Result<Epoch, Error>> {
-        let door = Arc::clone(&self.door);
+        let source = Arc::clone(&self.source);
         Box::pin(async move {
-            let (probe, epoch) = tokio::task::spawn_blocking(move || door.open(id, container))
+            let (probe, epoch) = tokio::task::spawn_blocking(move || source.open(id, container))
                 .await
                 .map_err(|error| Error::Stopped(error.to_string()))??;
             self.followed.add(id, probe);
@@ -85,7 +85,7 @@ impl Meter for LocalMeter {
     }
 }
 
-impl Door {
+impl Source {
     fn open(&self, id: EpochId, container: ContainerRef) -> Result<(Box<dyn Probe>, Epoch), Error> {
         match self {
             Self::Processes(directory) if container.is_pod() => Err(Error::NotFound {

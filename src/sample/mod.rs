@@ -1,7 +1,7 @@
 //! Sampling: time-stamped raw counters of the containers' cgroups. Nothing here divides; rates are computed later, in
 //! [`crate::stats`], from two readings.
 //!
-//! A [`Meter`] is a door to the counters: local cgroup files ([`local`]), or an agent on each node ([`agent`]). To add
+//! A [`Meter`] reads the counters: local cgroup files ([`local`]), or an agent on each node ([`agent`]). To add
 //! one, implement the trait in a file of its own.
 
 pub mod agent;
@@ -50,7 +50,7 @@ pub struct Cost {
     pub usec: Result<u64, String>,
 }
 
-/// A door to the counters of containers.
+/// What reads the counters of containers.
 pub trait Meter: Send + Sync + fmt::Debug {
     /// What it is.
     fn describe(&self) -> Description;

@@ -1,4 +1,4 @@
-//! The door to other processes: TLS with a certificate of our own, and a bearer token that every request must bring.
+//! The entrance for other processes: TLS with a certificate of our own, and a bearer token that every request must bring.
 
 use std::{fmt, io, net::SocketAddr, sync::Arc};
 
