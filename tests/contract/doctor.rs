@@ -226,6 +226,11 @@ async fn an_administrator_gets_an_answer_to_every_check_and_nothing_stays() {
     assert_eq!(finding("Kubernetes").status, Status::Ok);
     assert_eq!(finding("nodes").status, Status::Ok);
     assert_eq!(finding("rights").status, Status::Ok, "{:?}", finding("rights"));
+    let images = || report.findings.iter().filter(|finding| finding.check == "image");
+    if let Some(missing) = images().find(|finding| finding.status != Status::Ok) {
+        skip(format!("nothing can look around on the nodes: {}", missing.found));
+        return;
+    }
     assert_ne!(
         finding("cgroup").status,
         Status::Skipped,
