@@ -95,6 +95,8 @@ impl<'a> Benchmark<'a> {
         // What was interrupted has not waited for the listeners.
         let heard = self.notices.flush().await.map_err(Error::from);
         let measured = measured.and(heard);
+        // With the last sender the progress bar goes, so that it is not drawn over what is printed after the removal.
+        drop(self);
         match stage.strike().await {
             Err(removal) if real => Err(Error::Left {
                 run,
