@@ -67,16 +67,15 @@ pub async fn execute(args: Args) -> Result<(), Error> {
 
 /// What would be done, as text. The nodes are looked at; where they cannot be, the reason is told.
 async fn plan(settings: &Settings) -> String {
-    let (capacity, unknown) = match capacity(settings).await {
-        Ok(capacity) => (Some(capacity), String::new()),
-        Err(reason) => (None, format!("the nodes were not read: {reason}\n")),
-    };
-    let (scenario, cpu_scale) = match capacity {
-        Some(capacity) => {
+    let (scenario, cpu_scale, unknown) = match capacity(settings).await {
+        Ok(capacity) => {
             let (scenario, factor) = settings.scaled(capacity);
-            (scenario, Some(factor))
+            (scenario, Some(factor), String::new())
         }
-        None => (settings.scenario.clone(), None),
+        Err(reason) => {
+            let unknown = format!("the nodes were not read: {reason}\n");
+            (settings.scenario.clone(), None, unknown)
+        }
     };
     format!("{}{unknown}", settings.plan(&scenario, cpu_scale))
 }

@@ -8,7 +8,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::{Error, place::Place};
+use super::{Error, GONE_WITHIN, place::Place};
 use crate::k8s::{
     self, apply, gone,
     labels::HOSTNAME_LABEL,
@@ -18,7 +18,6 @@ use crate::k8s::{
 
 /// TensorFlow's image is larger than a gigabyte.
 const WITHIN: Duration = Duration::from_secs(900);
-const GONE_WITHIN: Duration = Duration::from_secs(120);
 /// What no image has. A container is made from the image before its command is looked for, so that it fails only after the
 /// pull; any command that exists would be a guess about somebody's image.
 const NOTHING: &str = "/migbench-only-pulls";
@@ -105,10 +104,12 @@ pub async fn seen(
     let mut last = apply::object(api, puller).await?;
     let name = puller.name_any();
     let what = format!("pod {name}");
-    let told = wait::until(api, &what, &name, |pod: Option<Pod>| {
-        let there = pod.is_some();
-        last = pod.unwrap_or_else(|| last.clone());
-        (!there || enough(&last)).then_some(there)
+    let told = wait::until(api, &what, &name, |pod: Option<Pod>| match pod {
+        None => Some(false),
+        Some(pod) => {
+            last = pod;
+            enough(&last).then_some(true)
+        }
     });
     match timeout(limit, told).await {
         Ok(Ok(false)) => Err(k8s::Error::Impossible {

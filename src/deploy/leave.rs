@@ -1,18 +1,13 @@
 //! Removing what a run made.
 
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, ListParams},
 };
 
-use super::{Error, clean_volume, namespace, place::Place};
+use super::{Error, GONE_WITHIN, clean_volume, namespace, place::Place};
 use crate::k8s::{self, gone};
-
-/// How long one object may take to go away.
-const GONE_WITHIN: Duration = Duration::from_secs(120);
 
 impl Place {
     /// Remove everything and wait until it is gone; `tell` of each thing. The first failure is told, the rest is removed

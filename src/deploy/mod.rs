@@ -13,7 +13,12 @@ pub mod storage;
 pub mod supply;
 pub mod surroundings;
 
+use std::time::Duration;
+
 use crate::k8s;
+
+/// How long an object may take to go away; the pods in a namespace have their grace first.
+const GONE_WITHIN: Duration = Duration::from_secs(120);
 
 /// Why something could not be deployed.
 #[derive(Debug, thiserror::Error)]

@@ -1,14 +1,10 @@
 //! A namespace for each run.
 
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client};
 
+use super::GONE_WITHIN;
 use crate::k8s::{Error, gone};
-
-/// How long a namespace may take to go away: the pods in it have their grace first.
-const GONE_WITHIN: Duration = Duration::from_secs(120);
 
 /// Name of a run's namespace. The tail of a UUIDv7 is its random part.
 pub fn name(run: &str) -> String {

@@ -9,7 +9,8 @@ use kube::{
     Api, Resource,
     runtime::{
         WatchStreamExt,
-        watcher::{self, watch_object},
+        utils::Backoff,
+        watcher::{self, DefaultBackoff, watch_object},
     },
 };
 use serde::de::DeserializeOwned;
@@ -23,6 +24,20 @@ pub async fn until<K, T>(
     api: &Api<K>,
     what: &str,
     name: &str,
+    decide: impl FnMut(Option<K>) -> Option<T>,
+) -> Result<T, Error>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    until_paced(api, what, name, DefaultBackoff::default(), decide).await
+}
+
+/// [`until`], with these pauses before a broken watch is taken up again.
+pub async fn until_paced<K, T>(
+    api: &Api<K>,
+    what: &str,
+    name: &str,
+    pauses: impl Backoff,
     mut decide: impl FnMut(Option<K>) -> Option<T>,
 ) -> Result<T, Error>
 where
@@ -32,7 +47,7 @@ where
         object: what.to_owned(),
         reason,
     };
-    let mut states = pin!(watch_object(api.clone(), name).default_backoff());
+    let mut states = pin!(watch_object(api.clone(), name).backoff(pauses));
     while let Some(state) = states.next().await {
         match state.map(&mut decide) {
             Ok(Some(decision)) => return Ok(decision),

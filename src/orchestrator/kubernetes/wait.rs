@@ -1,18 +1,12 @@
 //! Waiting for a pod, by watching it.
 
-use std::pin::pin;
-
 use backon::ExponentialBuilder;
-use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
-use kube::runtime::{
-    WatchStreamExt,
-    watcher::{ExponentialBackoff, watch_object},
-};
+use kube::runtime::watcher::ExponentialBackoff;
 
 use super::{Kubernetes, LONGEST_PAUSE};
 use crate::{
-    k8s::wait::refused,
+    k8s::{Error, wait},
     orchestrator::failure::{Failure, Reason},
 };
 
@@ -33,28 +27,16 @@ impl Kubernetes {
             .with_max_delay(LONGEST_PAUSE)
             .with_jitter()
             .without_max_times();
-        let stream = watch_object(self.pods(), name).backoff(ExponentialBackoff::from(pauses));
-        let mut stream = pin!(stream);
-        while let Some(event) = stream.next().await {
-            match event {
-                Ok(pod) => {
-                    if let Some(verdict) = judge(pod.as_ref()) {
-                        return Ok(verdict);
-                    }
-                }
-                Err(error) if refused(&error) => {
-                    return Err(Failure::new(
-                        Reason::ApiRefused,
-                        format!("watch pod {name}: {error}"),
-                    ));
-                }
-                Err(error) => tracing::debug!(%error, pod = name, "watching anew"),
-            }
-        }
-        Err(Failure::new(
-            Reason::ApiUnavailable,
-            format!("the watch on pod {name} ended"),
-        ))
+        let (what, pauses) = (format!("pod {name}"), ExponentialBackoff::from(pauses));
+        wait::until_paced(&self.pods(), &what, name, pauses, |pod| judge(pod.as_ref()))
+            .await
+            .map_err(|error| {
+                let message = match error {
+                    Error::Watch { object, reason } => format!("watch {object}: {reason}"),
+                    other => other.to_string(),
+                };
+                Failure::new(Reason::ApiRefused, message)
+            })
     }
 
     /// Wait until there is no pod of that name with that uid.
