@@ -10,6 +10,7 @@ use crate::{
     doctor::{self, Intent, Report, Status, Subject},
     error::Error,
     interrupt::Interrupt,
+    migrate,
     run::{
         cluster::{self, Choice},
         settings::Site,
@@ -39,7 +40,7 @@ pub struct Args {
     #[command(flatten)]
     site: SiteArgs,
     /// Orchestrator that a run would put under test.
-    #[arg(long, value_name = "URL", value_parser = super::site_args::http_url)]
+    #[arg(long, value_name = "URL", value_parser = migrate::orchestrator::http_url)]
     orchestrator_url: Option<Url>,
     /// Let hardware below the certified minimum fail.
     #[arg(long)]

@@ -45,7 +45,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", default_value = "results", env = "MIGBENCH_RESULTS")]
     pub results: PathBuf,
     /// Put this orchestrator under test instead of the own one.
-    #[arg(long, value_name = "URL", value_parser = super::site_args::http_url)]
+    #[arg(long, value_name = "URL", value_parser = migrate::orchestrator::http_url)]
     pub orchestrator_url: Option<Url>,
     /// Exit with 10 when the verdict is NOT MET, 11 when it is INCONCLUSIVE or NOT DEMONSTRATED.
     #[arg(long)]

@@ -1,7 +1,5 @@
 //! What a run on a real cluster may be told about it, as clap sees it.
 
-use reqwest::Url;
-
 use crate::{
     deploy::supply::StorageOptions,
     install::{IMAGE, Nfs},
@@ -55,16 +53,5 @@ impl From<SiteArgs> for Site {
                 class: args.storage_class,
             },
         }
-    }
-}
-
-/// An address of a service, for clap.
-pub(super) fn http_url(text: &str) -> Result<Url, String> {
-    let like = "it should look like http://127.0.0.1:8080";
-    let url = Url::parse(text).map_err(|error| format!("{error}; {like}"))?;
-    if matches!(url.scheme(), "http" | "https") && url.has_host() {
-        Ok(url)
-    } else {
-        Err(like.into())
     }
 }

@@ -76,6 +76,20 @@ pub const DEFINITION: Definition = Definition {
     },
 };
 
+/// The address of a service, as it is written.
+///
+/// # Errors
+/// What it should look like.
+pub fn http_url(text: &str) -> Result<Url, String> {
+    let like = "it should look like http://127.0.0.1:8080";
+    let url = Url::parse(text).map_err(|error| format!("{error}; {like}"))?;
+    if matches!(url.scheme(), "http" | "https") && url.has_host() {
+        Ok(url)
+    } else {
+        Err(like.into())
+    }
+}
+
 /// Have an orchestrator migrate.
 #[derive(Debug, Clone)]
 pub struct Orchestrator {
@@ -98,8 +112,7 @@ impl Orchestrator {
         let base = format!("{}/", url.trim_end_matches('/'));
         let http = Client::builder().timeout(ANSWER).build();
         Ok(Self {
-            url: Url::parse(&base)
-                .map_err(|error| refuse(format!("{error}; it should look like http://127.0.0.1:8080")))?,
+            url: http_url(&base).map_err(refuse)?,
             http: http.map_err(|error| refuse(error.to_string()))?,
         })
     }

@@ -24,7 +24,7 @@ use crate::{
         pod::{self, State},
     },
     migrate::{self, Request, Strategy},
-    record::{event::Kind, outcome::Outcome, reading::Segment, run::Role},
+    record::{clock::Clock, event::Kind, outcome::Outcome, reading::Segment, run::Role},
     sample::{self, Cost, Schedule},
 };
 
@@ -61,7 +61,7 @@ impl<'a> Leg<'a> {
     pub(super) async fn execute(self) -> Result<(), Error> {
         self.run
             .notices
-            .send(Notice::LegStarted(self.head.clone(), self.run.clock.now()));
+            .send(Notice::LegStarted(self.head.clone(), self.clock().now()));
         let measured = self.measure().await;
         if let Err(error) = &measured {
             self.run.notices.event(Kind::Failed {
@@ -73,9 +73,7 @@ impl<'a> Leg<'a> {
         let outcome = measured.and(removed);
         let error = outcome.as_ref().err().map(ToString::to_string);
         self.run.notices.event(Kind::LegEnded);
-        self.run
-            .notices
-            .send(Notice::LegEnded(self.run.clock.now(), error));
+        self.run.notices.send(Notice::LegEnded(self.clock().now(), error));
         outcome
     }
 
@@ -83,7 +81,7 @@ impl<'a> Leg<'a> {
         let pod = self.deploy().await?;
         let pod = self.armed(&pod).await?;
         self.clocks().await?;
-        self.phase(Segment::Before, self.run.clock.now_ns()).await?;
+        self.phase(Segment::Before, self.clock().now_ns()).await?;
 
         let costs = self.run.processes.read(&*self.run.meter).await;
         let (outcome, readings) = self.migrate(&pod).await?;
@@ -92,7 +90,7 @@ impl<'a> Leg<'a> {
 
         let started_ns = self.all_run_since(&outcome).await?;
         let settled_ns = started_ns + nanoseconds(self.run.scenario.phases.settle);
-        let clock = &self.run.clock;
+        let clock = self.clock();
         clock
             .sleep_until(settled_ns.saturating_sub(nanoseconds(self.run.scenario.phases.interval) / 2))
             .await;
@@ -101,6 +99,10 @@ impl<'a> Leg<'a> {
         self.tail(&outcome, horizon_ns).await?;
         self.clocks().await?;
         overhead.await.map_err(|error| Error::Internal(error.into()))
+    }
+
+    fn clock(&self) -> &'a Clock {
+        self.run.notices.clock()
     }
 
     /// Tell how far the nodes' clocks are.
@@ -114,7 +116,7 @@ impl<'a> Leg<'a> {
     /// Tell at the end of the horizon what was used since `costs` were read.
     fn overhead_until(&self, horizon_ns: u64, costs: Vec<Cost>) -> AbortOnDropHandle<()> {
         let (notices, meter) = (self.run.notices.clone(), self.run.meter.clone());
-        let (processes, clock) = (self.run.processes.clone(), self.run.clock.clone());
+        let (processes, clock) = (self.run.processes.clone(), self.clock().clone());
         AbortOnDropHandle::new(tokio::spawn(async move {
             clock.sleep_until(horizon_ns).await;
             for overhead in overhead::between(costs, &processes.read(&*meter).await) {
@@ -237,14 +239,14 @@ impl<'a> Leg<'a> {
         let manifest_on_target = run.scenario.pod_on(&self.head.target, &self.directory());
         let readings = self.start_readings(Schedule {
             segment: Segment::Migration,
-            first_ns: self.run.clock.now_ns(),
+            first_ns: self.clock().now_ns(),
             interval: run.scenario.phases.interval / MIGRATION_DENSITY,
             ticks: None,
         });
         run.notices.event(Kind::MigrationRequested);
         let request = Request {
             client: &run.client,
-            clock: &run.clock,
+            clock: run.notices.clock(),
             run: &run.id,
             namespace: &run.namespace,
             pod,
@@ -321,7 +323,7 @@ impl<'a> Leg<'a> {
         let interval = phases.interval;
         let readings = self.start_readings(Schedule {
             segment: Segment::Tail,
-            first_ns: self.run.clock.now_ns(),
+            first_ns: self.clock().now_ns(),
             interval,
             ticks: None,
         });
@@ -335,8 +337,8 @@ impl<'a> Leg<'a> {
         });
         // A processor that never ends is the phase's problem, not a reason to wait for ever.
         let _ = timeout(self.run.scenario.deadlines.armed, again).await;
-        let steady_ns = self.run.clock.now_ns() + nanoseconds(interval * (phases.samples / 2 + 1));
-        self.run.clock.sleep_until(horizon_ns.max(steady_ns)).await;
+        let steady_ns = self.clock().now_ns() + nanoseconds(interval * (phases.samples / 2 + 1));
+        self.clock().sleep_until(horizon_ns.max(steady_ns)).await;
         readings.stop().await
     }
 

@@ -28,7 +28,7 @@ pub use error::Error;
 use std::{fmt, sync::Arc};
 
 use self::{notice::Notices, order::PlannedLeg, overhead::Processes};
-use crate::{migrate::Strategy, record::clock::Clock, sample::Meter, scenario::Scenario};
+use crate::{migrate::Strategy, sample::Meter, scenario::Scenario};
 
 /// A run about to start.
 pub struct Run {
@@ -52,10 +52,8 @@ pub struct Run {
     pub of: u32,
     /// Whose CPU time is read beside the workload's.
     pub processes: Processes,
-    /// Whom to tell.
+    /// Whom to tell, by which clock.
     pub notices: Notices,
-    /// Where moments are read.
-    pub clock: Clock,
 }
 
 impl fmt::Debug for Run {

@@ -113,6 +113,11 @@ impl Notices {
         let _ = self.sender.send(Message::Notice(Box::new(notice)));
     }
 
+    /// Where the moments of events are read.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// Tell the listeners of an event that happens now.
     pub fn event(&self, kind: Kind) {
         self.send(Notice::Event(Event {

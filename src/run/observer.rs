@@ -30,7 +30,6 @@ use crate::{
         wait,
     },
     record::{
-        clock::Clock,
         event::{ContainerState, Kind, PodPhase},
         reading::{ContainerRef, Epoch, EpochId},
     },
@@ -74,7 +73,6 @@ impl Observer {
             selection: watcher::Config::default().labels(&run.pods),
             meter: run.meter.clone(),
             notices: run.notices.clone(),
-            clock: run.clock.clone(),
             pods,
             news,
             next_epoch: 0,
@@ -133,7 +131,6 @@ struct Watcher {
     selection: watcher::Config,
     meter: Arc<dyn Meter>,
     notices: Notices,
-    clock: Clock,
     pods: watch::Sender<Pods>,
     news: mpsc::UnboundedSender<News>,
     next_epoch: EpochId,
@@ -187,7 +184,8 @@ impl Watcher {
             if container.state == State::Running
                 && (started || !now.running_since.contains_key(&container.name))
             {
-                now.running_since.insert(container.name, self.clock.now_ns());
+                now.running_since
+                    .insert(container.name, self.notices.clock().now_ns());
             }
         }
         now.pod = pod.clone();

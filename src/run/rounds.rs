@@ -19,7 +19,7 @@ impl Run {
             self.notices.flush().await?;
             outcome?;
         }
-        self.notices.send(Notice::RunEnded(self.clock.now()));
+        self.notices.send(Notice::RunEnded(self.notices.clock().now()));
         Ok(self.notices.flush().await?)
     }
 

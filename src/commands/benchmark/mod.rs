@@ -58,7 +58,6 @@ struct Benchmark<'a> {
     settings: &'a Settings,
     directory: &'a RunDirectory,
     notices: Notices,
-    clock: Clock,
 }
 
 impl<'a> Benchmark<'a> {
@@ -73,8 +72,7 @@ impl<'a> Benchmark<'a> {
         Self {
             settings,
             directory,
-            notices: Notices::to(vec![recorder, screen], clock.clone()),
-            clock,
+            notices: Notices::to(vec![recorder, screen], clock),
         }
     }
 
@@ -124,7 +122,7 @@ impl<'a> Benchmark<'a> {
             leg: planned.unwrap_or_default(),
             watch: stage.watch_command(),
         };
-        let fresh = settings.record(self.clock.now().wall, &scenario, cpu_scale, environment);
+        let fresh = settings.record(self.notices.clock().now().wall, &scenario, cpu_scale, environment);
         let record = match earlier {
             Some(earlier) => earlier.resumed_by(&fresh)?,
             None => fresh,
@@ -147,7 +145,6 @@ impl<'a> Benchmark<'a> {
             legs: record.missing(settings.legs()),
             processes: Processes::of_run(stage.orchestrator_pid(), services.orchestrator),
             notices: self.notices.clone(),
-            clock: self.clock.clone(),
         };
         Ok(run.execute(record, expected).await?)
     }
