@@ -54,12 +54,14 @@ impl Delivery {
 
     /// For the cluster of a context: that of its kind, or those that serve any.
     fn of_context(context: &str) -> impl Iterator<Item = &'static Self> {
-        let known = DELIVERIES
-            .iter()
-            .any(|one| !one.context.is_empty() && context.starts_with(one.context));
-        DELIVERIES.iter().filter(move |one| match known {
-            true => !one.context.is_empty() && context.starts_with(one.context),
-            false => one.context.is_empty(),
+        let of_its_kind = |one: &&Self| !one.context.is_empty() && context.starts_with(one.context);
+        let known = DELIVERIES.iter().any(|one| of_its_kind(&one));
+        DELIVERIES.iter().filter(move |one| {
+            if known {
+                of_its_kind(one)
+            } else {
+                one.context.is_empty()
+            }
         })
     }
 }

@@ -9,13 +9,15 @@ use tokio::time::Instant;
 
 use super::{apply::Kinds, describe};
 use crate::k8s::{
-    self,
+    self, gone,
     obstacle::{self, Obstacle},
     pod,
 };
 
 /// How long it may take; the image may have to be pulled, and an old orchestrator finishes its migrations first.
 const WITHIN: Duration = Duration::from_secs(240);
+/// How long a pod in which nothing runs may take to go away.
+const REMADE_WITHIN: Duration = Duration::from_secs(60);
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -89,10 +91,30 @@ pub async fn wait(
     let mut kinds = Kinds::of(client);
     let makes_pods = |object: &&DynamicObject| object.data.pointer("/spec/template").is_some();
     for object in objects.iter().filter(makes_pods) {
+        remake_unpullable(client, object, &mut tell).await?;
+    }
+    for object in objects.iter().filter(makes_pods) {
         let api = kinds.api(object).await?;
         let pods = one(client, &api, object).await?;
         let plural = if pods == 1 { "" } else { "s" };
         tell(format!("running {}: {pods} pod{plural}", describe(object)));
+    }
+    Ok(())
+}
+
+/// Delete the pods of an earlier attempt that wait for their image, so that new ones look for it at once: by now it may be
+/// there, and the kubelet looks again only after up to five minutes. Nothing runs in them.
+async fn remake_unpullable(
+    client: &Client,
+    object: &DynamicObject,
+    tell: &mut impl FnMut(String),
+) -> Result<(), Error> {
+    let api: Api<Pod> = Api::namespaced(client.clone(), &object.namespace().unwrap_or_default());
+    let waiting = pods(client, object).await?.into_iter();
+    for pod in waiting.filter(|pod| unpullable(pod).is_some()) {
+        let name = pod.name_any();
+        gone::delete(&api, &format!("pod {name}"), &name, REMADE_WITHIN).await?;
+        tell(format!("replaced Pod {name}, which waited for its image"));
     }
     Ok(())
 }
