@@ -193,6 +193,7 @@ impl Runtime {
             mounts: spec.mounts,
             cgroups: group.directories().to_vec(),
             isolation: self.isolation,
+            hidden: self.state.clusters().to_owned(),
         };
         config.store(bundle)
     }
