@@ -47,8 +47,6 @@ const ENTRANCE: Duration = Duration::from_secs(32);
 const IDLE: Duration = Duration::from_secs(100);
 /// After a connection that could not be accepted: there may be no descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How many connections that are too many are told so at once; more are closed without a word.
-const TOLD: usize = 64;
 
 /// What server and client must share: made anew for each cluster, kept in memory and in the kubeconfig only.
 #[derive(Clone)]
@@ -145,6 +143,9 @@ pub async fn serve(
         router: api.router(),
     };
     let mut connections = JoinSet::new();
+    let full = api.connections;
+    // Some of those that are too many are told so; more are closed without a word.
+    let most = full + full / 8 + 1;
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
@@ -154,8 +155,8 @@ pub async fn serve(
             },
             (stream, _) = accepted(|| listener.accept()) => {
                 let present = connections.len();
-                if present < api.connections + TOLD {
-                    connections.spawn(entrance.clone().serve(stream, present >= api.connections));
+                if present < most {
+                    connections.spawn(entrance.clone().serve(stream, present >= full));
                 }
             }
         }
@@ -360,12 +361,12 @@ mod tests {
         let mut second = served.connect().await;
         assert_eq!(answer(&mut second, &served.request()).await, "HTTP/1.1 503");
         assert_eq!(answer(&mut first, &served.request()).await, "HTTP/1.1 200");
-        let mut more: Vec<_> = Vec::new();
-        for _ in 0..TOLD {
-            more.push(TcpStream::connect(served.address).await.unwrap());
-        }
-        // Told to as many as can be told; the last is closed.
-        let last = more.last_mut().unwrap();
-        assert_eq!(last.read(&mut [0]).await.unwrap(), 0);
+        let _third = TcpStream::connect(served.address).await.unwrap();
+        let mut fourth = TcpStream::connect(served.address).await.unwrap();
+        assert_eq!(
+            fourth.read(&mut [0]).await.unwrap(),
+            0,
+            "there is no more to be told to"
+        );
     }
 }
