@@ -48,7 +48,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{any, get},
 };
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -81,6 +81,14 @@ impl Default for Config {
 #[derive(Debug, Clone)]
 pub struct Api {
     server: Server,
+}
+
+/// What an API server would refuse about a pod: the field's path (`spec.containers[0].name`), and why.
+pub fn refusals(pod: &Pod) -> Vec<(String, String)> {
+    let mut pod = pod.clone();
+    kinds::pod_defaults::fill(&mut pod);
+    let causes = kinds::pod_validation::causes(&pod).into_iter();
+    causes.map(status::Cause::into_parts).collect()
 }
 
 /// What the handlers work on.
