@@ -71,8 +71,8 @@ pub enum Error {
     /// Gate: the rounds do not decide.
     #[error("gate: {0}")]
     Inconclusive(String),
-    /// A fault of migbench.
-    #[error(transparent)]
+    /// A fault of migbench, with its causes.
+    #[error("{0:#}")]
     Internal(#[from] anyhow::Error),
 }
 

@@ -6,6 +6,7 @@ use clap::Subcommand;
 
 use crate::{
     error::Error,
+    k8s::pod,
     run::plan,
     scenario::{Scenario, source},
 };
@@ -104,7 +105,7 @@ fn describe(scenario: &Scenario) -> String {
     for claim in &scenario.claims {
         line("claim", claim.metadata.name.clone().unwrap_or_default());
     }
-    for container in scenario.pod.spec.iter().flat_map(|spec| &spec.containers) {
+    for container in scenario.pod.spec.iter().flat_map(pod::specified) {
         line(
             "container",
             plan::line(container, scenario.roles.get(&container.name)),

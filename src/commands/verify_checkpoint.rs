@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     orchestrator::{
         checkpoint::integrity::{self, Expectation, Finding},
-        migrated_pod::verification::MANIFESTS_VARIABLE,
+        migrated_pod::verification,
     },
 };
 
@@ -23,9 +23,9 @@ pub struct Args {
     /// Where the checkpoint volume is mounted.
     #[arg(long)]
     root: PathBuf,
-    /// The manifests of the checkpoints, as a JSON array.
-    #[arg(long, env = MANIFESTS_VARIABLE, default_value = "[]", value_parser = parse_manifests)]
-    manifests: Manifests,
+    /// The manifests of the checkpoints, as a JSON array; without, those of the environment.
+    #[arg(long, value_parser = parse_manifests)]
+    manifests: Option<Manifests>,
     /// A path that must exist as well; may be repeated.
     #[arg(long, value_name = "PATH")]
     require: Vec<PathBuf>,
@@ -41,11 +41,20 @@ fn parse_manifests(json: &str) -> Result<Manifests, serde_json::Error> {
     serde_json::from_str(json).map(Manifests)
 }
 
+fn of_environment() -> Result<Manifests, serde_json::Error> {
+    let json = verification::manifests(|name| std::env::var(name).ok());
+    parse_manifests(if json.is_empty() { "[]" } else { &json })
+}
+
 /// Run the command.
 pub async fn execute(args: Args) -> Result<(), Error> {
+    let manifests = match args.manifests {
+        Some(manifests) => manifests,
+        None => of_environment().map_err(|error| Error::Usage(format!("the manifests are none: {error}")))?,
+    };
     let expectation = Expectation {
         root: args.root,
-        manifests: args.manifests.0,
+        manifests: manifests.0,
         required: args.require,
     };
     match integrity::verify(expectation, args.patience).await {

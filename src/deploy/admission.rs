@@ -3,9 +3,15 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume};
+use k8s_openapi::{
+    api::core::v1::{Container, Pod, PodSpec, Volume},
+    apimachinery::pkg::api::resource::Quantity,
+};
 
-use crate::k8s::labels::{MANAGED_BY, RUN_LABEL};
+use crate::k8s::{
+    labels::{MANAGED_BY, RUN_LABEL},
+    quantity,
+};
 
 /// The changes in words, from the pod as it was applied to the pod as it was answered. Defaults that every API server fills
 /// in are none.
@@ -47,8 +53,14 @@ fn containers(kind: &str, before: &[Container], after: &[Container]) -> Vec<Stri
                 now.image.clone().unwrap_or_default()
             ));
         }
-        let amounts = added(&format!("{kind} {name}:"), &amounts(then), &amounts(now));
-        changes.extend(amounts);
+        let before = amounts(then);
+        let is_new = |amount: &Amount<'_>| !before.iter().any(|known| by_value(known) == by_value(amount));
+        let new = amounts(now).into_iter().filter(is_new);
+        changes.extend(
+            new.map(|(list, resource, amount)| {
+                format!("{kind} {name}: {list} {resource}={} added", amount.0)
+            }),
+        );
     }
     changes
 }
@@ -60,18 +72,26 @@ fn added(kind: &str, before: &BTreeSet<String>, after: &BTreeSet<String>) -> Vec
         .collect()
 }
 
+/// List, resource and quantity.
+type Amount<'a> = (&'static str, &'a str, &'a Quantity);
+
+/// The API server writes `1` for `1000m`.
+fn by_value<'a>((list, resource, amount): &Amount<'a>) -> (&'static str, &'a str, Option<i128>) {
+    (list, resource, quantity::nano(&amount.0))
+}
+
 /// Limits, and those requests that are not their limits: a request that is missing is set to the limit by the server.
-fn amounts(container: &Container) -> BTreeSet<String> {
-    let resources = container.resources.clone().unwrap_or_default();
-    let limits = resources.limits.unwrap_or_default();
-    let requests = resources.requests.unwrap_or_default();
-    let requests = requests
-        .iter()
-        .filter(|(name, amount)| limits.get(*name) != Some(*amount));
-    let requests = requests.map(|(name, amount)| format!("request {name}={}", amount.0));
-    let limits = limits
-        .iter()
-        .map(|(name, amount)| format!("limit {name}={}", amount.0));
+fn amounts(container: &Container) -> Vec<Amount<'_>> {
+    let Some(resources) = &container.resources else {
+        return Vec::new();
+    };
+    let value = |amount: &Quantity| quantity::nano(&amount.0);
+    let limit = |name: &String| resources.limits.as_ref()?.get(name).map(value);
+    let limits = resources.limits.iter().flatten();
+    let limits = limits.map(|(name, amount)| ("limit", name.as_str(), amount));
+    let requests = resources.requests.iter().flatten();
+    let requests = requests.filter(|(name, amount)| limit(name) != Some(value(amount)));
+    let requests = requests.map(|(name, amount)| ("request", name.as_str(), amount));
     limits.chain(requests).collect()
 }
 
@@ -130,7 +150,7 @@ mod tests {
     fn applied() -> Pod {
         serde_json::from_value(json!({
             "metadata": {"name": "p", "labels": {"a": "1"}},
-            "spec": {"containers": [{"name": "c", "image": "i", "resources": {"limits": {"cpu": "1"}}}]},
+            "spec": {"containers": [{"name": "c", "image": "i", "resources": {"limits": {"cpu": "1000m"}}}]},
         }))
         .unwrap()
     }

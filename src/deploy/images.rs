@@ -54,8 +54,7 @@ pub async fn pull(
 
 /// Each image that a node has to have for `pod`, with its pull policy; `own` is one more.
 pub fn wanted(pod: &Pod, own: Option<&str>) -> BTreeMap<String, Option<String>> {
-    let spec = pod.spec.iter();
-    let containers = spec.flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
+    let containers = pod.spec.iter().flat_map(pod::specified);
     let of_pod = containers
         .filter_map(|container| Some((container.image.clone()?, container.image_pull_policy.clone())));
     let own = own.map(|own| (own.to_owned(), Some("IfNotPresent".to_owned())));

@@ -7,7 +7,10 @@ use super::{
     finding::{Finding, Question},
     nodes,
 };
-use crate::k8s::requests::{self, Amounts};
+use crate::k8s::{
+    pod,
+    requests::{self, Amounts},
+};
 
 /// An amount of processor and memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -88,7 +91,7 @@ fn free(node: &Node, pods: &[Pod]) -> Known<Amount> {
     let allocatable = status
         .and_then(|status| status.allocatable.as_ref())
         .ok_or("the node does not tell what it offers")?;
-    let is_there = |pod: &&Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == name;
+    let is_there = |pod: &&Pod| pod::node(pod) == name;
     let taken = requests::of_all(pods.iter().filter(is_there));
     Ok(Amount::of(&Amounts::of(Some(allocatable))).minus(Amount::of(&taken)))
 }

@@ -2,6 +2,7 @@
 //! named is used; nobody's current context is taken unasked.
 
 use std::{
+    ffi::OsStr,
     fmt,
     path::{Path, PathBuf},
     time::Duration,
@@ -89,7 +90,7 @@ impl Access {
         let named = self.kubeconfig.is_some() || self.context.is_some();
         let read = match &self.kubeconfig {
             Some(file) => Kubeconfig::read_from(file),
-            None => Kubeconfig::read(),
+            None => read_list(&std::env::var_os("KUBECONFIG").unwrap_or_default()),
         };
         match read {
             Ok(kubeconfig) => self.pick(kubeconfig).await,
@@ -121,6 +122,28 @@ impl Access {
             Err(error) => Err(unreachable(&name, error.to_string())),
         }
     }
+}
+
+/// As `kubectl` reads `$KUBECONFIG`: files that are not there are passed over, and the first that says something counts.
+/// Without a list it is `~/.kube/config`.
+fn read_list(list: &OsStr) -> Result<Kubeconfig, KubeconfigError> {
+    let mut files: Vec<_> = std::env::split_paths(list).collect();
+    files.retain(|file| !file.as_os_str().is_empty());
+    let Some(first) = files.first() else {
+        return Kubeconfig::read();
+    };
+    let mut there = files
+        .iter()
+        .filter(|file| file.try_exists().unwrap_or(true))
+        .peekable();
+    if there.peek().is_none() {
+        return Kubeconfig::read_from(first);
+    }
+    there.try_fold(Kubeconfig::default(), |merged, file| {
+        let mut read = Kubeconfig::read_from(file)?;
+        read.current_context = read.current_context.filter(|context| !context.is_empty());
+        merged.merge(read)
+    })
 }
 
 /// Whether this is a pod with a service account.
@@ -210,6 +233,23 @@ mod tests {
                 .await
                 .contains("--kubeconfig FILE")
         );
+    }
+
+    #[test]
+    fn files_of_the_list_that_are_not_there_are_passed_over() {
+        let (one, other) = (kubeconfig("http://127.0.0.1:1"), kubeconfig("http://127.0.0.1:2"));
+        std::fs::write(other.path(), "current-context: two\n").unwrap();
+        let text = std::fs::read_to_string(one.path()).unwrap() + "current-context: ''\n";
+        std::fs::write(one.path(), text).unwrap();
+        let list =
+            std::env::join_paths([Path::new("/nowhere"), one.path(), Path::new(""), other.path()]).unwrap();
+        let read = read_list(&list).unwrap();
+        assert_eq!(
+            (read.contexts.len(), read.current_context.as_deref()),
+            (2, Some("two"))
+        );
+        let error = read_list(OsStr::new("/nowhere:/nor/there")).unwrap_err();
+        assert!(error.to_string().contains("/nowhere"), "{error}");
     }
 
     #[tokio::test]

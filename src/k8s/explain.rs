@@ -35,7 +35,7 @@ fn forbidden(message: &str) -> Option<String> {
 }
 
 /// What is told of an error together with its causes: the outermost text alone leaves out what went wrong.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut told = vec![error.to_string()];
     let mut cause = error.source();
     while let Some(error) = cause {

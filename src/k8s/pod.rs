@@ -3,7 +3,7 @@
 //! The `Ready` condition does not serve here: a pod with one completed and two running containers is never ready
 //! ("containers with unready status"), and that is just the state this benchmark is about.
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{self, ContainerStatus, Pod, PodSpec};
 
 use super::obstacle::Obstacle;
 
@@ -33,7 +33,7 @@ pub enum State {
     Running,
     /// Ended with exit code 0.
     Completed,
-    /// Ended otherwise: exit code and reason.
+    /// Ended otherwise: exit code, and the reason with what was said about it.
     Failed(i32, String),
 }
 
@@ -56,6 +56,16 @@ impl State {
             _ => None,
         }
     }
+}
+
+/// Every container that a pod is made of, init containers first.
+pub fn specified(spec: &PodSpec) -> impl Iterator<Item = &v1::Container> {
+    spec.init_containers.iter().flatten().chain(&spec.containers)
+}
+
+/// The node that a pod is bound to, once it is.
+pub fn node(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.node_name.as_deref()
 }
 
 /// The containers that the pod's status lists, init containers first.
@@ -96,9 +106,10 @@ fn state(status: &ContainerStatus) -> State {
     if state.running.is_some() {
         State::Running
     } else if let Some(ended) = state.terminated {
+        let told = [ended.reason, ended.message].into_iter().flatten();
         match ended.exit_code {
             0 => State::Completed,
-            code => State::Failed(code, ended.reason.unwrap_or_default()),
+            code => State::Failed(code, told.collect::<Vec<_>>().join(": ").trim_end().to_owned()),
         }
     } else {
         let waiting = state.waiting.unwrap_or_default();
@@ -249,6 +260,12 @@ mod tests {
         assert_eq!(
             hopeless(&failed).unwrap(),
             "container b ended with exit 137 Error"
+        );
+        let unstarted = json!({"exitCode": 128, "reason": "StartError", "message": "exec: no such file\n"});
+        let unstarted = pod(&[("a", json!({"terminated": unstarted}))]);
+        assert_eq!(
+            hopeless(&unstarted).unwrap(),
+            "container a ended with exit 128 StartError: exec: no such file"
         );
         let waiting = pod(&[("a", json!({"waiting": {"reason": "ContainerCreating"}}))]);
         assert!(!all_run(&waiting) && hopeless(&waiting).is_none());

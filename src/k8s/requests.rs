@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::core::v1::{Container, Pod},
+    api::core::v1::{Container, Node, Pod, ResourceRequirements},
     apimachinery::pkg::api::resource::Quantity,
 };
 
@@ -58,6 +58,12 @@ impl Amounts {
         self.merge(other, u64::max)
     }
 
+    /// This, with what only `other` lists.
+    fn or(self, mut other: Self) -> Self {
+        other.0.extend(self.0);
+        other
+    }
+
     fn merge(mut self, other: &Self, by: impl Fn(u64, u64) -> u64) -> Self {
         for (name, amount) in &other.0 {
             let entry = self.0.entry(name.clone()).or_insert(0);
@@ -68,10 +74,31 @@ impl Amounts {
 }
 
 /// What a pod requests: its containers together with its sidecars, or, if that is more, an init container together with the
-/// sidecars that were started before it; and the overhead of its runtime class.
+/// sidecars that were started before it; instead of that what it asks for as a whole, where it does; and the overhead of its
+/// runtime class. A limit without a request is a request: the API server fills that in, but nothing here must depend on it.
 pub fn of_pod(pod: &Pod) -> Amounts {
+    reckon(pod, |resources| [resources.requests, resources.limits])
+}
+
+/// What a pod may use: as [`of_pod`], but by limits, and by requests where there are none.
+pub fn most_of_pod(pod: &Pod) -> Amounts {
+    reckon(pod, |resources| [resources.limits, resources.requests])
+}
+
+/// Resources as two lists, of which the first counts; the second where a resource is not in it.
+type Lists = [Option<BTreeMap<String, Quantity>>; 2];
+
+fn reckon(pod: &Pod, lists: fn(ResourceRequirements) -> Lists) -> Amounts {
     let Some(spec) = &pod.spec else {
         return Amounts::default();
+    };
+    let amounts = |resources: &Option<ResourceRequirements>| {
+        let lists = lists(resources.clone().unwrap_or_default());
+        lists.map(|list| Amounts::of(list.as_ref()))
+    };
+    let of_container = |container: &Container| {
+        let [first, second] = amounts(&container.resources);
+        first.or(second)
     };
     let (mut sidecars, mut peak) = (Amounts::default(), Amounts::default());
     for container in spec.init_containers.iter().flatten() {
@@ -82,24 +109,33 @@ pub fn of_pod(pod: &Pod) -> Amounts {
         }
     }
     let steady = spec.containers.iter().map(of_container);
-    steady
-        .fold(sidecars, |sum, one| sum.plus(&one))
-        .larger(&peak)
+    let sum = steady.fold(sidecars, |sum, one| sum.plus(&one)).larger(&peak);
+    let [first, second] = amounts(&spec.resources);
+    first
+        .or(sum)
+        .or(second)
         .plus(&Amounts::of(spec.overhead.as_ref()))
+}
+
+/// The first resource of which the node has less than `wanted` beside `used`, and how much is left of it. What a node does
+/// not tell of processor, memory and disk is not held against it; of anything else it then has none.
+pub fn short(node: &Node, used: &Amounts, wanted: &Amounts) -> Option<(String, u64)> {
+    let status = node.status.as_ref();
+    let allocatable = Amounts::of(status.and_then(|status| status.allocatable.as_ref()));
+    let left = |resource: &str| match allocatable.find(resource) {
+        Some(amount) => amount.saturating_sub(used.get(resource)),
+        None if ["cpu", "memory", "ephemeral-storage"].contains(&resource) => u64::MAX,
+        None => 0,
+    };
+    let mut wanted = wanted.iter();
+    let (resource, _) = wanted.find(|(resource, amount)| *amount > left(resource))?;
+    Some((resource.to_owned(), left(resource)))
 }
 
 /// What all of these pods request together; pods that have ended request nothing.
 pub fn of_all<'a>(pods: impl IntoIterator<Item = &'a Pod>) -> Amounts {
     let living = pods.into_iter().filter(|pod| !has_ended(pod));
     living.fold(Amounts::default(), |sum, pod| sum.plus(&of_pod(pod)))
-}
-
-/// A limit without a request is a request: the API server fills that in, but nothing here must depend on it.
-fn of_container(container: &Container) -> Amounts {
-    let resources = container.resources.clone().unwrap_or_default();
-    let mut requests = resources.limits.unwrap_or_default();
-    requests.extend(resources.requests.unwrap_or_default());
-    Amounts::of(Some(&requests))
 }
 
 #[cfg(test)]
@@ -155,6 +191,49 @@ mod tests {
         ));
         assert_eq!((wanted.get("cpu"), wanted.get("nvidia.com/gpu")), (1250, 1));
         assert_eq!((wanted.find("memory"), wanted.get("memory")), (None, 0));
+    }
+
+    #[test]
+    fn what_a_pod_asks_for_as_a_whole_stands_for_its_containers() {
+        let of = |resources: Value, containers: Value| {
+            let pod = pod(
+                &json!({"resources": resources, "containers": containers}),
+                "Pending",
+            );
+            (of_pod(&pod).get("cpu"), most_of_pod(&pod).get("cpu"))
+        };
+        let one = json!([container("1", "0")]);
+        assert_eq!(
+            of(
+                json!({"requests": {"cpu": "3"}, "limits": {"cpu": "4"}}),
+                one.clone()
+            ),
+            (3000, 4000)
+        );
+        assert_eq!(of(json!({"limits": {"cpu": "4"}}), one), (1000, 4000));
+        assert_eq!(
+            of(json!({"limits": {"cpu": "4"}}), json!([{"name": "c"}])),
+            (4000, 4000)
+        );
+    }
+
+    #[test]
+    fn what_a_node_does_not_tell_is_held_against_it_for_devices_alone() {
+        let node: Node =
+            serde_json::from_value(json!({"status": {"allocatable": {"cpu": "2", "memory": "1Gi"}}}))
+                .unwrap();
+        let short = |used: &str, wanted: Value| {
+            let amounts = |list: Value| Amounts::of(serde_json::from_value(list).ok().as_ref());
+            short(&node, &amounts(json!({"cpu": used})), &amounts(wanted))
+        };
+        assert_eq!(short("500m", json!({"cpu": "1500m", "memory": "1024Mi"})), None);
+        assert_eq!(short("500m", json!({"cpu": "1501m"})), Some(("cpu".into(), 1500)));
+        assert_eq!(short("0", json!({"ephemeral-storage": "1Gi"})), None);
+        assert_eq!(short("0", json!({"nvidia.com/gpu": "0"})), None);
+        assert_eq!(
+            short("0", json!({"nvidia.com/gpu": "1"})),
+            Some(("nvidia.com/gpu".into(), 0))
+        );
     }
 
     #[test]

@@ -9,9 +9,13 @@ use std::{fmt, sync::Arc};
 
 use futures::future::BoxFuture;
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 
-use crate::record::{clock::Clock, outcome::Outcome};
+use crate::{
+    k8s::pod,
+    record::{clock::Clock, outcome::Outcome},
+};
 
 /// What a strategy is given: the armed pod and where it shall go.
 #[derive(Clone)]
@@ -25,9 +29,9 @@ pub struct Request<'a> {
     /// Namespace of the pod.
     pub namespace: &'a str,
     /// The armed pod as the API server last answered it.
-    pub pod: &'a k8s_openapi::api::core::v1::Pod,
+    pub pod: &'a Pod,
     /// The manifest that the pod was made from, as it would be applied on the target node.
-    pub manifest_on_target: &'a k8s_openapi::api::core::v1::Pod,
+    pub manifest_on_target: &'a Pod,
     /// Where the pod is.
     pub source: &'a str,
     /// Where it shall go.
@@ -76,6 +80,18 @@ pub const STRATEGIES: [&Definition; 2] = [&native::DEFINITION, &orchestrator::DE
 /// The strategy of a name, where there is one.
 pub fn by_name(name: &str) -> Option<&'static Definition> {
     STRATEGIES.into_iter().find(|strategy| strategy.name == name)
+}
+
+/// Check that the migrated pod is where it shall be: another node than the one asked for is no migration to it.
+fn check_node(pod: &Pod, target: &str) -> Result<(), Error> {
+    let node = pod::node(pod).unwrap_or("(none)");
+    if node == target {
+        return Ok(());
+    }
+    Err(Error::Failed {
+        pod: pod.metadata.name.clone().unwrap_or_default(),
+        reason: format!("it is on node {node}, not on node {target}"),
+    })
 }
 
 /// Why a migration failed.

@@ -63,7 +63,8 @@ async fn migrate(request: Request<'_>) -> Result<Outcome, Error> {
     )
     .await?;
     let pod_uid = applied.metadata.uid.unwrap_or_default();
-    wait::until_running(&api, name, &pod_uid, left()).await?;
+    let running = wait::until_running(&api, name, &pod_uid, left()).await?;
+    super::check_node(&running, request.target)?;
     Ok(Outcome {
         pod: name.to_owned(),
         pod_uid,

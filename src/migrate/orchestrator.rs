@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::{Definition, Error, Request, Strategy};
 use crate::{
     contract::orchestrator::{ErrorBody, MigrationRequest, Status},
-    k8s::{self, wait},
+    k8s::{self, explain, wait},
     record::{clock::Clock, outcome::Outcome},
 };
 
@@ -171,9 +171,12 @@ impl Orchestrator {
     }
 
     async fn read(&self, answer: reqwest::Result<Response>) -> Result<(StatusCode, String), Error> {
-        let answer = answer.map_err(|error| self.error(told(&error)))?;
+        let answer = answer.map_err(|error| self.error(explain::chain(&error)))?;
         let status = answer.status();
-        let text = answer.text().await.map_err(|error| self.error(told(&error)))?;
+        let text = answer
+            .text()
+            .await
+            .map_err(|error| self.error(explain::chain(&error)))?;
         Ok((status, text))
     }
 
@@ -194,6 +197,7 @@ impl Orchestrator {
         let completed = source.clock.now();
         let doing = format!("get pod {pod}");
         let new = source.pods.get(&pod).await.map_err(k8s::Error::api(doing))?;
+        super::check_node(&new, &body.target_node)?;
         Ok(Outcome {
             pod,
             pod_uid: new.metadata.uid.unwrap_or_default(),
@@ -235,8 +239,8 @@ pub async fn cpu_usec(url: &str) -> Result<u64, String> {
     let answer = orchestrator.http.get(address).send().await;
     let answer = answer
         .and_then(Response::error_for_status)
-        .map_err(|error| told(&error))?;
-    let metrics: Value = answer.json().await.map_err(|error| told(&error))?;
+        .map_err(|error| explain::chain(&error))?;
+    let metrics: Value = answer.json().await.map_err(|error| explain::chain(&error))?;
     let seconds = metrics["process_cpu_seconds_total"].as_f64();
     let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let duration = duration.ok_or("its metrics do not tell process_cpu_seconds_total")?;
@@ -311,12 +315,6 @@ fn explain(status: StatusCode, text: &str) -> String {
     }
 }
 
-/// An error of reqwest with its causes: its own text leaves out what went wrong.
-fn told(error: &reqwest::Error) -> String {
-    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
@@ -365,8 +363,8 @@ mod tests {
         let client = Embedded::new().client();
         let pods = Api::<Pod>::namespaced(client, "default");
         let mut uid = String::new();
-        for name in ["job-migrated-1", "job"] {
-            let pod = json!({"metadata": {"name": name}, "spec": {"nodeName": "a", "containers": [{"name": "c", "image": "i"}]}});
+        for (name, node) in [("job-migrated-1", "b"), ("job", "a")] {
+            let pod = json!({"metadata": {"name": name}, "spec": {"nodeName": node, "containers": [{"name": "c", "image": "i"}]}});
             let pod = serde_json::from_value(pod).unwrap();
             let created = pods.create(&PostParams::default(), &pod).await.unwrap();
             uid = created.metadata.uid.unwrap();
@@ -422,6 +420,28 @@ mod tests {
         assert_eq!(
             *script.asked.lock().unwrap(),
             ["POST /api/v1/migrations", poll, poll]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_pod_on_another_node_is_not_migrated_whatever_the_orchestrator_says() {
+        let answers = vec![(202, migration("pending")), (200, migration("completed"))];
+        let (orchestrator, _) = serve(answers).await;
+        let (pods, _) = pods().await;
+        let source = Source {
+            name: "job",
+            uid: "gone",
+            pods,
+            clock: &Clock::system(),
+        };
+        let to_another = MigrationRequest {
+            target_node: "c".into(),
+            ..request()
+        };
+        let error = orchestrator.run(&source, &to_another).await.unwrap_err();
+        assert!(
+            error.to_string().contains("it is on node b, not on node c"),
+            "{error}"
         );
     }
 

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::k8s::explain;
+
 /// The named reasons, as `details.reason` and error bodies show them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Reason {
@@ -33,6 +35,8 @@ pub enum Reason {
     TargetInsufficientResource,
     /// A container is not running, and did not start in time.
     ContainerNotRunning,
+    /// A container has a name that this service gives to its own.
+    ContainerNameReserved,
     /// A container ended with an error.
     CompletedWithError,
     /// Every container has completed.
@@ -124,7 +128,7 @@ impl Failure {
         };
         let text = match error {
             kube::Error::Api(status) => status.message.clone(),
-            other => other.to_string(),
+            other => explain::chain(other),
         };
         Self::new(reason, format!("{doing}: {text}"))
     }

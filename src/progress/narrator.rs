@@ -231,6 +231,11 @@ fn head(record: &RunRecord) -> Vec<String> {
     let nodes = nodes.join(", ");
     let limits = settings.cpu_limits_millicores.iter();
     let limits: Vec<_> = limits.map(|(name, limit)| format!("{name} {limit}m")).collect();
+    let limits = if limits.is_empty() {
+        "none, requests alone".into()
+    } else {
+        limits.join(", ")
+    };
     let scale = if settings.cpu_scale < 1.0 {
         format!("scaled by {:.3} to fit: ", settings.cpu_scale)
     } else {
@@ -244,7 +249,7 @@ fn head(record: &RunRecord) -> Vec<String> {
         ),
         format!("meter   {}, cgroup {}", place.meter.kind, place.meter.cgroup),
         format!("run     {}, scenario {scenario}, workload {workload}", record.id),
-        format!("limits  {scale}{}", limits.join(", ")),
+        format!("limits  {scale}{limits}"),
     ]
 }
 

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -12,6 +12,8 @@ use tempfile::NamedTempFile;
 
 use super::run::{RunRecord, SCHEMA};
 
+/// Bytes that must be free for a run's results, about those of a short one.
+const ROOM: usize = 256 << 10;
 /// Name of the record in its directory.
 pub const RECORD: &str = "run.json";
 
@@ -20,6 +22,22 @@ pub const RECORD: &str = "run.json";
 pub struct RunDirectory(PathBuf);
 
 impl RunDirectory {
+    /// See that directories and files can be made below `results`, and that there is room for some bytes.
+    pub fn check(results: &Path) -> anyhow::Result<()> {
+        let attempt = || {
+            if results.exists() && !results.is_dir() {
+                return Err(io::ErrorKind::NotADirectory.into());
+            }
+            fs::create_dir_all(results)?;
+            let directory = tempfile::tempdir_in(results)?;
+            let mut file = NamedTempFile::new_in(&directory)?;
+            file.write_all(&[0; ROOM])?;
+            file.as_file().sync_all()
+        };
+        let doing = || format!("results cannot be kept in {}", results.display());
+        attempt().with_context(doing)
+    }
+
     /// Make the directory of a new run.
     pub fn create(results: &Path, id: &str) -> anyhow::Result<Self> {
         let path = results.join(id);
@@ -161,6 +179,20 @@ mod tests {
         assert_eq!(find(path.to_str()), Ok(record("0199-bb")));
         assert!(find(Some("0199")).unwrap_err().contains("2 runs begin so"));
         assert!(find(Some("3")).unwrap_err().contains("migbench list"));
+    }
+
+    #[test]
+    fn results_that_cannot_be_kept_are_told_with_the_reason() {
+        let directory = tempfile::tempdir().unwrap();
+        let below = directory.path().join("new/results");
+        RunDirectory::check(&below).unwrap();
+        assert_eq!(fs::read_dir(&below).unwrap().count(), 0, "nothing is left");
+        fs::write(directory.path().join("file"), "").unwrap();
+        for name in ["file", "file/results"] {
+            let error = RunDirectory::check(&directory.path().join(name)).unwrap_err();
+            let told = format!("{error:#}").to_lowercase();
+            assert!(told.contains(name) && told.contains("not a directory"), "{told}");
+        }
     }
 
     #[test]

@@ -70,9 +70,10 @@ pub async fn are_installed(client: &Client, nodes: &[String]) -> bool {
         return false;
     };
     let runs_on = |node: &String| {
-        found.items.iter().any(|pod| {
-            pod::all_run(pod) && pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) == Some(node)
-        })
+        found
+            .items
+            .iter()
+            .any(|pod| pod::all_run(pod) && pod::node(pod) == Some(node))
     };
     nodes.iter().all(runs_on)
 }

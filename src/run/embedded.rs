@@ -22,7 +22,7 @@ use crate::{
         Handshake,
         images::{self, PullProgress},
     },
-    k8s::access::Connection,
+    k8s::{access::Connection, explain, pod},
     sample::{Meter, local::LocalMeter, mounts::Mounts},
     scenario::Scenario,
 };
@@ -96,16 +96,16 @@ impl Backend for Process {
 }
 
 async fn connect(handshake: &Handshake) -> Result<Connection, String> {
-    let kubeconfig = Kubeconfig::read_from(&handshake.kubeconfig).map_err(|error| error.to_string())?;
+    let kubeconfig = Kubeconfig::read_from(&handshake.kubeconfig).map_err(|error| explain::chain(&error))?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| explain::chain(&error))?;
     let endpoint = config.cluster_url.clone();
-    let client = Client::try_from(config).map_err(|error| error.to_string())?;
+    let client = Client::try_from(config).map_err(|error| explain::chain(&error))?;
     let version = client
         .apiserver_version()
         .await
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| explain::chain(&error))?;
     Ok(Connection {
         client,
         name: format!("embedded ({})", handshake.isolation),
@@ -127,7 +127,7 @@ pub async fn pull_images<D: Fn(&PullProgress) + Sync>(
     scenario: &Scenario,
     show: impl Fn(&str) -> D,
 ) -> Result<(), Error> {
-    let containers = scenario.pod.spec.iter().flat_map(|spec| &spec.containers);
+    let containers = scenario.pod.spec.iter().flat_map(pod::specified);
     let images: BTreeSet<&str> = containers
         .filter_map(|container| container.image.as_deref())
         .collect();

@@ -6,7 +6,7 @@ use kube::{Api, Client, ResourceExt};
 
 use crate::{
     k8s::{
-        exec,
+        exec, explain,
         pod::{self, State},
     },
     record::reading::ContainerRef,
@@ -33,7 +33,7 @@ impl Enter for PodExec {
         container: &'a ContainerRef,
         command: &'a [String],
     ) -> BoxFuture<'a, Result<Box<dyn Wire>, Refused>> {
-        let failed = |error: kube::Error| Refused::Failed(error.to_string());
+        let failed = |error: kube::Error| Refused::Failed(explain::chain(&error));
         Box::pin(async move {
             // The name alone may by now stand for another pod, or for a restarted container.
             let pod = self.0.get_opt(&container.pod).await.map_err(failed)?;

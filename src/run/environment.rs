@@ -8,7 +8,7 @@ use nix::sys::utsname::uname;
 
 use super::backend::Cluster;
 use crate::{
-    k8s::{self, quantity},
+    k8s::{self, pod, quantity},
     record::{
         reading::Description,
         run::{Environment, NodeInfo},
@@ -93,7 +93,7 @@ pub fn node_info(node: &Node) -> NodeInfo {
 }
 
 fn image_names(scenario: &Scenario) -> BTreeMap<String, Option<String>> {
-    let containers = scenario.pod.spec.iter().flat_map(|spec| &spec.containers);
+    let containers = scenario.pod.spec.iter().flat_map(pod::specified);
     containers
         .filter_map(|container| Some((container.image.clone()?, None)))
         .collect()

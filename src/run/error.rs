@@ -31,7 +31,7 @@ pub enum Error {
     /// A run cannot be gone on with.
     #[error("{0}")]
     NotComparable(String),
-    /// A fault of migbench.
-    #[error(transparent)]
+    /// A fault of migbench, with its causes.
+    #[error("{0:#}")]
     Internal(#[from] anyhow::Error),
 }

@@ -161,6 +161,16 @@ impl<'a> Leg<'a> {
                     reason,
                 }));
             }
+            if let Some(node) = pod::node(&observed.pod).filter(|node| *node != self.head.source) {
+                return Some(Err(k8s::Error::Impossible {
+                    pod: name.clone(),
+                    wanted: "armed",
+                    reason: format!(
+                        "the scheduler has put it on node {node} instead of {}",
+                        self.head.source
+                    ),
+                }));
+            }
             self.is_armed(observed).then(|| Ok(observed.pod.clone()))
         });
         let pod = match timeout(limit, armed).await {

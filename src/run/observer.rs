@@ -333,10 +333,7 @@ fn name_of(pod: &Pod) -> &str {
 }
 
 fn node_of(pod: &Pod) -> &str {
-    pod.spec
-        .as_ref()
-        .and_then(|spec| spec.node_name.as_deref())
-        .unwrap_or_default()
+    pod::node(pod).unwrap_or_default()
 }
 
 fn state_of(state: &State) -> ContainerState {

@@ -6,7 +6,7 @@ use humantime::format_duration;
 use k8s_openapi::{api::core::v1::Container, apimachinery::pkg::api::resource::Quantity};
 
 use super::order::PlannedLeg;
-use crate::{record::run::Role, scenario::Scenario};
+use crate::{k8s::pod, record::run::Role, scenario::Scenario};
 
 /// A run as planned.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,7 +40,7 @@ impl Plan<'_> {
     fn fmt_containers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.scenario.pod.metadata.name.as_deref().unwrap_or_default();
         writeln!(f, "pod {name}")?;
-        for container in self.scenario.pod.spec.iter().flat_map(|spec| &spec.containers) {
+        for container in self.scenario.pod.spec.iter().flat_map(pod::specified) {
             writeln!(
                 f,
                 "  {}",
@@ -132,7 +132,7 @@ pub(crate) fn line(container: &Container, role: Option<&Role>) -> String {
     format!(
         "{:<20} {:<10} requests {:<16} limits {:<16} {}",
         container.name,
-        role.map(Role::to_string).unwrap_or_default(),
+        role.map_or_else(|| "init".to_owned(), Role::to_string),
         amounts(resources.requests),
         amounts(resources.limits),
         container.image.as_deref().unwrap_or_default()

@@ -6,10 +6,16 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client};
 
-use super::{Error, backend::Cluster, orchestrator::Orchestrator, settings::Settings};
+use super::{Error, backend::Cluster, environment, orchestrator::Orchestrator, settings::Settings};
 use crate::{
     deploy::{images, place::Place, storage, surroundings},
-    k8s::{self, node, rights},
+    k8s::{
+        self, affinity,
+        labels::HOSTNAME_LABEL,
+        node,
+        requests::{self, Amounts},
+        rights,
+    },
     record::store::RunDirectory,
     sample::Meter,
     scenario::Scenario,
@@ -82,8 +88,8 @@ impl Stage {
         let real = !self.cluster.backend.is_embedded();
         if real {
             self.check_rights().await?;
-            check_nodes(&client, &settings.scenario).await?;
         }
+        check_nodes(&client, &settings.scenario).await?;
         if settings.needs_orchestrator() {
             let named = settings.orchestrator_url.clone().map(Orchestrator::Foreign);
             self.orchestrator = Some(match named {
@@ -159,27 +165,52 @@ impl Stage {
     }
 }
 
-/// Look at the nodes; the first one that is not there, or keeps the pod out, is an error.
+/// Look at the nodes; the first one that is not there, or can never take the pod, is an error.
 async fn check_nodes(client: &Client, scenario: &Scenario) -> Result<(), Error> {
     let api: Api<Node> = Api::all(client.clone());
-    let spec = scenario.pod.spec.as_ref();
-    let tolerations = spec
-        .and_then(|spec| spec.tolerations.as_deref())
-        .unwrap_or_default();
+    let mut nodes = Vec::new();
     for name in scenario.nodes() {
         let node = api.get_opt(name).await;
-        let missing = match node.map_err(k8s::Error::api(format!("get node {name}")))? {
-            None => format!("there is no node {name}"),
-            Some(node) => match node::hindrance(&node, tolerations) {
-                None => continue,
-                Some(hindrance) => format!("node {name} {hindrance}"),
-            },
-        };
-        return Err(Error::Requirement {
-            missing,
-            remedy: "see to it (`kubectl describe node`), or name other nodes: --set nodes.source=NAME --set nodes.target=NAME"
-                .into(),
-        });
+        let node = node.map_err(k8s::Error::api(format!("get node {name}")))?;
+        nodes.push(node.ok_or_else(|| unfit(format!("there is no node {name}")))?);
     }
-    Ok(())
+    let mut scaled = scenario.clone();
+    let infos: Vec<_> = nodes.iter().map(environment::node_info).collect();
+    scaled.scale_cpu(environment::smallest(&infos).unwrap_or(0));
+    let mut obstacles = scenario
+        .nodes()
+        .into_iter()
+        .zip(&nodes)
+        .filter_map(|(name, node)| obstacle(&scaled, name, node));
+    obstacles.next().map_or(Ok(()), |obstacle| Err(unfit(obstacle)))
+}
+
+/// Why a node will not take the pod, however long it is waited for.
+fn obstacle(scenario: &Scenario, name: &str, node: &Node) -> Option<String> {
+    let pod = scenario.pod_on(name, "");
+    let spec = pod.spec.clone().unwrap_or_default();
+    if let Some(hindrance) = node::hindrance(node, spec.tolerations.as_deref().unwrap_or_default()) {
+        return Some(format!("node {name} {hindrance}"));
+    }
+    if !affinity::admits(&spec, node) {
+        return Some(format!(
+            "node {name} is none that the pod's node selector, {HOSTNAME_LABEL}={name} with it, and required node affinity allow"
+        ));
+    }
+    let wanted = requests::of_pod(&pod);
+    let (resource, all) = requests::short(node, &Amounts::default(), &wanted)?;
+    let unit = if resource == "cpu" { "m" } else { "" };
+    let wanted = wanted.get(&resource);
+    Some(format!(
+        "insufficient {resource}: the pod requests {wanted}{unit}, and node {name} has {all}{unit} in all"
+    ))
+}
+
+fn unfit(missing: String) -> Error {
+    let remedy = "see to it (`kubectl describe node`), ask for less in the scenario's pod, or name other nodes: --set \
+                  nodes.source=NAME --set nodes.target=NAME";
+    Error::Requirement {
+        missing,
+        remedy: remedy.into(),
+    }
 }

@@ -1,6 +1,8 @@
 //! What can be known wrong about a pod manifest before anything is deployed.
 
-use k8s_openapi::api::core::v1::{ConfigMap, Container, PersistentVolumeClaim, Pod, PodSpec, Volume};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Container, KeyToPath, PersistentVolumeClaim, Pod, PodSpec, ResourceRequirements, Volume,
+};
 
 use super::{
     Error, Role,
@@ -9,6 +11,7 @@ use super::{
 };
 use crate::{
     contract::workload::Hook,
+    embedded::api,
     k8s::{labels::HOSTNAME_LABEL, quantity},
 };
 
@@ -21,6 +24,34 @@ pub(super) struct Manifest<'a> {
     pub(super) config_maps: &'a [ConfigMap],
 }
 
+/// A config map that Kubernetes makes in every namespace.
+const OF_EVERY_NAMESPACE: &str = "kube-root-ca.crt";
+
+/// Every container with its JSON pointer, init containers first.
+fn containers(spec: &PodSpec) -> impl Iterator<Item = (String, &Container)> {
+    let init = spec.init_containers.iter().flatten().enumerate();
+    let init = init.map(|(index, container)| (format!("/spec/initContainers/{index}"), container));
+    let others = spec.containers.iter().enumerate();
+    init.chain(others.map(|(index, container)| (format!("/spec/containers/{index}"), container)))
+}
+
+/// A field's path as the API server writes it, `a.b[0].c[d.e/f]`, as a JSON pointer.
+fn pointer(field: &str) -> String {
+    let parts = field.split(['[', ']']).enumerate();
+    let parts = parts.map(|(number, part)| match (number % 2, part) {
+        (0, "") => String::new(),
+        (0, names) => format!("/{}", names.trim_start_matches('.').replace('.', "/")),
+        (_, key) => format!("/{}", escape(key)),
+    });
+    parts.collect()
+}
+
+/// The keys that a volume takes of a config map, with their places.
+fn items<'k>(at: &str, items: Option<&'k Vec<KeyToPath>>) -> impl Iterator<Item = (String, &'k String)> {
+    let items = items.into_iter().flatten().enumerate();
+    items.map(move |(index, item)| (format!("{at}/items/{index}/key"), &item.key))
+}
+
 impl Manifest<'_> {
     pub(super) fn check(&self) -> Result<(), Error> {
         let Some(spec) = &self.pod.spec else {
@@ -30,10 +61,19 @@ impl Manifest<'_> {
         self.check_placement(spec)?;
         self.check_roles(spec)?;
         self.check_volumes(spec)?;
-        for (index, container) in spec.containers.iter().enumerate() {
-            self.check_container(spec, index, container)?;
+        self.check_amounts("/spec", spec.resources.as_ref())?;
+        for (at, container) in containers(spec) {
+            self.check_mounts(spec, &at, container)?;
+            self.check_environment(&at, container)?;
+            self.check_amounts(&at, container.resources.as_ref())?;
         }
-        self.check_hooks(spec)
+        self.check_hooks(spec)?;
+        match api::refusals(self.pod).into_iter().next() {
+            Some((field, why)) => Err(self
+                .document
+                .error_at(&pointer(&field), &format!("{field}: {why}"))),
+            None => Ok(()),
+        }
     }
 
     fn check_metadata(&self) -> Result<(), Error> {
@@ -138,24 +178,80 @@ impl Manifest<'_> {
             }
         }
         if let Some(source) = &volume.config_map {
-            let known = self
-                .config_maps
-                .iter()
-                .any(|map| map.metadata.name.as_deref() == Some(&source.name));
-            if !known {
-                let message = "no such config map: list it under configMaps in scenario.yaml";
-                return at("configMap/name", message);
+            let at = format!("/spec/volumes/{index}/configMap");
+            self.check_config_map(
+                &at,
+                &source.name,
+                items(&at, source.items.as_ref()),
+                source.optional,
+            )?;
+        }
+        let projected = volume
+            .projected
+            .iter()
+            .flat_map(|projected| projected.sources.iter().flatten());
+        for (number, source) in projected.enumerate() {
+            if let Some(source) = &source.config_map {
+                let at = format!("/spec/volumes/{index}/projected/sources/{number}/configMap");
+                self.check_config_map(
+                    &at,
+                    &source.name,
+                    items(&at, source.items.as_ref()),
+                    source.optional,
+                )?;
             }
         }
         Ok(())
     }
 
-    fn check_container(&self, spec: &PodSpec, index: usize, container: &Container) -> Result<(), Error> {
-        self.check_mounts(spec, index, container)?;
-        let Some(resources) = &container.resources else {
+    /// The config map is one of the scenario's, and has these keys; each with its place.
+    fn check_config_map<'k>(
+        &self,
+        at: &str,
+        name: &str,
+        keys: impl IntoIterator<Item = (String, &'k String)>,
+        optional: Option<bool>,
+    ) -> Result<(), Error> {
+        if optional == Some(true) || name == OF_EVERY_NAMESPACE {
             return Ok(());
+        }
+        let mut known = self.config_maps.iter();
+        let Some(map) = known.find(|map| map.metadata.name.as_deref() == Some(name)) else {
+            let message = "no such config map: list it under configMaps in scenario.yaml";
+            return Err(self.document.error_at(&format!("{at}/name"), message));
         };
-        for (field, amounts) in [("limits", &resources.limits), ("requests", &resources.requests)] {
+        let has = |key: &String| map.data.as_ref().is_some_and(|files| files.contains_key(key));
+        match keys.into_iter().find(|(_, key)| !has(key)) {
+            Some((at, key)) => {
+                let message = format!("the config map {name} has no file {key:?}");
+                Err(self.document.error_at(&at, &message))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A config map that a variable is taken from is part of the scenario too.
+    fn check_environment(&self, at: &str, container: &Container) -> Result<(), Error> {
+        for (index, variable) in container.env.iter().flatten().enumerate() {
+            let source = variable.value_from.as_ref();
+            if let Some(key) = source.and_then(|source| source.config_map_key_ref.as_ref()) {
+                let at = format!("{at}/env/{index}/valueFrom/configMapKeyRef");
+                self.check_config_map(&at, &key.name, [(at.clone() + "/key", &key.key)], key.optional)?;
+            }
+        }
+        for (index, source) in container.env_from.iter().flatten().enumerate() {
+            if let Some(map) = &source.config_map_ref {
+                let at = format!("{at}/envFrom/{index}/configMapRef");
+                self.check_config_map(&at, &map.name, [], map.optional)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_amounts(&self, at: &str, resources: Option<&ResourceRequirements>) -> Result<(), Error> {
+        let lists =
+            resources.map(|resources| [("limits", &resources.limits), ("requests", &resources.requests)]);
+        for (field, amounts) in lists.into_iter().flatten() {
             for (resource, amount) in amounts.iter().flatten() {
                 let read = if resource == "cpu" {
                     quantity::millicores
@@ -163,7 +259,7 @@ impl Manifest<'_> {
                     quantity::bytes
                 };
                 read(&amount.0).map_err(|message| {
-                    let pointer = format!("/spec/containers/{index}/resources/{field}/{}", escape(resource));
+                    let pointer = format!("{at}/resources/{field}/{}", escape(resource));
                     self.document.error_at(&pointer, &message)
                 })?;
             }
@@ -171,19 +267,19 @@ impl Manifest<'_> {
         Ok(())
     }
 
-    fn check_mounts(&self, spec: &PodSpec, index: usize, container: &Container) -> Result<(), Error> {
+    fn check_mounts(&self, spec: &PodSpec, at: &str, container: &Container) -> Result<(), Error> {
         let mounts = container.volume_mounts.as_deref().unwrap_or_default();
         let volumes = spec.volumes.as_deref().unwrap_or_default();
         for (number, mount) in mounts.iter().enumerate() {
-            let at = |field: &str, message: &str| {
-                let pointer = format!("/spec/containers/{index}/volumeMounts/{number}/{field}");
+            let refuse = |field: &str, message: &str| {
+                let pointer = format!("{at}/volumeMounts/{number}/{field}");
                 Err(self.document.error_at(&pointer, message))
             };
             if !volumes.iter().any(|volume| volume.name == mount.name) {
-                return at("name", &format!("the pod has no volume {:?}", mount.name));
+                return refuse("name", &format!("the pod has no volume {:?}", mount.name));
             }
             if mount.name == self.settings.file.checkpoint_volume && mount.sub_path_expr.is_some() {
-                return at(
+                return refuse(
                     "subPathExpr",
                     "cannot be used on the checkpoint volume: each leg gets its own subPath",
                 );
@@ -195,7 +291,7 @@ impl Manifest<'_> {
             .any(|mount| mount.name == self.settings.file.checkpoint_volume);
         if role == Some(&Role::Trainer) && !mounted {
             let message = "the trainer does not mount the checkpoint volume";
-            let pointer = format!("/spec/containers/{index}/volumeMounts");
+            let pointer = format!("{at}/volumeMounts");
             return Err(self.document.error_at(&pointer, message));
         }
         Ok(())
@@ -229,5 +325,20 @@ impl Manifest<'_> {
             }
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_of_a_field() {
+        let field = "spec.containers[0].resources.limits[example.org/gpu]";
+        assert_eq!(
+            pointer(field),
+            "/spec/containers/0/resources/limits/example.org~1gpu"
+        );
+        assert_eq!(pointer("spec.volumes[1].name"), "/spec/volumes/1/name");
     }
 }

@@ -3,7 +3,8 @@
 use std::{borrow::Cow, fmt};
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 use serde_saphyr::{Localizer, Location, MessageFormatter, Options, Spanned, UserMessageFormatter};
 
 use super::Error;
@@ -26,21 +27,35 @@ impl Document {
 
     /// Read the document as a `T`.
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        serde_saphyr::from_str_with_options(&self.text, limits()).map_err(|error| {
-            let message = error.without_snippet().render_with_formatter(&Wording);
-            self.error(error.location(), &message)
-        })
+        serde_saphyr::from_str_with_options(&self.text, limits()).map_err(|error| self.unread(&error))
+    }
+
+    /// Read the document as `kubectl` does, by YAML 1.1: `0755` is 493 and `yes` is true, as a value and as a key.
+    pub(super) fn value(&self) -> Result<Value, Error> {
+        let outline = self.outline().map_err(|error| self.unread(&error))?;
+        Ok(outline.value.value())
+    }
+
+    fn outline(&self) -> Result<Spanned<Outline>, serde_saphyr::Error> {
+        let mut options = limits();
+        options.legacy_octal_numbers = true;
+        serde_saphyr::from_str_with_options(&self.text, options)
+    }
+
+    fn unread(&self, error: &serde_saphyr::Error) -> Error {
+        let message = error.without_snippet().render_with_formatter(&Wording);
+        self.error(error.location(), &message)
     }
 
     /// The error `message` about the value at a JSON pointer; about the mapping that lacks it when it is not there.
     pub(super) fn error_at(&self, at: &str, message: &str) -> Error {
-        let outline: Option<Spanned<Outline>> = self.parse().ok();
+        let outline = self.outline().ok();
         self.error(outline.map(|outline| locate(&outline, at)), message)
     }
 
     /// The error `message` about the key at a JSON pointer.
     pub(super) fn error_at_key(&self, at: &str, message: &str) -> Error {
-        let outline: Option<Spanned<Outline>> = self.parse().ok();
+        let outline = self.outline().ok();
         self.error(outline.and_then(|outline| locate_key(&outline, at)), message)
     }
 
@@ -123,25 +138,39 @@ fn limits() -> Options {
     }
 }
 
-/// Only the places of a document's keys and values.
+/// A document's values and keys with their places.
 enum Outline {
-    Scalar,
+    Scalar(Value),
     Sequence(Vec<Spanned<Outline>>),
-    Mapping(Vec<(Spanned<String>, Spanned<Outline>)>),
+    Mapping(Vec<(Spanned<Key>, Spanned<Outline>)>),
 }
 
+/// A key as text, also one that YAML takes for a number or for true.
+struct Key(String);
+
 impl Outline {
+    fn value(self) -> Value {
+        match self {
+            Self::Scalar(value) => value,
+            Self::Sequence(items) => items.into_iter().map(|item| item.value.value()).collect(),
+            Self::Mapping(entries) => entries
+                .into_iter()
+                .map(|(key, value)| (key.value.0, value.value.value()))
+                .collect(),
+        }
+    }
+
     /// The part that a segment of a path means: a key of a mapping, or an index of a sequence.
     fn child(&self, segment: &str) -> Option<(Location, &Spanned<Self>)> {
         match self {
-            Self::Scalar => None,
+            Self::Scalar(_) => None,
             Self::Sequence(items) => {
                 let item = items.get(segment.parse::<usize>().ok()?)?;
                 Some((item.referenced, item))
             }
             Self::Mapping(entries) => entries
                 .iter()
-                .find(|(key, _)| key.value == segment)
+                .find(|(key, _)| key.value.0 == segment)
                 .map(|(key, value)| (key.referenced, value)),
         }
     }
@@ -187,29 +216,48 @@ impl<'de> Deserialize<'de> for Outline {
     }
 }
 
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match deserializer.deserialize_any(OutlineVisitor)? {
+            Outline::Scalar(Value::String(text)) => Ok(Self(text)),
+            Outline::Scalar(value) => Ok(Self(value.to_string())),
+            Outline::Sequence(_) | Outline::Mapping(_) => Err(de::Error::custom("a key must be a word")),
+        }
+    }
+}
+
 struct OutlineVisitor;
 
 macro_rules! scalars {
     ($($visit:ident: $type:ty),*) => {
-        $(fn $visit<E>(self, _: $type) -> Result<Outline, E> { Ok(Outline::Scalar) })*
+        $(fn $visit<E>(self, value: $type) -> Result<Outline, E> { Ok(Outline::Scalar(value.into())) })*
     };
 }
 
 impl<'de> Visitor<'de> for OutlineVisitor {
     type Value = Outline;
 
-    scalars!(visit_bool: bool, visit_i64: i64, visit_i128: i128, visit_u64: u64, visit_u128: u128, visit_f64: f64, visit_str: &str);
+    scalars!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_str: &str);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any YAML")
     }
 
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Outline, E> {
+        if !value.is_finite() {
+            return Err(E::custom("not a number that JSON has"));
+        }
+        // `5.0` and `08` are whole numbers to JSON's readers.
+        let whole = value.to_string().parse::<i64>();
+        Ok(Outline::Scalar(whole.map_or_else(|_| value.into(), Value::from)))
+    }
+
     fn visit_unit<E>(self) -> Result<Outline, E> {
-        Ok(Outline::Scalar)
+        Ok(Outline::Scalar(Value::Null))
     }
 
     fn visit_none<E>(self) -> Result<Outline, E> {
-        Ok(Outline::Scalar)
+        Ok(Outline::Scalar(Value::Null))
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Outline, D::Error> {

@@ -7,6 +7,7 @@ use k8s_openapi::{
 
 use super::{
     Error, Scenario,
+    check_files::{check_claim, check_config_map},
     check_pod::Manifest,
     check_settings::Settings,
     document::{Document, escape},
@@ -102,7 +103,9 @@ fn claims(source: &Source, settings: &Settings<'_>) -> Result<Vec<PersistentVolu
         let document = source
             .read(name)
             .map_err(|reason| settings.error(&pointer, &reason))?;
-        manifest::parse(&document)
+        let claim = manifest::parse(&document)?;
+        check_claim(&document, &claim)?;
+        Ok(claim)
     };
     settings.file.claims.iter().enumerate().map(claim).collect()
 }
@@ -113,6 +116,7 @@ fn config_maps(source: &Source, settings: &Settings<'_>) -> Result<Vec<ConfigMap
         let files = source
             .read_all(directory)
             .map_err(|reason| settings.error(&pointer, &reason))?;
+        check_config_map(settings, name, &files)?;
         Ok(ConfigMap {
             metadata: ObjectMeta {
                 name: Some(name.clone()),

@@ -5,6 +5,7 @@ pub mod placement;
 pub mod scale;
 pub mod source;
 
+mod check_files;
 mod check_pod;
 mod check_settings;
 mod document;

@@ -1,6 +1,6 @@
 //! The pod as it is applied for one leg: on one node, with a directory of its own on the checkpoint volume.
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
 use super::Scenario;
 use crate::k8s::labels::HOSTNAME_LABEL;
@@ -25,8 +25,7 @@ impl Scenario {
 
     /// Take this program's image from where the nodes find it. In a scenario it is called [`OWN_IMAGE`].
     pub fn use_image(&mut self, image: &str) {
-        let spec = self.pod.spec.iter_mut();
-        for container in spec.flat_map(|spec| &mut spec.containers) {
+        for container in self.pod.spec.iter_mut().flat_map(containers) {
             if container.image.as_deref() == Some(OWN_IMAGE) {
                 container.image = Some(image.to_owned());
             }
@@ -40,8 +39,7 @@ impl Scenario {
         if let Some(spec) = &mut pod.spec {
             let selector = spec.node_selector.get_or_insert_default();
             selector.insert(HOSTNAME_LABEL.to_owned(), node.to_owned());
-            let init = spec.init_containers.iter_mut().flatten();
-            for container in init.chain(&mut spec.containers) {
+            for container in containers(spec) {
                 self.isolate(container, leg);
             }
         }
@@ -60,6 +58,12 @@ impl Scenario {
     }
 }
 
+/// Every container of the pod, init containers first.
+pub(super) fn containers(spec: &mut PodSpec) -> impl Iterator<Item = &mut Container> {
+    let init = spec.init_containers.iter_mut().flatten();
+    init.chain(&mut spec.containers)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,11 +72,15 @@ mod tests {
     fn only_the_image_of_this_program_is_taken_from_elsewhere() {
         let mut scenario = Scenario::load("smoke", None, &[]).unwrap();
         let spec = scenario.pod.spec.as_mut().unwrap();
+        spec.init_containers = Some(vec![spec.containers[0].clone()]);
         spec.containers[1].image = Some("other".into());
         scenario.use_image("registry/migbench:1");
-        let images = scenario.pod.spec.unwrap().containers.into_iter();
-        let images: Vec<_> = images.filter_map(|container| container.image).collect();
-        assert_eq!(images, ["registry/migbench:1", "other", "registry/migbench:1"]);
+        let mut spec = scenario.pod.spec.unwrap();
+        let images: Vec<_> = containers(&mut spec)
+            .map(|container| container.image.take().unwrap())
+            .collect();
+        let own = "registry/migbench:1";
+        assert_eq!(images, [own, own, "other", own]);
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::core::v1::{Container, Pod},
+    api::core::v1::{Container, ResourceRequirements},
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use super::Scenario;
-use crate::k8s::quantity;
+use super::{Scenario, placement};
+use crate::k8s::{quantity, requests};
 
 /// Part of the capacity that the pod may use; the rest is for the cluster itself and the measurement.
 pub const USABLE: f64 = 0.8;
@@ -29,30 +29,28 @@ impl Scenario {
             let millicores = quantity::millicores(&limits.get("cpu")?.0).ok()?;
             Some((container.name.clone(), millicores))
         };
-        containers(&self.pod).iter().filter_map(limit).collect()
+        let containers = self.pod.spec.iter().flat_map(|spec| &spec.containers);
+        containers.filter_map(limit).collect()
     }
 
-    /// Scale all CPU limits and requests so that the limits' sum fits `capacity` (millicores: the host's CPUs for the
-    /// embedded cluster, else the smaller allocatable of the two nodes). Returns the factor.
+    /// Scale all CPU limits and requests so that what the pod may use (its limits; its requests where there are none, or
+    /// where they are more) fits `capacity` (millicores: the host's CPUs for the embedded cluster, else the smaller
+    /// allocatable of the two nodes). Returns the factor.
     pub fn scale_cpu(&mut self, capacity: u64) -> f64 {
-        let factor = factor(self.cpu_limits().values().sum(), capacity);
-        if factor < 1.0 {
-            for container in self.pod.spec.iter_mut().flat_map(|spec| &mut spec.containers) {
-                scale(container, factor);
-            }
+        let [most, least] = [requests::most_of_pod(&self.pod), requests::of_pod(&self.pod)];
+        let factor = factor(most.get("cpu").max(least.get("cpu")), capacity);
+        if factor < 1.0
+            && let Some(spec) = &mut self.pod.spec
+        {
+            spec.resources.iter_mut().for_each(|whole| scale(whole, factor));
+            let parts = placement::containers(spec).filter_map(|container| container.resources.as_mut());
+            parts.for_each(|part| scale(part, factor));
         }
         factor
     }
 }
 
-fn containers(pod: &Pod) -> &[Container] {
-    pod.spec.as_ref().map_or(&[], |spec| &spec.containers)
-}
-
-fn scale(container: &mut Container, factor: f64) {
-    let Some(resources) = &mut container.resources else {
-        return;
-    };
+fn scale(resources: &mut ResourceRequirements, factor: f64) {
     for amounts in [&mut resources.limits, &mut resources.requests]
         .into_iter()
         .flatten()
@@ -108,6 +106,34 @@ mod tests {
         let all: u64 = limits.values().sum();
         let reduction = limits["data-processor"] as f64 / all as f64;
         assert!((reduction - 0.28).abs() < 0.001, "{reduction}");
+    }
+
+    #[test]
+    fn requests_without_limits_and_init_containers_count_too() {
+        let amounts = |cpu: &str| Some([("cpu".to_owned(), Quantity(cpu.to_owned()))].into());
+        let mut scenario = smoke();
+        let spec = scenario.pod.spec.as_mut().unwrap();
+        let first = spec.containers[0].resources.as_mut().unwrap();
+        (first.limits, first.requests) = (None, amounts("99100m"));
+        let mut init = spec.containers[0].clone();
+        init.resources.as_mut().unwrap().limits = amounts("200");
+        spec.init_containers = Some(vec![init]);
+        assert!(
+            (scenario.scale_cpu(2000) - 0.008).abs() < 1e-12,
+            "the init container alone is the most"
+        );
+        let cpu = |container: &Container| {
+            container
+                .resources
+                .clone()?
+                .limits?
+                .get("cpu")
+                .map(|cpu| cpu.0.clone())
+        };
+        let spec = scenario.pod.spec.unwrap();
+        assert_eq!(cpu(&spec.init_containers.unwrap()[0]).as_deref(), Some("1600m"));
+        let requests = spec.containers[0].resources.clone().unwrap().requests.unwrap();
+        assert_eq!(requests["cpu"].0, "793m");
     }
 
     #[test]

@@ -109,7 +109,7 @@ impl Source {
         if !stays_inside(directory) {
             return Err(missing());
         }
-        let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+        let name = |path: &Path| Some(path.file_name()?.to_string_lossy().into_owned());
         match self {
             Self::Embedded(dir) => {
                 let found = dir.get_dir(dir.path().join(directory)).ok_or_else(missing)?;

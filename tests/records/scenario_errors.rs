@@ -69,6 +69,27 @@ refused! {
     hook_no_array: "pod.yaml", "[\"migbench\", \"workload\"" => "migbench [\"workload\"";
     hook_no_unit: "pod.yaml", "trainer.timeout: 30s" => "trainer.timeout: \"30\"";
     hook_unknown_container: "pod.yaml", "io/trainer.timeout" => "io/trainee.timeout";
+    pod_number_for_text: "pod.yaml", "      command: [migbench, workload, trainer]\n"
+        => "      command: [migbench, workload, trainer]\n      env: [{name: DEBUG, value: \"yes\"}, {name: EPOCHS, value: 10}]\n";
+    pod_yes_for_text: "pod.yaml", "part-of: migbench" => "part-of: yes";
+    pod_text_for_number: "pod.yaml", "      command: [migbench, workload, trainer]\n"
+        => "      command: [migbench, workload, trainer]\n      ports: [{containerPort: \"8080\"}]\n";
+    pod_number_among_words: "pod.yaml", "- --duration=7s" => "- 7";
+    pod_key_twice: "pod.yaml", "  restartPolicy: Never\n" => "  restartPolicy: Never\n  restartPolicy: Always\n";
+    pod_takes_a_file_that_is_not_there: "pod.yaml", "  volumes:\n"
+        => "  volumes:\n    - name: scripts\n      projected: {sources: [{configMap: {name: scripts}}]}\n";
+    init_unknown_volume: "pod.yaml", "  containers:\n"
+        => "  initContainers:\n    - {name: fetch, image: i, volumeMounts: [{name: checkpoint, mountPath: /c}]}\n  containers:\n";
+    init_no_quantity: "pod.yaml", "  containers:\n"
+        => "  initContainers:\n    - {name: fetch, image: i, resources: {limits: {cpu: 100mm}}}\n  containers:\n";
+    init_without_image: "pod.yaml", "  containers:\n" => "  initContainers:\n    - name: fetch\n  containers:\n";
+    init_of_a_containers_name: "pod.yaml", "  containers:\n"
+        => "  initContainers:\n    - {name: trainer, image: i}\n  containers:\n";
+    request_beyond_its_limit: "pod.yaml", "requests: {cpu: 1500m" => "requests: {cpu: 1601m";
+    claim_no_quantity: "claim.yaml", "storage: 1Gi" => "storage: 1 GB";
+    claim_without_storage: "claim.yaml", "storage: 1Gi" => "memory: 1Gi";
+    claim_unknown_mode: "claim.yaml", "[ReadWriteMany]" => "[RWX]";
+    claim_in_a_namespace: "claim.yaml", "  name: smoke" => "  namespace: ml\n  name: smoke";
     claim_unknown_field: "claim.yaml", "accessModes" => "accessMode";
 }
 
@@ -109,6 +130,55 @@ fn a_bomb_in_a_manifest_is_refused_too() {
         &format!("  name: smoke-workload\n{bomb}"),
     );
     assert!(message.len() < 2_000, "{message}");
+}
+
+/// The message for the smoke scenario with a config map of these files, or `None` where it is in order.
+fn with_config_map(name: &str, files: &[(&str, usize)]) -> Option<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let smoke = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/smoke");
+    for file in ["claim.yaml", "pod.yaml"] {
+        fs::copy(smoke.join(file), dir.path().join(file)).unwrap();
+    }
+    let text = fs::read_to_string(smoke.join("scenario.yaml")).unwrap();
+    fs::write(
+        dir.path().join("scenario.yaml"),
+        format!("configMaps: {{{name}: files}}\n{text}"),
+    )
+    .unwrap();
+    fs::create_dir(dir.path().join("files")).unwrap();
+    for (file, size) in files {
+        fs::write(dir.path().join("files").join(file), "x".repeat(*size)).unwrap();
+    }
+    let loaded = Scenario::load(dir.path().to_str().unwrap(), None, &[]);
+    loaded.err().map(|error| error.to_string())
+}
+
+#[test]
+fn what_can_be_no_config_map_is_refused() {
+    let half = 1 << 19;
+    assert_eq!(
+        with_config_map("scripts", &[("train_1.py", half), (".env-x", half)]),
+        None
+    );
+    for (name, files, told) in [
+        (
+            "scripts",
+            &[("train (copy).py", 1)][..],
+            "the file \"train (copy).py\" can be no key",
+        ),
+        ("scripts", &[("..data", 1)], "the file \"..data\" can be no key"),
+        ("scripts", &[("größe.txt", 1)], "can be no key"),
+        (
+            "scripts",
+            &[("a.txt", half), ("b.txt", half + 1)],
+            "1048577 bytes together",
+        ),
+        ("Scripts_1", &[("a.txt", 1)], "can be no config map's name"),
+    ] {
+        let message = with_config_map(name, files).unwrap();
+        assert!(message.contains(told), "{message}");
+        assert!(message.contains("scenario.yaml:1"), "{message}");
+    }
 }
 
 mod overrides {

@@ -30,6 +30,10 @@ use crate::{
 /// Run all rounds, or those that `earlier`, the record of a run that did not come to its end, lacks.
 pub(super) async fn conduct(settings: Settings, earlier: Option<RunRecord>) -> Result<(), Error> {
     let mut interrupt = Interrupt::listen().map_err(|error| Error::Internal(error.into()))?;
+    RunDirectory::check(&settings.results).map_err(|error| Error::Preflight {
+        missing: format!("{error:#}"),
+        remedy: "choose another directory by --results DIR or $MIGBENCH_RESULTS".into(),
+    })?;
     interrupt
         .unless(prepare(&settings.choice, &settings.scenario))
         .await?;

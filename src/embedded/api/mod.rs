@@ -48,7 +48,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{any, get},
 };
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use serde_json::json;
 use tokio::{sync::Mutex, task::JoinSet};
 
@@ -93,6 +93,14 @@ impl Default for Config {
 pub struct Api {
     server: Server,
     connections: usize,
+}
+
+/// What an API server would refuse about a pod: the field's path (`spec.containers[0].name`), and why.
+pub fn refusals(pod: &Pod) -> Vec<(String, String)> {
+    let mut pod = pod.clone();
+    kinds::pod_defaults::fill(&mut pod);
+    let causes = kinds::pod_validation::causes(&pod).into_iter();
+    causes.map(status::Cause::into_parts).collect()
 }
 
 /// What the handlers work on.

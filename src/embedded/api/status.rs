@@ -114,6 +114,11 @@ impl Cause {
         }
     }
 
+    /// The field and what is wrong with it.
+    pub(crate) fn into_parts(self) -> (String, String) {
+        (self.field, self.message)
+    }
+
     fn to_json(&self) -> Value {
         json!({"reason": self.reason, "message": self.message, "field": self.field})
     }

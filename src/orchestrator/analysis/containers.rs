@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
 use crate::{
     contract::orchestrator::ContainerState,
-    k8s::obstacle::Obstacle,
+    k8s::{obstacle::Obstacle, pod},
     orchestrator::failure::{Failure, Reason},
 };
 
@@ -25,6 +25,14 @@ pub struct Decisions {
 /// # Errors
 /// A container that can be neither moved nor left out, or nothing that would have to be moved.
 pub fn decide(pod: &Pod) -> Result<Decisions, Failure> {
+    if let Some((status, obstacle)) =
+        pod::statuses(pod).find_map(|(status, _)| Some((status, Obstacle::of(status)?)))
+    {
+        return Err(Failure::new(
+            Reason::ContainerNotRunning,
+            format!("container {} does not run: {obstacle}", status.name),
+        ));
+    }
     let spec = pod.spec.clone().unwrap_or_default();
     let policy = spec.restart_policy.as_deref().unwrap_or("Always");
     let statuses = pod
@@ -84,12 +92,6 @@ fn judge(
                 ),
             )),
         };
-    }
-    if let Some(Obstacle { reason, .. }) = status.and_then(Obstacle::of) {
-        return Err(Failure::new(
-            Reason::ContainerNotRunning,
-            format!("container {name} does not run: {reason}"),
-        ));
     }
     let why = state
         .and_then(|state| state.waiting.as_ref()?.reason.as_deref())
@@ -159,6 +161,20 @@ mod tests {
     fn what_loops_is_refused() {
         let looping = second("Always", &json!({"waiting": {"reason": "CrashLoopBackOff"}}));
         assert_eq!(looping, Err(Reason::ContainerNotRunning));
+    }
+
+    #[test]
+    fn an_init_container_that_does_not_start_is_told_at_once() {
+        let mut pod = pod("Never", &json!({"waiting": {"reason": "PodInitializing"}}));
+        let state = json!({"waiting": {"reason": "ErrImagePull", "message": "no such image"}});
+        let status = json!([{"name": "fetch", "state": state, "restartCount": 0, "ready": false, "image": "", "imageID": ""}]);
+        pod.status.as_mut().unwrap().init_container_statuses = serde_json::from_value(status).unwrap();
+        let failure = decide(&pod).unwrap_err();
+        assert_eq!(failure.reason, Reason::ContainerNotRunning);
+        assert_eq!(
+            failure.message,
+            "container fetch does not run: ErrImagePull: no such image"
+        );
     }
 
     #[test]

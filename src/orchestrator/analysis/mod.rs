@@ -13,9 +13,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     failure::{Failure, Reason},
+    migrated_pod::verification,
     order::Order,
 };
-use crate::contract::{orchestrator::ContainerState, workload::Hook};
+use crate::{
+    contract::{orchestrator::ContainerState, workload::Hook},
+    k8s::pod,
+};
 
 /// The objects that a migration depends on, as they were at one time.
 #[derive(Debug, Clone, Default)]
@@ -96,6 +100,10 @@ pub fn analyse(order: &Order, snapshot: &Snapshot) -> Result<Plan, Failure> {
             format!("there is no node {}", order.target),
         )
     })?;
+    if let Some(name) = verification::foreign(&spec) {
+        let why = format!("the container {name} has a name that the migration gives to its own");
+        return Err(Failure::new(Reason::ContainerNameReserved, why));
+    }
     let hostname = node::check(target, &spec)?;
     volumes::check_shareable(&spec, &snapshot.claims)?;
     let decisions = containers::decide(pod)?;
@@ -117,7 +125,7 @@ fn check_pod(order: &Order, pod: &Pod) -> Result<(), Failure> {
     if pod.metadata.deletion_timestamp.is_some() {
         return refuse(Reason::PodTerminating, "is being deleted".into());
     }
-    match pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) {
+    match pod::node(pod) {
         None => return refuse(Reason::PodNotRunning, "is not on any node yet".into()),
         Some(node) if node != order.source => {
             return refuse(
@@ -229,6 +237,31 @@ mod tests {
                 Some(serde_json::from_str("\"2026-01-01T00:00:00Z\"").unwrap());
         };
         assert_eq!(reason(terminating), Some(Reason::PodTerminating));
+    }
+
+    #[test]
+    fn names_that_the_migration_gives_are_not_taken_from_others() {
+        let named = |name: &'static str, command: &'static [&str]| {
+            reason(move |snapshot| {
+                let spec = snapshot.pod.spec.as_mut().unwrap();
+                let mut init = spec.containers[0].clone();
+                init.name = name.into();
+                init.command = Some(command.iter().map(|word| (*word).to_owned()).collect());
+                spec.init_containers = Some(vec![init]);
+            })
+        };
+        let reserved = Some(Reason::ContainerNameReserved);
+        assert_eq!(named("verify-checkpoint", &["sh", "-c", "true"]), reserved);
+        assert_eq!(named("verify-checkpoint-2", &[]), reserved);
+        assert_eq!(named("verify-checkpoints", &["true"]), None);
+        assert_eq!(
+            named("verify-checkpoint", &["migbench", "verify-checkpoint", "--root"]),
+            None
+        );
+        let main = |snapshot: &mut Snapshot| {
+            snapshot.pod.spec.as_mut().unwrap().containers[2].name = "verify-checkpoint".into();
+        };
+        assert_eq!(reason(main), reserved);
     }
 
     #[test]

@@ -1,13 +1,18 @@
-//! Whether a node takes a pod at all: it is Ready, not cordoned, and its taints are tolerated.
+//! Whether a node takes a pod at all: it is Ready, not cordoned, its taints are tolerated, and the pod does not ask for
+//! another one.
 
 use k8s_openapi::api::core::v1::{Node, PodSpec};
 
 use crate::{
     k8s::{
+        affinity,
         labels::HOSTNAME_LABEL,
         node::{Hindrance, hindrance},
     },
-    orchestrator::failure::{Failure, Reason},
+    orchestrator::{
+        failure::{Failure, Reason},
+        migrated_pod::place,
+    },
 };
 
 /// Check that the node takes the pod; its value of [`HOSTNAME_LABEL`] (usually, but not always, its name).
@@ -29,12 +34,17 @@ pub fn check(node: &Node, spec: &PodSpec) -> Result<String, Failure> {
         None => {}
     }
     let labels = node.metadata.labels.as_ref();
-    match labels.and_then(|labels| labels.get(HOSTNAME_LABEL)) {
-        Some(hostname) => Ok(hostname.clone()),
-        None => fail(
-            Reason::TargetUnschedulable,
-            format!("has no label {HOSTNAME_LABEL}"),
-        ),
+    let Some(hostname) = labels.and_then(|labels| labels.get(HOSTNAME_LABEL)) else {
+        let why = format!("has no label {HOSTNAME_LABEL}");
+        return fail(Reason::TargetUnschedulable, why);
+    };
+    let mut placed = spec.clone();
+    place(&mut placed, hostname);
+    if affinity::admits(&placed, node) {
+        Ok(hostname.clone())
+    } else {
+        let why = "is none that the pod's node selector and required node affinity allow";
+        fail(Reason::TargetUnschedulable, why.into())
     }
 }
 
@@ -107,6 +117,27 @@ mod tests {
         }
         let other_value = tolerating(&json!([{"key": "gpu", "value": "h100"}]));
         assert_eq!(reason(&tainted, &other_value), Some(Reason::TargetUnschedulable));
+    }
+
+    #[test]
+    fn a_pod_that_asks_for_another_node_is_refused() {
+        let node = node(&json!({}), "True");
+        let pinned = |operator: &str, host: &str| -> PodSpec {
+            let term = json!({"matchExpressions": [{"key": HOSTNAME_LABEL, "operator": operator, "values": [host]}]});
+            let required = json!({"nodeSelectorTerms": [term]});
+            let affinity =
+                json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}});
+            serde_json::from_value(json!({"containers": [], "affinity": affinity})).unwrap()
+        };
+        let refused = Some(Reason::TargetUnschedulable);
+        assert_eq!(reason(&node, &pinned("In", "host-source")), refused);
+        assert_eq!(reason(&node, &pinned("NotIn", "host-n")), refused);
+        assert_eq!(reason(&node, &pinned("In", "host-n")), None);
+        let selecting = |label: &str| -> PodSpec {
+            serde_json::from_value(json!({"containers": [], "nodeSelector": {label: "host-source"}})).unwrap()
+        };
+        assert_eq!(reason(&node, &selecting("disk")), refused);
+        assert_eq!(reason(&node, &selecting(HOSTNAME_LABEL)), None, "it is replaced");
     }
 
     #[test]

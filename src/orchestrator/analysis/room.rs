@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{Node, Pod};
 
 use crate::{
-    k8s::requests::{self, Amounts},
+    k8s::requests,
     orchestrator::failure::{Failure, Reason},
 };
 
@@ -12,16 +12,11 @@ use crate::{
 /// # Errors
 /// The first resource of which there is too little.
 pub fn check(node: &Node, others: &[Pod], pod: &Pod) -> Result<(), Failure> {
-    let status = node.status.as_ref();
-    let allocatable = Amounts::of(status.and_then(|status| status.allocatable.as_ref()));
-    let used = requests::of_all(others);
-    for (resource, wanted) in requests::of_pod(pod).iter() {
-        let free = allocatable.get(resource).saturating_sub(used.get(resource));
-        if wanted > free {
-            return Err(short(node, resource, wanted, free));
-        }
+    let wanted = requests::of_pod(pod);
+    match requests::short(node, &requests::of_all(others), &wanted) {
+        Some((resource, free)) => Err(short(node, &resource, wanted.get(&resource), free)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn short(node: &Node, resource: &str, wanted: u64, free: u64) -> Failure {

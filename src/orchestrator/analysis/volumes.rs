@@ -33,10 +33,9 @@ pub fn check_shareable(
             .get(name)
             .and_then(|claim| claim.spec.as_ref()?.access_modes.clone())
             .unwrap_or_default();
-        if !modes
-            .iter()
-            .any(|mode| mode == "ReadWriteMany" || mode == "ReadOnlyMany")
-        {
+        // A claim that may be written on one node or read on many is not written on many.
+        let only_read = !modes.is_empty() && modes.iter().all(|mode| mode == "ReadOnlyMany");
+        if !only_read && !modes.iter().any(|mode| mode == "ReadWriteMany") {
             return Err(Failure::new(
                 Reason::VolumeReadWriteOnce,
                 format!(
@@ -129,6 +128,10 @@ mod tests {
         assert_eq!(check(known(many.clone(), json!(["ReadOnlyMany"]))), Ok(()));
         assert_eq!(
             check(known(many.clone(), json!(["ReadWriteOnce"]))),
+            Err(Reason::VolumeReadWriteOnce)
+        );
+        assert_eq!(
+            check(known(many, json!(["ReadWriteOnce", "ReadOnlyMany"]))),
             Err(Reason::VolumeReadWriteOnce)
         );
         assert_eq!(check(BTreeMap::new()), Err(Reason::VolumeReadWriteOnce));

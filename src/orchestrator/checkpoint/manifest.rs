@@ -3,13 +3,9 @@
 use std::path::{Component, Path};
 
 use crate::{
-    contract::workload::Manifest,
+    contract::workload::{Manifest, ManifestFile},
     orchestrator::failure::{Failure, Reason},
 };
-
-/// Longest manifest as JSON, bytes. The kernel limits one environment variable to 128 KiB, and that is how the init
-/// container gets it.
-const LONGEST: usize = 100 * 1024;
 
 /// The manifest in a hook's output: all of it, or its last line for hooks that print something before.
 ///
@@ -21,26 +17,29 @@ pub fn parse(output: &str) -> Result<Manifest, Failure> {
     let manifest = serde_json::from_str::<Manifest>(output)
         .or_else(|_| serde_json::from_str(last))
         .map_err(|error| invalid(&format!("the hook printed no manifest: {error}")))?;
-    check(&manifest)?;
-    if serde_json::to_string(&manifest).map_or(0, |json| json.len()) > LONGEST {
-        let files = manifest.files.len();
-        return Err(invalid(&format!(
-            "{files} files are too many (more than {LONGEST} bytes of JSON)"
-        )));
-    }
-    Ok(manifest)
+    let manifest = Manifest {
+        directory: plain(&manifest.directory).ok_or_else(|| outside(&manifest.directory))?,
+        files: manifest
+            .files
+            .into_iter()
+            .map(plain_file)
+            .collect::<Result<_, _>>()?,
+        ..manifest
+    };
+    check(&manifest).map(|()| manifest)
 }
 
-/// Check that every path stays below the mount and every hash is one.
+fn plain_file(file: ManifestFile) -> Result<ManifestFile, Failure> {
+    match plain(&file.path) {
+        Some(path) if path != "." => Ok(ManifestFile { path, ..file }),
+        _ => Err(outside(&file.path)),
+    }
+}
+
+/// Check that there are files and every hash is one.
 fn check(manifest: &Manifest) -> Result<(), Failure> {
     if manifest.files.is_empty() {
         return Err(invalid("it lists no files"));
-    }
-    let paths = manifest.files.iter().map(|file| &file.path);
-    if let Some(path) = paths.chain([&manifest.directory]).find(|path| !is_below(path)) {
-        return Err(invalid(&format!(
-            "{path:?} is not a relative path below the mount"
-        )));
     }
     let lower_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
     let bad_hash = |hash: &str| hash.len() != 64 || !hash.chars().all(lower_hex);
@@ -53,10 +52,28 @@ fn check(manifest: &Manifest) -> Result<(), Failure> {
     }
 }
 
-/// Whether a path consists of plain names only.
+/// Whether a path stays below where it begins.
 pub fn is_below(path: &str) -> bool {
-    let mut components = Path::new(path).components().peekable();
-    components.peek().is_some() && components.all(|component| matches!(component, Component::Normal(_)))
+    plain(path).is_some()
+}
+
+/// A relative path without what says nothing, as in the `./a//b` that `find .` prints; none where it leads out.
+fn plain(path: &str) -> Option<String> {
+    let names = Path::new(path)
+        .components()
+        .filter(|component| *component != Component::CurDir);
+    let names = names.map(|component| match component {
+        Component::Normal(name) => name.to_str(),
+        _ => None,
+    });
+    match names.collect::<Option<Vec<_>>>()?.join("/") {
+        plain if plain.is_empty() => (!path.is_empty()).then(|| ".".to_owned()),
+        plain => Some(plain),
+    }
+}
+
+fn outside(path: &str) -> Failure {
+    invalid(&format!("{path:?} is not a relative path below the mount"))
 }
 
 fn invalid(why: &str) -> Failure {
@@ -103,6 +120,20 @@ mod tests {
             let failure = parse(&manifest(directory, path, &hash)).unwrap_err();
             assert_eq!(failure.reason, Reason::ManifestInvalid, "{directory} {path}");
         }
+    }
+
+    #[test]
+    fn paths_as_find_prints_them_are_below_the_mount() {
+        let hash = "a0".repeat(32);
+        for (directory, path) in [("./gen-7", "./gen-7/state"), ("gen-7/", "gen-7//./state")] {
+            let read = parse(&manifest(directory, path, &hash)).unwrap();
+            assert_eq!(
+                (read.directory.as_str(), read.files[0].path.as_str()),
+                ("gen-7", "gen-7/state")
+            );
+        }
+        assert_eq!(parse(&manifest(".", "state", &hash)).unwrap().directory, ".");
+        assert!(parse(&manifest("gen-7", "./", &hash)).is_err());
     }
 
     #[test]

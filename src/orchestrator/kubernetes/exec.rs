@@ -5,7 +5,7 @@ use std::time::Duration;
 use kube::api::AttachParams;
 
 use super::Kubernetes;
-use crate::k8s::exec;
+use crate::k8s::{exec, explain};
 
 impl Kubernetes {
     /// Run a command to its end; what it wrote to stdout.
@@ -23,7 +23,7 @@ impl Kubernetes {
         let parameters = AttachParams::default().container(container);
         let running = async {
             let process = self.attempt(|| pods.exec(pod, command, &parameters)).await;
-            exec::finish(process.map_err(|error| error.to_string())?).await
+            exec::finish(process.map_err(|error| explain::chain(&error))?).await
         };
         exec::within(limit, running).await
     }

@@ -7,7 +7,7 @@ use crate::{
     k8s::{
         logs::Life,
         obstacle::{Kind, Obstacle},
-        pod::{State, containers, statuses},
+        pod::{self, State, containers, statuses},
     },
     orchestrator::failure::{Failure, Reason},
 };
@@ -28,6 +28,15 @@ pub fn of(pod: Option<&Pod>) -> Option<Failure> {
     }
     let status = pod.status.as_ref()?;
     rejected(status).or_else(|| statuses(pod).find_map(|(status, _)| of_container(status)))
+}
+
+/// What is wrong where the scheduler has put the pod on another node than the target.
+pub fn elsewhere(pod: Option<&Pod>, target: &str) -> Option<Failure> {
+    let node = pod::node(pod?)?;
+    (node != target).then(|| {
+        let what = format!("the scheduler has put the migrated pod on node {node} instead of {target}");
+        Failure::new(Reason::TargetUnschedulable, what)
+    })
 }
 
 /// Whether every init container of ours has ended with exit code 0.
@@ -119,9 +128,13 @@ fn of_container(status: &ContainerStatus) -> Option<Failure> {
         Reason::TargetContainerFailed
     };
     let (code, why) = (ended.exit_code, ended.reason.as_deref().unwrap_or("Error"));
+    let told = ended
+        .message
+        .as_deref()
+        .map_or_else(String::new, |message| format!(": {message}"));
     Some(Failure::new(
         reason,
-        format!("container {name} ended with exit code {code} ({why})"),
+        format!("container {name} ended with exit code {code} ({why}){told}"),
     ))
 }
 
@@ -196,6 +209,33 @@ mod tests {
         assert_eq!(
             reason(&json!({"containerStatuses": [looping]})),
             Some(Reason::TargetContainerFailed)
+        );
+    }
+
+    #[test]
+    fn a_pod_on_another_node() {
+        let on = |node: &str| -> Pod {
+            serde_json::from_value(json!({"spec": {"containers": [], "nodeName": node}})).unwrap()
+        };
+        assert!(elsewhere(Some(&on("gpu")), "worker").is_some());
+        assert_eq!(elsewhere(Some(&on("worker")), "worker"), None);
+        assert_eq!(
+            elsewhere(Some(&pod(&json!({}))), "worker"),
+            None,
+            "not scheduled yet"
+        );
+    }
+
+    #[test]
+    fn what_a_container_says_about_its_end_is_told() {
+        let end = json!({"terminated": {"exitCode": 128, "reason": "StartError", "message": "argument list too long"}});
+        let told = of(Some(&pod(
+            &json!({"containerStatuses": [status("trainer", &end)]}),
+        )));
+        assert!(
+            told.unwrap()
+                .message
+                .ends_with("(StartError): argument list too long")
         );
     }
 

@@ -97,7 +97,7 @@ fn derive_spec(mut spec: PodSpec, plan: &Plan, parts: &Parts) -> PodSpec {
 
 fn restore_from(containers: &mut [Container], checkpointed: &Checkpointed, manifest: &Manifest) {
     let mount = checkpointed.mount.mount_path.trim_end_matches('/');
-    let value = format!("{mount}/{}", manifest.directory);
+    let value = verification::literal(&format!("{mount}/{}", manifest.directory));
     for container in containers
         .iter_mut()
         .filter(|container| container.name == checkpointed.container)
@@ -114,7 +114,7 @@ fn restore_from(containers: &mut [Container], checkpointed: &Checkpointed, manif
 
 /// By node selector, not by `nodeName`: that would bypass the scheduler, and a claim of a `WaitForFirstConsumer` class
 /// would never be bound (kubernetes#89953).
-fn place(spec: &mut PodSpec, hostname: &str) {
+pub(super) fn place(spec: &mut PodSpec, hostname: &str) {
     spec.node_name = None;
     spec.node_selector
         .get_or_insert_default()

@@ -10,19 +10,99 @@ use k8s_openapi::{
 use super::Parts;
 use crate::{
     contract::workload::Manifest,
-    orchestrator::analysis::{Plan, volumes},
+    k8s::pod,
+    orchestrator::{
+        analysis::{Plan, volumes},
+        failure::{Failure, Reason},
+    },
 };
 
-/// Environment variable that holds the manifests to check, a JSON array.
-pub const MANIFESTS_VARIABLE: &str = "MIGRATION_MANIFESTS";
+/// Environment variable that holds the manifests to check, a JSON array; what is more than [`PIECE`] goes on in
+/// `MIGRATION_MANIFESTS_1` and so on.
+const MANIFESTS_VARIABLE: &str = "MIGRATION_MANIFESTS";
+/// Longest piece in one variable, bytes: the kernel allows 128 KiB.
+const PIECE: usize = 100 << 10;
+/// Longest manifests together as JSON, bytes: they are a part of the pod, and etcd takes 1.5 MiB.
+const LONGEST: usize = 1 << 20;
 /// Name of the init container; further ones get a number.
 const NAME: &str = "verify-checkpoint";
 
-/// Whether a container is one of these.
+/// The container of the pod that has one of these names and was not made here.
+pub fn foreign(spec: &PodSpec) -> Option<&str> {
+    let made_here = |container: &Container| {
+        let command = container.command.iter().flatten().map(String::as_str);
+        command.take(2).eq(["migbench", "verify-checkpoint"])
+    };
+    let mut named = pod::specified(spec).filter(|container| is_ours(&container.name));
+    let foreign = named.find(|container| !made_here(container))?;
+    Some(&foreign.name)
+}
+
+/// Whether a container of a migrated pod is one of these.
 pub fn is_ours(name: &str) -> bool {
     name.strip_prefix(NAME).is_some_and(|rest| {
         rest.is_empty() || rest.strip_prefix('-').is_some_and(|n| n.parse::<usize>().is_ok())
     })
+}
+
+/// Check that the manifests of a pod can be handed to it.
+///
+/// # Errors
+/// They are too long together.
+pub fn check_length<'a>(manifests: impl Iterator<Item = &'a Manifest>) -> Result<(), Failure> {
+    let manifests: Vec<_> = manifests.collect();
+    let length = json(&manifests).len();
+    if length <= LONGEST {
+        return Ok(());
+    }
+    let files: usize = manifests.iter().map(|manifest| manifest.files.len()).sum();
+    let why = format!(
+        "checkpoint manifests: {files} files are too many ({length} bytes of JSON together; {LONGEST} can be handed over)"
+    );
+    Err(Failure::new(Reason::ManifestInvalid, why))
+}
+
+/// The manifests in a container's environment, a JSON array; `read` reads a variable.
+pub fn manifests(read: impl Fn(&str) -> Option<String>) -> String {
+    (0..).map_while(|number| read(&variable(number))).collect()
+}
+
+fn variable(number: usize) -> String {
+    if number == 0 {
+        MANIFESTS_VARIABLE.to_owned()
+    } else {
+        format!("{MANIFESTS_VARIABLE}_{number}")
+    }
+}
+
+/// Without `$`, of which Kubernetes makes something else in a variable's value.
+fn json(manifests: &[&Manifest]) -> String {
+    let json = serde_json::to_string(manifests).unwrap_or_default();
+    json.replace('$', "\\u0024")
+}
+
+fn environment(manifests: &[&Manifest]) -> Vec<EnvVar> {
+    let (json, mut variables) = (json(manifests), Vec::new());
+    let mut rest = json.as_str();
+    while !rest.is_empty() {
+        let mut end = PIECE.min(rest.len());
+        while !rest.is_char_boundary(end) {
+            end -= 1;
+        }
+        let (piece, after) = rest.split_at(end);
+        variables.push(EnvVar {
+            name: variable(variables.len()),
+            value: Some(piece.to_owned()),
+            value_from: None,
+        });
+        rest = after;
+    }
+    variables
+}
+
+/// A text as an argument or a variable's value that Kubernetes makes just this of.
+pub fn literal(text: &str) -> String {
+    text.replace('$', "$$")
 }
 
 /// What is to be checked through one mount.
@@ -121,22 +201,20 @@ fn build(index: usize, verification: &Verification<'_>, image: &str) -> Containe
     } else {
         format!("{NAME}-{index}")
     };
-    let mut command = vec!["migbench", "verify-checkpoint", "--root"];
-    command.push(&verification.mount.mount_path);
+    let mut command = ["migbench", "verify-checkpoint", "--root"]
+        .map(str::to_owned)
+        .to_vec();
+    command.push(literal(&verification.mount.mount_path));
     for output in &verification.required {
-        command.extend(["--require", output]);
+        command.extend(["--require".to_owned(), literal(output)]);
     }
     Container {
         name,
         image: Some(image.to_owned()),
         // The image was chosen for this service; pulling it again would only cost time while the source stands still.
         image_pull_policy: Some("IfNotPresent".to_owned()),
-        command: Some(command.into_iter().map(str::to_owned).collect()),
-        env: Some(vec![EnvVar {
-            name: MANIFESTS_VARIABLE.to_owned(),
-            value: serde_json::to_string(&verification.manifests).ok(),
-            value_from: None,
-        }]),
+        command: Some(command),
+        env: Some(environment(&verification.manifests)),
         volume_mounts: Some(vec![VolumeMount {
             read_only: Some(true),
             ..verification.mount.clone()
@@ -172,7 +250,10 @@ fn resources(like: &Container) -> Option<ResourceRequirements> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orchestrator::{analysis::analyse, fixtures};
+    use crate::{
+        contract::workload::ManifestFile,
+        orchestrator::{analysis::analyse, fixtures},
+    };
 
     fn parts(checkpoints: &[&str], outputs: &[&str]) -> Parts {
         let manifest = Manifest {
@@ -236,6 +317,33 @@ mod tests {
     #[test]
     fn only_our_own_names_are_ours() {
         assert!(!is_ours("verify-checkpoints") && !is_ours("verify-checkpoint-data") && !is_ours("init"));
+    }
+
+    #[test]
+    fn manifests_arrive_as_they_were_however_long_they_are() {
+        let file = |number: usize| ManifestFile {
+            path: format!("$(HOME)/$$/ä-{number}"),
+            size: 1,
+            sha256: "a0".repeat(32),
+        };
+        let manifest = |files| Manifest {
+            step: 1,
+            directory: "g".into(),
+            files: (0..files).map(file).collect(),
+        };
+        let long = manifest(2_000);
+        let variables = environment(&[&long, &long]);
+        assert!(variables.len() > 3);
+        for variable in &variables {
+            let value = variable.value.as_ref().unwrap();
+            assert!(value.len() <= PIECE && !value.contains('$'), "{}", variable.name);
+        }
+        let read = |name: &str| variables.iter().find(|known| known.name == name)?.value.clone();
+        let arrived: Vec<Manifest> = serde_json::from_str(&manifests(read)).unwrap();
+        assert_eq!(arrived, [long.clone(), long.clone()]);
+        assert_eq!(check_length([&long, &long].into_iter()), Ok(()));
+        let refused = check_length([&long, &long, &manifest(6_000)].into_iter()).unwrap_err();
+        assert_eq!(refused.reason, Reason::ManifestInvalid);
     }
 
     #[test]

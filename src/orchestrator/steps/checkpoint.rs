@@ -11,6 +11,7 @@ use crate::{
         analysis::Checkpointed,
         checkpoint::manifest,
         failure::{Failure, Reason},
+        migrated_pod::verification,
         ongoing::OngoingMigration,
     },
 };
@@ -23,6 +24,7 @@ pub async fn take(migration: &mut OngoingMigration) -> Result<String, Failure> {
         .iter()
         .map(|(container, manifest)| format!("{container}: step {}, {}", manifest.step, manifest.directory))
         .collect();
+    verification::check_length(manifests.iter().map(|(_, manifest)| manifest))?;
     migration.checkpoints = manifests.into_iter().collect();
     let checkpoints = migration.checkpoints.clone();
     migration.entry.note(|details| {

@@ -12,8 +12,9 @@ use crate::orchestrator::{
 /// Wait for the end of the verification.
 pub async fn take(migration: &mut OngoingMigration) -> Result<String, Failure> {
     let target = migration.target()?;
-    let judge = |pod: Option<&Pod>| match (pod, fault::of(pod)) {
-        (Some(pod), _) if fault::verified(pod) => Some(Ok(())),
+    let wanted = migration.order.target.as_str();
+    let judge = |pod: Option<&Pod>| match (pod, fault::elsewhere(pod, wanted).or_else(|| fault::of(pod))) {
+        (Some(pod), None) if fault::verified(pod) => Some(Ok(())),
         (pod, Some(failure)) => Some(Err((failure, pod.cloned()))),
         _ => None,
     };

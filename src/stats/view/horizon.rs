@@ -22,7 +22,7 @@ pub struct Horizon {
     /// The pod on the target node, by container.
     pub target: BTreeMap<String, Figure>,
     /// Both pods: by their own cgroups, which also have what a container used between two readings; the sums of their
-    /// containers where those were not read.
+    /// containers where those were not read, or where the containers do not run below them.
     pub workload: Figure,
     /// Processes that belong to the strategy or to the measurement.
     pub overhead: BTreeMap<String, Figure>,
@@ -55,6 +55,10 @@ pub fn measure(timeline: &Timeline, settings: &RunSettings) -> Result<Horizon, S
     })
 }
 
+/// A pod's cgroup has all that its containers use, give or take the moments of the readings. Where it has less than this
+/// share of it, they run elsewhere: kubelet and container runtime use different cgroup drivers.
+const LEAST_SHARE: f64 = 0.9;
+
 /// The horizon's ends, `CLOCK_MONOTONIC` nanoseconds.
 struct Bounds {
     from: u64,
@@ -68,8 +72,10 @@ impl Bounds {
         let whole = timeline
             .pod_epoch(uid)
             .map(|epoch| self.epoch_seconds(timeline, epoch));
+        let parts = containers.values().filter_map(|figure| figure.get().ok());
+        let least = parts.sum::<f64>() * LEAST_SHARE;
         match whole {
-            Some(Ok(seconds)) => Figure::known(seconds),
+            Some(Ok(seconds)) if seconds > 0.0 && seconds >= least => Figure::known(seconds),
             _ => sum(containers.values()),
         }
     }
