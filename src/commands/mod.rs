@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod list;
 pub mod orchestrator;
 mod outcome;
+pub mod python_args;
 pub mod report;
 pub mod resume;
 pub mod run;

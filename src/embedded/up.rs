@@ -11,6 +11,7 @@ use tokio::{
 use super::{
     Handshake, NODES,
     api::{self, Api, Credentials},
+    images::Means,
     node::{Agent, cgroup::Mode, registry::Registry, runtime::Runtime, state::State},
 };
 
@@ -25,9 +26,10 @@ pub struct Up {
 }
 
 impl Up {
-    /// Remove what dead clusters left, then bring one up: its kubeconfig works and its nodes are Ready.
-    pub async fn start() -> anyhow::Result<Self> {
-        let runtime = Arc::new(spawn_blocking(|| Runtime::new(State::create()?)).await??);
+    /// Remove what dead clusters left, then bring one up: its kubeconfig works and its nodes are Ready. Images that are
+    /// not there yet are built by `means`.
+    pub async fn start(means: Means) -> anyhow::Result<Self> {
+        let runtime = Arc::new(spawn_blocking(|| Runtime::new(State::create()?, means)).await??);
         match Self::start_with(Arc::clone(&runtime)).await {
             Ok(up) => Ok(up),
             Err(error) => {
