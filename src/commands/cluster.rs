@@ -3,6 +3,7 @@
 use anyhow::Context;
 use clap::Subcommand;
 
+use super::python_args::PythonArgs;
 use crate::{
     embedded::{NODES, scope, up::Up},
     error::Error,
@@ -24,16 +25,20 @@ enum Action {
         /// For a parent process: say where the cluster is in one line of JSON, and end when stdin closes.
         #[arg(long, hide = true)]
         private: bool,
+        #[command(flatten)]
+        python: PythonArgs,
     },
 }
 
 /// Run the command.
 pub async fn execute(args: Args) -> Result<(), Error> {
-    let Action::Up { private } = args.action;
+    let Action::Up { private, python } = args.action;
     super::log_to_stderr();
     let mut interrupt = Interrupt::listen().context("signals")?;
     scope::enter_if_useful().context("scope")?;
-    let mut up = Up::start().await.map_err(|error| not_started(&error))?;
+    let mut up = Up::start(python.into())
+        .await
+        .map_err(|error| not_started(&error))?;
     let outcome = match announce(&up, private) {
         Ok(()) => interrupt.unless(until_over(&mut up, private)).await,
         failed => failed,

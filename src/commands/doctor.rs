@@ -5,9 +5,10 @@ use std::{collections::BTreeSet, io::IsTerminal, time::Duration};
 use clap::ValueEnum;
 use reqwest::Url;
 
-use super::{benchmark, cluster_args::ClusterArgs, site_args::SiteArgs};
+use super::{benchmark, cluster_args::ClusterArgs, python_args::PythonArgs, site_args::SiteArgs};
 use crate::{
     doctor::{self, Intent, Report, Status, Subject},
+    embedded::images::Means,
     error::Error,
     interrupt::Interrupt,
     migrate,
@@ -36,6 +37,9 @@ pub struct Args {
     /// What a run there would be told.
     #[command(flatten)]
     site: SiteArgs,
+    /// What the embedded cluster builds with.
+    #[command(flatten)]
+    python: PythonArgs,
     /// Orchestrator that a run would put under test.
     #[arg(long, value_name = "URL", value_parser = migrate::orchestrator::http_url)]
     orchestrator_url: Option<Url>,
@@ -60,13 +64,14 @@ enum Format {
 pub async fn execute(args: Args) -> Result<(), Error> {
     let format = args.format;
     let choice = args.cluster.clone().choice()?;
+    let means = Means::from(args.python.clone());
     let mut intent = intent(args, &choice).await?;
     let mut place = doctor::place(&intent);
     if choice != Choice::Embedded {
         intent.scenario.use_image(&intent.site.image);
     }
     let mut interrupt = Interrupt::listen().map_err(|error| Error::Internal(error.into()))?;
-    prepare(&mut interrupt, &choice, &intent.scenario).await?;
+    prepare(&mut interrupt, &choice, &intent.scenario, &means).await?;
     let log = tempfile::NamedTempFile::new().map_err(|error| Error::Internal(error.into()))?;
     let cluster = interrupt.unless(cluster::open(&choice, log.path())).await?;
     let subject = Subject {
@@ -91,8 +96,16 @@ pub async fn execute(args: Args) -> Result<(), Error> {
 }
 
 /// As a run does. What it cannot make ready, the nodes say of the image.
-async fn prepare(interrupt: &mut Interrupt, choice: &Choice, scenario: &Scenario) -> Result<(), Error> {
-    match interrupt.unless(benchmark::prepare(choice, scenario)).await {
+async fn prepare(
+    interrupt: &mut Interrupt,
+    choice: &Choice,
+    scenario: &Scenario,
+    means: &Means,
+) -> Result<(), Error> {
+    match interrupt
+        .unless(benchmark::prepare(choice, scenario, means))
+        .await
+    {
         Err(Error::Interrupted) => Err(Error::Interrupted),
         Err(error) => {
             tracing::warn!(%error, "an image is not ready");

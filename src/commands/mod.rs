@@ -13,6 +13,7 @@ pub mod image;
 pub mod list;
 pub mod orchestrator;
 mod outcome;
+pub mod python_args;
 pub mod report;
 pub mod resume;
 pub mod run;

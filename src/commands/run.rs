@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 use reqwest::Url;
 use uuid::Uuid;
 
-use super::{benchmark, cluster_args::ClusterArgs, site_args::SiteArgs};
+use super::{benchmark, cluster_args::ClusterArgs, python_args::PythonArgs, site_args::SiteArgs};
 use crate::{
     error::Error,
     k8s,
@@ -32,6 +32,9 @@ pub struct Args {
     /// What is particular there.
     #[command(flatten)]
     pub site: SiteArgs,
+    /// What the embedded cluster builds with.
+    #[command(flatten)]
+    pub python: PythonArgs,
     /// Rounds: one leg of each strategy a round. One round has no error estimate.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub rounds: u32,
@@ -101,6 +104,7 @@ pub(super) async fn resolve(args: Args, arguments: Vec<String>) -> Result<Settin
         overrides,
         cluster,
         site,
+        python,
         rounds,
         strategies,
         seed,
@@ -123,6 +127,7 @@ pub(super) async fn resolve(args: Args, arguments: Vec<String>) -> Result<Settin
         scenario,
         choice,
         site,
+        means: python.into(),
         arguments,
         strategies,
         rounds,

@@ -12,6 +12,7 @@ use tokio::{
 use super::{
     Handshake, NODES,
     api::{self, Api, Credentials},
+    images::Means,
     node::{Agent, cgroup::Mode, registry::Registry, runtime::Runtime, state::State},
 };
 
@@ -31,10 +32,11 @@ pub struct Up {
 }
 
 impl Up {
-    /// Remove what dead clusters left, then bring one up: its kubeconfig works and its nodes are Ready.
-    pub async fn start() -> anyhow::Result<Self> {
+    /// Remove what dead clusters left, then bring one up: its kubeconfig works and its nodes are Ready. Images that are
+    /// not there yet are built by `means`.
+    pub async fn start(means: Means) -> anyhow::Result<Self> {
         let descriptors = raise_descriptors();
-        let runtime = Arc::new(spawn_blocking(|| Runtime::new(State::create()?)).await??);
+        let runtime = Arc::new(spawn_blocking(|| Runtime::new(State::create()?, means)).await??);
         match Self::start_with(Arc::clone(&runtime), descriptors).await {
             Ok(up) => Ok(up),
             Err(error) => {

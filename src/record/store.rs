@@ -41,8 +41,7 @@ impl RunDirectory {
     /// Make the directory of a new run.
     pub fn create(results: &Path, id: &str) -> anyhow::Result<Self> {
         let path = results.join(id);
-        fs::create_dir_all(&path)
-            .with_context(|| format!("cannot make {}; choose another --results", path.display()))?;
+        fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
         Ok(Self(path))
     }
 

@@ -20,7 +20,7 @@ use crate::{
     deploy::place::Place,
     embedded::{
         Handshake,
-        images::{self, PullProgress},
+        images::{self, Means, PullProgress},
     },
     k8s::{access::Connection, explain, pod},
     sample::{Meter, local::LocalMeter, mounts::Mounts},
@@ -123,8 +123,9 @@ fn meter(handshake: &Handshake) -> Result<Arc<dyn Meter>, String> {
 }
 
 /// Build the images of the scenario's pod that are not in the cache yet; `show` makes a display of how far an image is.
-pub async fn pull_images<D: Fn(&PullProgress) + Sync>(
+pub async fn pull_images<D: Fn(&PullProgress) + Send + Sync>(
     scenario: &Scenario,
+    means: &Means,
     show: impl Fn(&str) -> D,
 ) -> Result<(), Error> {
     let containers = scenario.pod.spec.iter().flat_map(pod::specified);
@@ -132,12 +133,10 @@ pub async fn pull_images<D: Fn(&PullProgress) + Sync>(
         .filter_map(|container| container.image.as_deref())
         .collect();
     for image in images {
-        if images::lookup(image).is_err() {
-            let display = show(image);
-            images::pull(image, |progress| display(&progress))
-                .await
-                .map_err(image_error)?;
-        }
+        let display = show(image);
+        images::pull(image, means, |progress| display(&progress))
+            .await
+            .map_err(image_error)?;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     deploy::supply::StorageOptions,
+    embedded::images::Means,
     migrate::Definition,
     record::run::{Environment, RunRecord, RunSettings, SCHEMA},
     scenario::Scenario,
@@ -49,6 +50,8 @@ pub struct Settings {
     pub seed: u64,
     /// What is particular to a real cluster.
     pub site: Site,
+    /// What the embedded cluster builds with.
+    pub means: Means,
     /// Arguments of `migbench run`, as they were written.
     pub arguments: Vec<String>,
     /// Where results are kept.

@@ -5,9 +5,11 @@ mod simulation;
 #[cfg(test)]
 mod tests;
 
+use std::sync::OnceLock;
+
 use super::outcome;
 use crate::{
-    embedded::images::PullProgress,
+    embedded::images::{Means, PullProgress},
     error::Error,
     interrupt::Interrupt,
     migrate::{self, Services},
@@ -35,9 +37,13 @@ pub(super) async fn conduct(settings: Settings, earlier: Option<RunRecord>) -> R
         remedy: "choose another directory by --results DIR or $MIGBENCH_RESULTS".into(),
     })?;
     interrupt
-        .unless(prepare(&settings.choice, &settings.scenario))
+        .unless(prepare(&settings.choice, &settings.scenario, &settings.means))
         .await?;
-    let directory = RunDirectory::create(&settings.results, &settings.id)?;
+    let directory =
+        RunDirectory::create(&settings.results, &settings.id).map_err(|error| Error::Preflight {
+            missing: format!("{error:#}"),
+            remedy: "choose a directory that can be written: --results DIR, or MIGBENCH_RESULTS".into(),
+        })?;
     let log = directory.file("cluster.log");
     let cluster = interrupt.unless(cluster::open(&settings.choice, &log)).await?;
     let benchmark = Benchmark::new(&settings, &directory, progress::listener(), Clock::system());
@@ -46,13 +52,18 @@ pub(super) async fn conduct(settings: Settings, earlier: Option<RunRecord>) -> R
 }
 
 /// Fetch the scenario's images where that is this host's work, before any time is measured.
-pub(super) async fn prepare(choice: &Choice, scenario: &Scenario) -> Result<(), Error> {
+pub(super) async fn prepare(choice: &Choice, scenario: &Scenario, means: &Means) -> Result<(), Error> {
     let show = |image: &str| {
-        let display = Pulling::start(image);
-        move |progress: &PullProgress| display.show(&progress.phase, progress.bytes)
+        let image = image.to_owned();
+        // Only where there is something to show.
+        let display = OnceLock::new();
+        move |progress: &PullProgress| {
+            let display = display.get_or_init(|| Pulling::start(&image));
+            display.show(&progress.phase, progress.bytes);
+        }
     };
     match choice {
-        Choice::Embedded => Ok(embedded::pull_images(scenario, show).await?),
+        Choice::Embedded => Ok(embedded::pull_images(scenario, means, show).await?),
         Choice::Kube(_) => Ok(()),
     }
 }

@@ -1,155 +1,226 @@
 //! Building a Python environment, with progress.
 
 use std::{
-    fs::{self, File, TryLockError},
-    io,
-    path::Path,
-    process::Stdio,
+    fmt::Display,
+    fs,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
+use indicatif::HumanBytes;
+use nix::sys::statvfs::statvfs;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
 };
 
 use super::{
-    Error, PullProgress,
+    Error, Means, PullProgress, distribution,
     environment::Environment,
-    python::{Python, VARIABLE},
+    lock,
+    python::Python,
+    site::{Provisional, Site},
+    variables, wheel,
 };
 
-/// How often a builder looks at the lock, and at how much has been fetched.
+/// How often a builder looks at how much has been fetched.
 const LOOK: Duration = Duration::from_millis(300);
 
-/// Build an environment, unless another builder has done so while this one waited.
+/// Build an environment, unless it is there or another builder makes it while this one waits.
 pub(super) async fn build(
     environment: &Environment,
     reference: &str,
+    means: &Means,
     progress: &impl Fn(PullProgress),
 ) -> Result<(), Error> {
     let builder = Builder {
         environment,
         reference,
+        means,
         progress,
     };
+    let named = builder.named().await?;
+    if environment.is_installed(named.as_ref()) {
+        return Ok(());
+    }
     let place = environment.place().ok_or_else(|| {
         builder.lacking(
             "there is no cache directory",
-            "set HOME, or XDG_CACHE_HOME to a directory with 3 GB of room",
+            "set HOME, or XDG_CACHE_HOME to a directory with 2 GB of room",
         )
     })?;
-    let _lock = builder.lock(&place).await?;
-    if environment.installed().is_some() {
+    let folder = place.parent().unwrap_or(&place);
+    let waiting = || builder.report("waiting for another migbench that builds it", None);
+    let site = Site::open(folder, waiting).await.map_err(|error| {
+        let missing = format!("its place {} cannot be written: {error}", folder.display());
+        builder.lacking(
+            &missing,
+            "set XDG_CACHE_HOME to a directory of yours with 2 GB of room",
+        )
+    })?;
+    if environment.is_installed(named.as_ref()) {
         return Ok(());
     }
-    builder.build(&place).await
+    builder.build(&place, &site, named).await
 }
 
 /// One build.
-struct Builder<'a, P> {
-    environment: &'a Environment,
-    reference: &'a str,
-    progress: &'a P,
+pub(super) struct Builder<'a, P> {
+    pub(super) environment: &'a Environment,
+    pub(super) reference: &'a str,
+    pub(super) means: &'a Means,
+    pub(super) progress: &'a P,
 }
 
 impl<P: Fn(PullProgress)> Builder<'_, P> {
-    async fn lock(&self, place: &Path) -> Result<File, Error> {
-        let folder = place.parent().unwrap_or(place);
-        fs::create_dir_all(folder).map_err(|error| self.failed(folder.display(), error))?;
-        let path = place.with_extension("lock");
-        let lock = File::create(&path).map_err(|error| self.failed(path.display(), error))?;
-        loop {
-            match lock.try_lock() {
-                Ok(()) => return Ok(lock),
-                Err(TryLockError::WouldBlock) => {
-                    self.report("waiting for another migbench that builds it", None);
-                }
-                Err(TryLockError::Error(error)) => return Err(self.failed(path.display(), error)),
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    async fn build(&self, place: &Path) -> Result<(), Error> {
-        let python = self.find_python().await?;
-        if let Err(error) = fs::remove_dir_all(place)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            return Err(self.failed(place.display(), error));
-        }
-        let downloads = place.join("downloads");
-        fs::create_dir_all(&downloads).map_err(|error| self.failed(downloads.display(), error))?;
-        self.report("making a Python environment", None);
-        let mut venv = Command::new(&python.program);
-        venv.args(["-m", "venv"]).arg(place);
-        self.run(venv, &downloads).await?;
-        self.run(self.pip(place, &downloads), &downloads).await?;
-        self.report("importing it for the first time", None);
-        let mut proof = Command::new(place.join("bin/python"));
-        proof.args(["-c", self.environment.proof]);
-        self.run(proof, &downloads).await?;
-        let _ = fs::remove_dir_all(&downloads);
-        self.environment
-            .complete(place, &python.version)
-            .map_err(|error| self.failed(place.display(), error))
-    }
-
-    async fn find_python(&self) -> Result<Python, Error> {
-        let minors = &self.environment.python.minors;
-        let (oldest, newest) = (minors.start(), minors.end());
-        self.environment.python.find().await.map_err(|tried| {
-            let missing = format!("it takes Python 3.{oldest} to 3.{newest} with venv ({tried})");
-            let remedy = format!(
-                "install one (on Debian: apt-get install python3.{newest} python3.{newest}-venv), or name one in {VARIABLE}"
+    /// The interpreter that the user names, if it will do.
+    async fn named(&self) -> Result<Option<Python>, Error> {
+        let Some(program) = &self.means.python else {
+            return Ok(None);
+        };
+        let examined = self.environment.search().examine(program.as_os_str()).await;
+        examined.map(Some).map_err(|reason| {
+            let missing = format!(
+                "{}, named by --python or MIGBENCH_PYTHON, {reason}; it takes {}",
+                program.display(),
+                self.versions()
             );
-            self.lacking(&missing, &remedy)
+            self.lacking(&missing, "name another one, or none, and one is looked for")
         })
     }
 
-    /// pip, with everything that the user's environment and configuration tell it.
-    fn pip(&self, place: &Path, downloads: &Path) -> Command {
-        let mut pip = Command::new(place.join("bin/python"));
-        pip.args([
-            "-m",
-            "pip",
-            "install",
-            "--no-input",
-            "--disable-pip-version-check",
-            "--progress-bar=off",
-        ])
-        .arg(self.environment.requirement)
-        .env("TMPDIR", downloads);
-        pip
+    fn versions(&self) -> String {
+        match self.environment.search().minors()[..] {
+            [oldest, .., newest] => format!("Python 3.{oldest} to 3.{newest} with venv"),
+            _ => "another architecture".to_owned(),
+        }
     }
 
-    /// Run a command to its end; its output lines and the growth of `downloads` are the progress.
-    async fn run(&self, mut command: Command, downloads: &Path) -> Result<(), Error> {
-        let name = format!("{:?}", command.as_std());
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| self.failed(&name, error))?;
-        let complaints = tokio::spawn(collect(child.stderr.take()));
-        self.follow(&mut child, downloads).await;
-        let status = child.wait().await.map_err(|error| self.failed(&name, error))?;
+    async fn build(&self, place: &Path, site: &Site, named: Option<Python>) -> Result<(), Error> {
+        self.check_room(place)?;
+        let (python, fetched) = match named {
+            Some(python) => (python, None),
+            None => self.python(site).await?,
+        };
+        let built = site.path("built");
+        self.install(site, &python, &built).await?;
+        self.report("importing it for the first time", None);
+        let mut proof = variables::command(built.join("bin/python"));
+        proof.args(["-c", self.environment.proof]);
+        self.run(site, proof, Step::default())
+            .await
+            .map_err(|said| self.failed("importing it", last_lines(&said)))?;
+        self.environment
+            .complete(&built, &python, place)
+            .map_err(|error| self.failed(place.display(), error))?;
+        if let Some(fetched) = fetched {
+            fetched.keep();
+        }
+        Ok(())
+    }
+
+    fn check_room(&self, place: &Path) -> Result<(), Error> {
+        let folder = place.parent().unwrap_or(place);
+        let Ok(stat) = statvfs(folder) else {
+            return Ok(());
+        };
+        let free = stat.blocks_available() * stat.fragment_size();
+        if free >= self.environment.room {
+            return Ok(());
+        }
+        let (free, room) = (HumanBytes(free), HumanBytes(self.environment.room));
+        let missing = format!("{} has {free} of room, and it takes {room}", folder.display());
+        Err(self.lacking(
+            &missing,
+            "make room, or set XDG_CACHE_HOME to a directory that has it",
+        ))
+    }
+
+    /// An interpreter of this host, else one that is fetched and has to be kept.
+    async fn python(&self, site: &Site) -> Result<(Python, Option<Provisional>), Error> {
+        let pythons = self.environment.pythons().unwrap_or_default();
+        let search = self.environment.search();
+        if search.minors().is_empty() {
+            let missing = format!("TensorFlow 2.13.0 has no wheels for {}", self.environment.machine);
+            return Err(self.lacking(&missing, "use another machine"));
+        }
+        match search.find(&pythons).await {
+            Ok(python) => Ok((python, None)),
+            Err(tried) => match self.fetch_python(site, pythons).await {
+                Ok((python, fetched)) => Ok((python, Some(fetched))),
+                Err(error) => {
+                    let what = format!("it takes {} ({tried}), and fetching one failed", self.versions());
+                    Err(self.unobtainable(&what, &format!("{error:#}")))
+                }
+            },
+        }
+    }
+
+    /// A virtual environment with the wheels of the lock file in it.
+    async fn install(&self, site: &Site, python: &Python, built: &Path) -> Result<(), Error> {
+        self.report("making a Python environment", None);
+        let downloads = site.path("downloads");
+        let requirements = site.path("requirements.txt");
+        fs::create_dir(&downloads)
+            .and_then(|()| fs::write(&requirements, python.lock.text))
+            .map_err(|error| self.failed(downloads.display(), error))?;
+        let mut venv = variables::command(&python.program);
+        venv.args(["-m", "venv"]).arg(built);
+        let mut pip = variables::command(built.join("bin/python"));
+        if !python.pip {
+            venv.arg("--without-pip");
+            let wheel = wheel::fetch("pip", lock::PIP, &downloads, self.means.offline).await;
+            let wheel = wheel.map_err(|error| {
+                let what = format!("{} comes without pip", python.program.display());
+                self.unobtainable(&what, &format!("{error:#}"))
+            })?;
+            // It runs from there.
+            pip.env("PYTHONPATH", wheel);
+        }
+        self.run(site, venv, Step::default())
+            .await
+            .map_err(|said| self.failed("making a virtual environment", last_lines(&said)))?;
+        pip.args(["-m", "pip"])
+            .args(PIP)
+            .arg(&requirements)
+            .env("TMPDIR", &downloads);
+        if self.means.offline && !is_local("PIP_INDEX_URL") {
+            pip.arg("--no-index");
+        }
+        let step = Step {
+            phase: Some(fetching_wheels(python, built)),
+            watched: Some(downloads),
+        };
+        self.run(site, pip, step)
+            .await
+            .map_err(|said| self.unobtainable("its wheels could not be fetched", &in_a_line(&said)))
+    }
+
+    /// Run a command to its end; its output lines and the growth of what is watched are the progress. The error is what
+    /// it said.
+    pub(super) async fn run(&self, site: &Site, command: Command, step: Step) -> Result<(), String> {
+        let name = format!("{:?}", command.as_std().get_program());
+        let failed = |error: std::io::Error| format!("{name}: {error}");
+        let mut worker = site.spawn(command).map_err(failed)?;
+        let complaints = tokio::spawn(collect(worker.child.stderr.take()));
+        self.follow(&mut worker.child, step).await;
+        let status = worker.child.wait().await.map_err(failed)?;
         if status.success() {
             return Ok(());
         }
-        let complaints = complaints.await.unwrap_or_default();
-        Err(self.failed(&name, format!("{status}\n{}", last_lines(&complaints))))
+        Err(format!(
+            "{}\n{name}: {status}",
+            complaints.await.unwrap_or_default()
+        ))
     }
 
-    async fn follow(&self, child: &mut Child, downloads: &Path) {
+    async fn follow(&self, child: &mut Child, step: Step) {
         let Some(stdout) = child.stdout.take() else {
             return;
         };
         let mut lines = BufReader::new(stdout).lines();
         let mut looks = tokio::time::interval(LOOK);
-        let mut phase = None;
+        let Step { mut phase, watched } = step;
         loop {
             tokio::select! {
                 line = lines.next_line() => match line {
@@ -157,20 +228,21 @@ impl<P: Fn(PullProgress)> Builder<'_, P> {
                     _ => return,
                 },
                 _ = looks.tick() => if let Some(phase) = &phase {
-                    self.report(phase, Some(size(downloads)).filter(|bytes| *bytes > 0));
+                    let bytes = watched.as_deref().map(size);
+                    self.report(phase, bytes.filter(|bytes| *bytes > 0));
                 },
             }
         }
     }
 
-    fn report(&self, phase: &str, bytes: Option<u64>) {
+    pub(super) fn report(&self, phase: &str, bytes: Option<u64>) {
         (self.progress)(PullProgress {
             phase: phase.to_owned(),
             bytes,
         });
     }
 
-    fn failed(&self, doing: impl std::fmt::Display, why: impl std::fmt::Display) -> Error {
+    fn failed(&self, doing: impl Display, why: impl Display) -> Error {
         Error::Build {
             reference: self.reference.to_owned(),
             reason: format!("{doing}: {why}"),
@@ -184,6 +256,76 @@ impl<P: Fn(PullProgress)> Builder<'_, P> {
             remedy: format!("{remedy}; or use --workload builtin, which needs no Python"),
         }
     }
+
+    /// Something could not be fetched: the ways out, which are the same whatever it was.
+    fn unobtainable(&self, what: &str, cause: &str) -> Error {
+        if ["No space left on device", "Disk quota exceeded"]
+            .iter()
+            .any(|full| cause.contains(full))
+        {
+            let remedy = "make 2 GB of room, or set XDG_CACHE_HOME to a directory that has it";
+            return self.lacking(&format!("{what}: {cause}"), remedy);
+        }
+        let offline = if self.means.offline { " (--offline)" } else { "" };
+        self.lacking(
+            &format!("{what}{offline}: {cause}"),
+            &format!(
+                "name an interpreter (--python FILE or MIGBENCH_PYTHON; {}), or a mirror (PIP_INDEX_URL or \
+                 PIP_FIND_LINKS for wheels, UV_PYTHON_INSTALL_MIRROR for Pythons)",
+                distribution::remedy()
+            ),
+        )
+    }
+}
+
+/// What is told while a command runs.
+#[derive(Debug, Default)]
+pub(super) struct Step {
+    /// What is being done, until the command's output says it.
+    pub(super) phase: Option<String>,
+    /// Where what it fetches lies.
+    pub(super) watched: Option<PathBuf>,
+}
+
+/// How pip installs: what the file lists, and nothing else.
+const PIP: [&str; 8] = [
+    "install",
+    "--no-input",
+    "--disable-pip-version-check",
+    "--progress-bar=off",
+    "--only-binary=:all:",
+    "--no-deps",
+    "--require-hashes",
+    "--requirement",
+];
+
+fn fetching_wheels(python: &Python, built: &Path) -> String {
+    let size = python.lock.download().map(HumanBytes);
+    let size = size.map_or_else(|| "its".to_owned(), |size| size.to_string());
+    let source = std::env::var("PIP_INDEX_URL").ok();
+    let source = source.and_then(|url| Some(reqwest::Url::parse(&url).ok()?.host_str()?.to_owned()));
+    let folder = built.ancestors().nth(2).unwrap_or(built);
+    format!(
+        "fetching {size} of wheels for Python {} from {} into {}",
+        python.version,
+        source.as_deref().unwrap_or("PyPI, or where pip is told to"),
+        folder.display()
+    )
+}
+
+/// Whether a variable names something on this host.
+pub(super) fn is_local(variable: &str) -> bool {
+    std::env::var(variable).is_ok_and(|address| address.starts_with("file:") || address.starts_with('/'))
+}
+
+/// The end of an error output in one line, for an error that is a paragraph.
+pub(super) fn in_a_line(text: &str) -> String {
+    let lines: Vec<_> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    lines[lines.len().saturating_sub(4)..].join(" | ")
 }
 
 /// What a line of pip's output says is being done, if it says so.
@@ -232,19 +374,30 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::embedded::images::python::Wanted;
+    use crate::embedded::images::lock::Lock;
+
+    macro_rules! empty_locks {
+        ($($minor:literal),*) => {
+            &[$(Lock { minor: $minor, machine: std::env::consts::ARCH, text: "" }),*]
+        };
+    }
 
     /// An environment that needs no network: pip is already there.
-    fn bare(folder: &Path, proof: &'static str) -> Environment {
+    fn bare(cache: &Path, proof: &'static str) -> Environment {
         Environment {
-            folder: Some(folder.to_path_buf()),
+            cache: Some(cache.to_path_buf()),
             name: "bare",
-            requirement: "pip",
+            locks: empty_locks!(8, 9, 10, 11, 12, 13, 14),
+            machine: std::env::consts::ARCH,
             proof,
-            python: Wanted {
-                minors: 8..=99,
-                machine: std::env::consts::ARCH,
-            },
+            room: 0,
+        }
+    }
+
+    fn offline(python: Option<&str>) -> Means {
+        Means {
+            python: python.map(PathBuf::from),
+            offline: true,
         }
     }
 
@@ -259,18 +412,28 @@ mod tests {
         missing
     }
 
+    /// What is left in the folder of the images.
+    fn left(cache: &Path) -> Vec<String> {
+        let entries = fs::read_dir(cache.join("images")).unwrap();
+        entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name != "lock")
+            .collect()
+    }
+
     #[tokio::test]
     async fn two_builders_build_it_once() {
         let dir = tempfile::tempdir().unwrap();
         let environment = bare(dir.path(), "import pip");
         let place = environment.place().unwrap();
-        fs::create_dir_all(place.join("left/by/a/crash")).unwrap();
+        fs::create_dir_all(place.join("left/by/an/older/version")).unwrap();
         assert_eq!(environment.installed(), None);
         let made = AtomicUsize::new(0);
         let progress = |told: PullProgress| {
             made.fetch_add(usize::from(told.phase.starts_with("making")), Ordering::SeqCst);
         };
-        let build = || build(&environment, "bare", &progress);
+        let means = offline(None);
+        let build = || build(&environment, "bare", &means, &progress);
         let (one, other) = tokio::join!(build(), build());
         if missing(&one) {
             return;
@@ -282,14 +445,19 @@ mod tests {
         assert!(digest.starts_with("sha256:"));
         let path = &env.iter().find(|(name, _)| name == "PATH").unwrap().1;
         assert!(path.starts_with(place.join("bin").to_str().unwrap()));
-        assert!(!place.join("left").exists() && !place.join("downloads").exists());
+        assert_eq!(left(dir.path()), ["bare"]);
+        let pip = std::process::Command::new(place.join("bin/pip"))
+            .arg("--version")
+            .output();
+        assert!(pip.unwrap().status.success(), "its scripts run where it lies now");
+        assert!(!place.join("left").exists());
     }
 
     #[tokio::test]
     async fn what_cannot_be_imported_is_no_image() {
         let dir = tempfile::tempdir().unwrap();
         let environment = bare(dir.path(), "import a_module_that_is_not_there");
-        let outcome = build(&environment, "bare", &|_| {}).await;
+        let outcome = build(&environment, "bare", &offline(None), &|_| {}).await;
         if missing(&outcome) {
             return;
         }
@@ -299,17 +467,79 @@ mod tests {
             "{error}"
         );
         assert_eq!(environment.installed(), None);
+        assert_eq!(left(dir.path()), [""; 0]);
     }
 
     #[tokio::test]
-    async fn without_a_suitable_python_the_remedy_is_told() {
+    async fn an_interrupted_build_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let environment = bare(
+            dir.path(),
+            "print('proving', flush=True); import time; time.sleep(3600)",
+        );
+        let (told, mut proving) = tokio::sync::mpsc::unbounded_channel();
+        let progress = |progress: PullProgress| {
+            let _ = told.send(progress.phase);
+        };
+        let means = offline(None);
+        let build = build(&environment, "bare", &means, &progress);
+        let interrupted = async {
+            while let Some(phase) = proving.recv().await {
+                if phase.starts_with("importing") {
+                    break;
+                }
+            }
+        };
+        tokio::select! {
+            outcome = build => { assert!(missing(&outcome), "{outcome:?}"); return },
+            () = interrupted => {}
+        }
+        assert_eq!(left(dir.path()), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn the_ways_out_are_told() {
         let dir = tempfile::tempdir().unwrap();
         let mut environment = bare(dir.path(), "");
-        environment.python.machine = "pdp11";
-        match build(&environment, "bare", &|_| {}).await {
-            Err(Error::Requirement { remedy, .. }) => {
-                assert!(remedy.contains("--workload builtin"), "{remedy}");
+        // This version has no interpreter, so that one would have to be fetched.
+        environment.locks = empty_locks!(0);
+        match build(&environment, "bare", &offline(None), &|_| {}).await {
+            Err(Error::Requirement { remedy, missing, .. }) => {
+                for way in ["--python FILE", "UV_PYTHON_INSTALL_MIRROR", "--workload builtin"] {
+                    assert!(remedy.contains(way), "{remedy}");
+                }
+                assert!(missing.contains("python3"), "{missing}");
+                assert!(
+                    !missing.contains('\n') && !remedy.contains('\n'),
+                    "{missing} {remedy}"
+                );
             }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(left(dir.path()), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_named_interpreter_that_does_not_do_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let environment = bare(dir.path(), "");
+        for (program, reason) in [("/nowhere/python3.11", "not found"), ("true", "does not run")] {
+            match build(&environment, "bare", &offline(Some(program)), &|_| {}).await {
+                Err(Error::Requirement { missing, .. }) => {
+                    assert!(missing.contains(program) && missing.contains(reason), "{missing}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn without_room_nothing_is_begun() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut environment = bare(dir.path(), "");
+        environment.room = u64::MAX;
+        match build(&environment, "bare", &offline(None), &|_| {}).await {
+            Err(Error::Requirement { remedy, .. }) => assert!(remedy.contains("XDG_CACHE_HOME"), "{remedy}"),
             other => panic!("{other:?}"),
         }
     }
@@ -331,6 +561,11 @@ mod tests {
         fs::write(dir.path().join("b"), [0; 5]).unwrap();
         assert_eq!(size(dir.path()), 15);
         assert_eq!(size(&dir.path().join("absent")), 0);
+    }
+
+    #[test]
+    fn an_error_output_fits_a_paragraph() {
+        assert_eq!(in_a_line("a\nb\n\n  c\nd\ne\n"), "b | c | d | e");
     }
 
     #[test]

@@ -2,17 +2,34 @@
 //!
 //! | image | what its containers get | digest: SHA-256 over |
 //! |---|---|---|
-//! | `tensorflow/tensorflow:2.13.0` | a Python environment with the wheel `tensorflow-cpu==2.13.0`, built once into the user's cache | Python's version and the hash of every installed file, from the wheels' `RECORD`s |
+//! | `tensorflow/tensorflow:2.13.0` | a Python environment with TensorFlow for the CPU from a lock file, built once into the user's cache | Python's version and the hash of every installed file, from the wheels' `RECORD`s |
 //! | `migbench`, `migbench:<this version>` | this binary on the `PATH` | the binary |
 //!
 //! Anything else is unknown; there is no substitute. To add an image, add it to `catalogue`.
 
 mod binary;
 mod build;
+mod distribution;
 mod environment;
+mod fetch;
+mod lock;
 mod python;
+mod site;
+mod variables;
+mod wheel;
+
+use std::path::PathBuf;
 
 use environment::Environment;
+
+/// How an image is to be built, as the user wants it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Means {
+    /// The Python interpreter to build with, and no other.
+    pub python: Option<PathBuf>,
+    /// Use no network: what is needed lies on this host.
+    pub offline: bool,
+}
 
 /// What a container of an image gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,16 +138,17 @@ pub fn lookup(reference: &str) -> Result<Image, Error> {
     })
 }
 
-/// The image of that name; built if it is not there. Two pulls of one image at a time build it once. Dropping the
-/// future ends the build; the next one starts afresh.
-pub async fn pull(reference: &str, progress: impl Fn(PullProgress) + Send + Sync) -> Result<Image, Error> {
-    match (lookup(reference), runtime(reference)?) {
-        (Err(Error::NotBuilt { .. }), Runtime::Python(environment)) => {
-            build::build(&environment, reference, &progress).await?;
-            lookup(reference)
-        }
-        (found, _) => found,
+/// The image of that name; built if it is not there, or not by the interpreter that `means` names. Two pulls of one image
+/// at a time build it once. Dropping the future ends the build, and nothing is left of it.
+pub async fn pull(
+    reference: &str,
+    means: &Means,
+    progress: impl Fn(PullProgress) + Send + Sync,
+) -> Result<Image, Error> {
+    if let Runtime::Python(environment) = runtime(reference)? {
+        build::build(&environment, reference, means, &progress).await?;
     }
+    lookup(reference)
 }
 
 /// Value of `PATH` with a directory before the usual ones.
@@ -165,6 +183,9 @@ mod tests {
     #[tokio::test]
     async fn pulling_what_is_unknown_fails_at_once() {
         let nothing = |_| unreachable!("nothing to do");
-        assert!(matches!(pull("nginx", nothing).await, Err(Error::Unknown { .. })));
+        assert!(matches!(
+            pull("nginx", &Means::default(), nothing).await,
+            Err(Error::Unknown { .. })
+        ));
     }
 }

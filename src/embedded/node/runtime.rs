@@ -25,7 +25,7 @@ use super::{
     shim::{ARG0, CLUSTER_VARIABLE, Config, Isolation, Message, Mount, SCRATCH, SELF},
     state::State,
 };
-use crate::sample::mounts::Mounts;
+use crate::{embedded::images::Means, sample::mounts::Mounts};
 
 /// Runs containers below one cluster's state directory and cgroups.
 #[derive(Debug)]
@@ -35,6 +35,7 @@ pub struct Runtime {
     isolation: Isolation,
     /// The migbench binary, for its shim.
     program: PathBuf,
+    means: Means,
 }
 
 /// A container to be started.
@@ -81,8 +82,11 @@ fn doing(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
 
 impl Runtime {
     /// A runtime that uses this process's own binary as shim.
-    pub fn new(state: State) -> anyhow::Result<Self> {
-        Self::with_program(state, PathBuf::from(SELF))
+    pub fn new(state: State, means: Means) -> anyhow::Result<Self> {
+        Ok(Self {
+            means,
+            ..Self::with_program(state, PathBuf::from(SELF))?
+        })
     }
 
     /// A runtime with the migbench binary at another place (in tests, which are another program).
@@ -95,7 +99,13 @@ impl Runtime {
             cgroups,
             isolation,
             program,
+            means: Means::default(),
         })
+    }
+
+    /// How images are built.
+    pub(super) fn means(&self) -> &Means {
+        &self.means
     }
 
     /// The cluster's files.

@@ -1,6 +1,9 @@
 //! Starting the containers of a pod that are due.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use k8s_openapi::api::core::v1::Container as Spec;
 use tokio::time::Instant;
@@ -208,7 +211,15 @@ impl Worker {
         )
         .await;
         let begun = Instant::now();
-        match images::pull(&reference, |_| {}).await {
+        let told = Mutex::default();
+        let show = |progress: images::PullProgress| {
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            if *told != progress.phase {
+                tracing::info!(image = reference, "{}", progress.phase);
+                *told = progress.phase;
+            }
+        };
+        match images::pull(&reference, self.node.runtime.means(), show).await {
             Ok(image) => {
                 let took = humantime::format_duration(Duration::from_millis(
                     u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
