@@ -16,9 +16,9 @@ pub async fn take(migration: &mut OngoingMigration) -> Result<String, Failure> {
     let judge = |pod: Option<&Pod>| {
         let failure = match (pod.and_then(|pod| fault::elsewhere(pod, wanted)), pod) {
             (None, Some(pod)) if fault::verified(pod) => return Some(Ok(())),
-            (elsewhere, pod) => elsewhere.or_else(|| fault::of(pod)),
+            (elsewhere, pod) => elsewhere.or_else(|| fault::of(pod))?,
         };
-        failure.map(|failure| Err((failure, pod.cloned())))
+        Some(Err((failure, pod.cloned())))
     };
     match migration.kubernetes.watch(&target.name, judge).await? {
         Ok(()) => Ok(summary(migration)),
