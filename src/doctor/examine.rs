@@ -112,11 +112,8 @@ fn scale(scenario: &Scenario, nodes: &Known<Vec<Node>>) -> Known<(Scenario, f64)
 }
 
 fn takes_pods(subject: &Subject, nodes: &Known<Vec<Node>>, name: &str) -> Known<()> {
-    let spec = subject.intent.scenario.pod.spec.as_ref();
-    let tolerations = spec
-        .and_then(|spec| spec.tolerations.as_deref())
-        .unwrap_or_default();
-    match nodes::obstacle(nodes::find(nodes, name)?, tolerations) {
+    let spec = subject.intent.scenario.pod.spec.clone().unwrap_or_default();
+    match nodes::obstacle(nodes::find(nodes, name)?, &spec) {
         Some((what, _)) => Err(format!("node {name}: {what}")),
         None => Ok(()),
     }

@@ -1,36 +1,30 @@
 //! Nodes: there are enough, and the two of the scenario take its pod.
 
-use k8s_openapi::api::core::v1::{Node, Toleration};
+use k8s_openapi::api::core::v1::{Node, PodSpec};
 
 use super::{
     Facts, Known,
     finding::{Finding, Question},
 };
-use crate::k8s::node::{Hindrance, hindrance};
+use crate::k8s::{
+    affinity,
+    node::{Hindrance, hindrance},
+};
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let spec = facts.subject.intent.scenario.pod.spec.clone().unwrap_or_default();
-    let tolerations = spec.tolerations.unwrap_or_default();
-    let mut findings = vec![enough(facts, &tolerations)];
-    findings.extend(
-        facts
-            .subject
-            .nodes()
-            .map(|name| usable(facts, name, &tolerations)),
-    );
+    let mut findings = vec![enough(facts, &spec)];
+    findings.extend(facts.subject.nodes().map(|name| usable(facts, name, &spec)));
     findings
 }
 
-fn enough(facts: &Facts, tolerations: &[Toleration]) -> Finding {
+fn enough(facts: &Facts, spec: &PodSpec) -> Finding {
     let question = Question::new("nodes", "2 or more that take the pod");
     let nodes = match &facts.nodes {
         Err(why) => return question.failed(why, "grant get and list of nodes"),
         Ok(nodes) => nodes,
     };
-    let usable = nodes
-        .iter()
-        .filter(|node| obstacle(node, tolerations).is_none())
-        .count();
+    let usable = nodes.iter().filter(|node| obstacle(node, spec).is_none()).count();
     let found = format!("{usable} of {}", nodes.len());
     if usable < 2 {
         return question.failed(found, "add a node, or uncordon and repair what there is");
@@ -38,14 +32,18 @@ fn enough(facts: &Facts, tolerations: &[Toleration]) -> Finding {
     question.ok(found)
 }
 
-fn usable(facts: &Facts, name: &str, tolerations: &[Toleration]) -> Finding {
-    let question = Question::new("node", "Ready, neither cordoned nor tainted").on(name);
+fn usable(facts: &Facts, name: &str, spec: &PodSpec) -> Finding {
+    let question = Question::new(
+        "node",
+        "Ready, neither cordoned nor tainted, and one that the pod may go to",
+    )
+    .on(name);
     match find(&facts.nodes, name) {
         Err(why) => question.failed(
             why,
             "name the nodes of this cluster: --set nodes.source=… --set nodes.target=…",
         ),
-        Ok(node) => match obstacle(node, tolerations) {
+        Ok(node) => match obstacle(node, spec) {
             None => question.ok("Ready"),
             Some((found, remedy)) => question.failed(found, remedy),
         },
@@ -61,10 +59,16 @@ pub(super) fn find<'a>(nodes: &'a Known<Vec<Node>>, name: &str) -> Known<&'a Nod
         .ok_or_else(|| format!("there is no node {name}"))
 }
 
-/// What keeps a pod with these tolerations from a node, and what to do about it.
-pub(super) fn obstacle(node: &Node, tolerations: &[Toleration]) -> Option<(String, String)> {
+/// What keeps a pod from a node, and what to do about it.
+pub(super) fn obstacle(node: &Node, spec: &PodSpec) -> Option<(String, String)> {
     let name = node.metadata.name.clone().unwrap_or_default();
-    Some(match hindrance(node, tolerations)? {
+    let Some(hindrance) = hindrance(node, spec.tolerations.as_deref().unwrap_or_default()) else {
+        let remedy = format!(
+            "kubectl label node {name} as the pod's node selector and affinity want it, or change these"
+        );
+        return (!affinity::admits(spec, node)).then(|| ("not what the pod asks for".to_owned(), remedy));
+    };
+    Some(match hindrance {
         Hindrance::NotReady(_) => {
             let remedy = format!("kubectl describe node {name} says why; look at its kubelet");
             ("not Ready".to_owned(), remedy)
@@ -93,8 +97,8 @@ mod tests {
     }
 
     fn found(spec: &Value, ready: &str, tolerations: &Value) -> Option<String> {
-        let tolerations: Vec<Toleration> = serde_json::from_value(tolerations.clone()).unwrap();
-        obstacle(&node(spec, ready), &tolerations).map(|(found, _)| found)
+        let pod = json!({"containers": [], "tolerations": tolerations});
+        obstacle(&node(spec, ready), &serde_json::from_value(pod).unwrap()).map(|(found, _)| found)
     }
 
     #[test]
@@ -110,6 +114,13 @@ mod tests {
         assert_eq!(found(&gpu, "True", &none).unwrap(), "taint gpu:NoSchedule");
         let soft = json!({"taints": [{"key": "gpu", "effect": "PreferNoSchedule"}]});
         assert_eq!(found(&soft, "True", &none), None);
+    }
+
+    #[test]
+    fn a_pod_that_asks_for_other_labels() {
+        let pod = serde_json::from_value(json!({"containers": [], "nodeSelector": {"disk": "ssd"}})).unwrap();
+        let found = obstacle(&node(&json!({}), "True"), &pod);
+        assert_eq!(found.unwrap().0, "not what the pod asks for");
     }
 
     #[test]

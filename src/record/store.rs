@@ -31,7 +31,7 @@ impl RunDirectory {
             fs::create_dir_all(results)?;
             let directory = tempfile::tempdir_in(results)?;
             let mut file = NamedTempFile::new_in(&directory)?;
-            file.write_all(&[0; ROOM])?;
+            file.write_all(&vec![0; ROOM])?;
             file.as_file().sync_all()
         };
         let doing = || format!("results cannot be kept in {}", results.display());

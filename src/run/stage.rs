@@ -194,7 +194,8 @@ fn obstacle(scenario: &Scenario, name: &str, node: &Node) -> Option<String> {
     }
     if !affinity::admits(&spec, node) {
         return Some(format!(
-            "node {name} is none that the pod's node selector, {HOSTNAME_LABEL}={name} with it, and required node affinity allow"
+            "node {name} is not among those that the pod's node selector ({HOSTNAME_LABEL}={name} is added to it) and \
+             required node affinity allow"
         ));
     }
     let wanted = requests::of_pod(&pod);
@@ -212,5 +213,49 @@ fn unfit(missing: String) -> Error {
     Error::Requirement {
         missing,
         remedy: remedy.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::PodSpec;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const NAME: &str = "gpu-server-03";
+
+    fn node(allocatable: &Value) -> Node {
+        serde_json::from_value(json!({
+            "metadata": {"name": NAME, "labels": {HOSTNAME_LABEL: NAME}},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}], "allocatable": allocatable},
+        }))
+        .unwrap()
+    }
+
+    fn told(change: impl FnOnce(&mut PodSpec), allocatable: &Value) -> Option<String> {
+        let mut scenario = Scenario::load("smoke", None, &[]).unwrap();
+        change(scenario.pod.spec.as_mut().unwrap());
+        obstacle(&scenario, NAME, &node(allocatable))
+    }
+
+    #[test]
+    fn a_pod_that_can_never_be_placed_is_told_before_it_is_deployed() {
+        let large = json!({"cpu": "4", "memory": "8Gi"});
+        assert_eq!(told(|_| (), &large), None);
+        let short = told(|_| (), &json!({"cpu": "2199m", "memory": "8Gi"})).unwrap();
+        assert_eq!(
+            short,
+            format!("insufficient cpu: the pod requests 2200m, and node {NAME} has 2199m in all")
+        );
+        let pinned = |spec: &mut PodSpec| {
+            let term =
+                json!({"matchExpressions": [{"key": HOSTNAME_LABEL, "operator": "NotIn", "values": [NAME]}]});
+            let required = json!({"nodeSelectorTerms": [term]});
+            let affinity =
+                json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}});
+            spec.affinity = serde_json::from_value(affinity).unwrap();
+        };
+        assert!(told(pinned, &large).unwrap().contains("required node affinity"));
     }
 }

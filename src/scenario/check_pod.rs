@@ -67,6 +67,7 @@ impl Manifest<'_> {
             self.check_environment(&at, container)?;
             self.check_amounts(&at, container.resources.as_ref())?;
         }
+        self.check_trainer(spec)?;
         self.check_hooks(spec)?;
         match api::refusals(self.pod).into_iter().next() {
             Some((field, why)) => Err(self
@@ -285,16 +286,26 @@ impl Manifest<'_> {
                 );
             }
         }
-        let role = self.settings.file.roles.get(&container.name);
-        let mounted = mounts
-            .iter()
-            .any(|mount| mount.name == self.settings.file.checkpoint_volume);
-        if role == Some(&Role::Trainer) && !mounted {
-            let message = "the trainer does not mount the checkpoint volume";
-            let pointer = format!("{at}/volumeMounts");
-            return Err(self.document.error_at(&pointer, message));
-        }
         Ok(())
+    }
+
+    fn check_trainer(&self, spec: &PodSpec) -> Result<(), Error> {
+        let trains =
+            |container: &Container| self.settings.file.roles.get(&container.name) == Some(&Role::Trainer);
+        let mounted = |container: &Container| {
+            let mut mounts = container.volume_mounts.iter().flatten();
+            mounts.any(|mount| mount.name == self.settings.file.checkpoint_volume)
+        };
+        let mut containers = spec.containers.iter();
+        match containers.position(|container| trains(container) && !mounted(container)) {
+            Some(index) => {
+                let pointer = format!("/spec/containers/{index}/volumeMounts");
+                Err(self
+                    .document
+                    .error_at(&pointer, "the trainer does not mount the checkpoint volume"))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The trainer has a hook, and every hook annotation is well-formed and names a container.

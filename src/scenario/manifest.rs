@@ -17,8 +17,15 @@ const QUANTITIES: [&str; 5] = ["limits", "requests", "overhead", "sizeLimit", "d
 pub(super) fn parse<T: Serialize + DeserializeOwned>(document: &Document) -> Result<T, Error> {
     let mut written = document.value()?;
     spell_quantities(&mut written);
-    let object: T = serde_path_to_error::deserialize(written.clone())
-        .map_err(|error| document.error_at(&pointer(error.path()), &worded(&error.inner().to_string())))?;
+    let object: T = serde_path_to_error::deserialize(written.clone()).map_err(|error| {
+        let message = error.inner().to_string();
+        let of_another_kind = |key: &&str| message.contains(&format!("{}, expected", written[*key]));
+        let at = match ["kind", "apiVersion"].into_iter().find(of_another_kind) {
+            Some(key) => format!("/{key}"),
+            None => pointer(error.path()),
+        };
+        document.error_at(&at, &worded(&message))
+    })?;
     let kept = serde_json::to_value(&object).map_err(|error| document.error_at("", &error.to_string()))?;
     match lost(&written, &kept) {
         Some(at) => {

@@ -83,8 +83,6 @@ refused! {
     init_no_quantity: "pod.yaml", "  containers:\n"
         => "  initContainers:\n    - {name: fetch, image: i, resources: {limits: {cpu: 100mm}}}\n  containers:\n";
     init_without_image: "pod.yaml", "  containers:\n" => "  initContainers:\n    - name: fetch\n  containers:\n";
-    init_of_a_containers_name: "pod.yaml", "  containers:\n"
-        => "  initContainers:\n    - {name: trainer, image: i}\n  containers:\n";
     request_beyond_its_limit: "pod.yaml", "requests: {cpu: 1500m" => "requests: {cpu: 1601m";
     claim_no_quantity: "claim.yaml", "storage: 1Gi" => "storage: 1 GB";
     claim_without_storage: "claim.yaml", "storage: 1Gi" => "memory: 1Gi";

@@ -1,10 +1,12 @@
 //! What the summary makes of good records and of records with one thing wrong.
 
+use std::collections::BTreeMap;
+
 use migbench::{
     record::{
         event::{ContainerState, Event, Kind, PodPhase},
         leg::LegRecord,
-        reading::{Reading, Segment},
+        reading::{ContainerRef, Reading, Segment},
         run::RunRecord,
     },
     stats::{
@@ -145,6 +147,55 @@ fn cpu_seconds_cover_both_pods_from_the_request_to_the_horizon() {
         0.31,
         1e-9,
     );
+}
+
+/// CPU-seconds of the native workload where the target pod's own cgroup was read too, and has this many hundredths of what
+/// its containers used.
+fn cpu_seconds_by_the_pods_cgroup(hundredths: u64) -> f64 {
+    const POD: u32 = 99;
+    let summary = with(|record| {
+        let leg = &mut record.legs[NATIVE];
+        let uid = &leg.migration.as_ref().unwrap().pod_uid;
+        let parts: Vec<_> = leg
+            .epochs
+            .iter()
+            .filter(|epoch| epoch.container.pod_uid == *uid)
+            .collect();
+        let ids: Vec<_> = parts.iter().map(|epoch| epoch.id).collect();
+        let mut whole = parts[0].clone();
+        whole.id = POD;
+        whole.container = ContainerRef::of_pod("p", uid, &whole.container.node);
+        leg.epochs.push(whole);
+        let mut used = BTreeMap::new();
+        for sweep in &mut leg.sweeps {
+            let mut own = None;
+            for reading in sweep
+                .readings
+                .iter()
+                .filter(|reading| ids.contains(&reading.epoch))
+            {
+                used.insert(reading.epoch, reading.counters.usage_usec.unwrap());
+                own = Some(reading.clone());
+            }
+            if let Some(mut own) = own {
+                own.epoch = POD;
+                own.counters.usage_usec = Some(used.values().sum::<u64>() * hundredths / 100);
+                sweep.readings.push(own);
+            }
+        }
+    });
+    let horizon = leg(&summary, NATIVE).horizon.value.as_ref().unwrap();
+    value(&horizon.workload)
+}
+
+#[test]
+fn a_pods_cgroup_that_its_containers_do_not_run_in_says_nothing() {
+    let summary = with(|_| ());
+    let by_containers = value(&leg(&summary, NATIVE).horizon.value.as_ref().unwrap().workload);
+    near(cpu_seconds_by_the_pods_cgroup(0), by_containers, 1e-9);
+    near(cpu_seconds_by_the_pods_cgroup(1), by_containers, 1e-9);
+    // What a container used between two readings is in the pod's cgroup alone.
+    assert!(cpu_seconds_by_the_pods_cgroup(110) > by_containers * 1.05);
 }
 
 #[test]

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     failure::{Failure, Reason},
-    migrated_pod::verification,
     order::Order,
 };
 use crate::{
@@ -100,10 +99,6 @@ pub fn analyse(order: &Order, snapshot: &Snapshot) -> Result<Plan, Failure> {
             format!("there is no node {}", order.target),
         )
     })?;
-    if let Some(name) = verification::foreign(&spec) {
-        let why = format!("the container {name} has a name that the migration gives to its own");
-        return Err(Failure::new(Reason::ContainerNameReserved, why));
-    }
     let hostname = node::check(target, &spec)?;
     volumes::check_shareable(&spec, &snapshot.claims)?;
     let decisions = containers::decide(pod)?;
@@ -237,31 +232,6 @@ mod tests {
                 Some(serde_json::from_str("\"2026-01-01T00:00:00Z\"").unwrap());
         };
         assert_eq!(reason(terminating), Some(Reason::PodTerminating));
-    }
-
-    #[test]
-    fn names_that_the_migration_gives_are_not_taken_from_others() {
-        let named = |name: &'static str, command: &'static [&str]| {
-            reason(move |snapshot| {
-                let spec = snapshot.pod.spec.as_mut().unwrap();
-                let mut init = spec.containers[0].clone();
-                init.name = name.into();
-                init.command = Some(command.iter().map(|word| (*word).to_owned()).collect());
-                spec.init_containers = Some(vec![init]);
-            })
-        };
-        let reserved = Some(Reason::ContainerNameReserved);
-        assert_eq!(named("verify-checkpoint", &["sh", "-c", "true"]), reserved);
-        assert_eq!(named("verify-checkpoint-2", &[]), reserved);
-        assert_eq!(named("verify-checkpoints", &["true"]), None);
-        assert_eq!(
-            named("verify-checkpoint", &["migbench", "verify-checkpoint", "--root"]),
-            None
-        );
-        let main = |snapshot: &mut Snapshot| {
-            snapshot.pod.spec.as_mut().unwrap().containers[2].name = "verify-checkpoint".into();
-        };
-        assert_eq!(reason(main), reserved);
     }
 
     #[test]

@@ -9,10 +9,7 @@ use crate::{
         labels::HOSTNAME_LABEL,
         node::{Hindrance, hindrance},
     },
-    orchestrator::{
-        failure::{Failure, Reason},
-        migrated_pod::place,
-    },
+    orchestrator::failure::{Failure, Reason},
 };
 
 /// Check that the node takes the pod; its value of [`HOSTNAME_LABEL`] (usually, but not always, its name).
@@ -43,9 +40,18 @@ pub fn check(node: &Node, spec: &PodSpec) -> Result<String, Failure> {
     if affinity::admits(&placed, node) {
         Ok(hostname.clone())
     } else {
-        let why = "is none that the pod's node selector and required node affinity allow";
+        let why = "is not among those that the pod's node selector and required node affinity allow";
         fail(Reason::TargetUnschedulable, why.into())
     }
+}
+
+/// Place a pod on the node of that host name: by node selector, not by `nodeName`: that would bypass the scheduler, and a claim of a `WaitForFirstConsumer` class
+/// would never be bound (kubernetes#89953).
+pub fn place(spec: &mut PodSpec, hostname: &str) {
+    spec.node_name = None;
+    spec.node_selector
+        .get_or_insert_default()
+        .insert(HOSTNAME_LABEL.into(), hostname.into());
 }
 
 #[cfg(test)]

@@ -31,8 +31,8 @@ pub fn of(pod: Option<&Pod>) -> Option<Failure> {
 }
 
 /// What is wrong where the scheduler has put the pod on another node than the target.
-pub fn elsewhere(pod: Option<&Pod>, target: &str) -> Option<Failure> {
-    let node = pod::node(pod?)?;
+pub fn elsewhere(pod: &Pod, target: &str) -> Option<Failure> {
+    let node = pod::node(pod)?;
     (node != target).then(|| {
         let what = format!("the scheduler has put the migrated pod on node {node} instead of {target}");
         Failure::new(Reason::TargetUnschedulable, what)
@@ -217,13 +217,9 @@ mod tests {
         let on = |node: &str| -> Pod {
             serde_json::from_value(json!({"spec": {"containers": [], "nodeName": node}})).unwrap()
         };
-        assert!(elsewhere(Some(&on("gpu")), "worker").is_some());
-        assert_eq!(elsewhere(Some(&on("worker")), "worker"), None);
-        assert_eq!(
-            elsewhere(Some(&pod(&json!({}))), "worker"),
-            None,
-            "not scheduled yet"
-        );
+        assert!(elsewhere(&on("gpu"), "worker").is_some());
+        assert_eq!(elsewhere(&on("worker"), "worker"), None);
+        assert_eq!(elsewhere(&pod(&json!({})), "worker"), None, "not scheduled yet");
     }
 
     #[test]

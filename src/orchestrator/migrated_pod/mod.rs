@@ -12,13 +12,10 @@ use k8s_openapi::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::analysis::{Checkpointed, Plan};
-use crate::{
-    contract::{
-        orchestrator::{ORIGINAL_POD_LABEL, TARGET_NODE_LABEL},
-        workload::{Manifest, RESTORE_FROM},
-    },
-    k8s::labels::HOSTNAME_LABEL,
+use super::analysis::{Checkpointed, Plan, node::place};
+use crate::contract::{
+    orchestrator::{ORIGINAL_POD_LABEL, TARGET_NODE_LABEL},
+    workload::{Manifest, RESTORE_FROM},
 };
 
 /// Annotation of the migrated pod: the migration that made it. By it the orchestrator knows its own.
@@ -110,15 +107,6 @@ fn restore_from(containers: &mut [Container], checkpointed: &Checkpointed, manif
             value_from: None,
         });
     }
-}
-
-/// By node selector, not by `nodeName`: that would bypass the scheduler, and a claim of a `WaitForFirstConsumer` class
-/// would never be bound (kubernetes#89953).
-pub(super) fn place(spec: &mut PodSpec, hostname: &str) {
-    spec.node_name = None;
-    spec.node_selector
-        .get_or_insert_default()
-        .insert(HOSTNAME_LABEL.into(), hostname.into());
 }
 
 /// What admission added to the source it will add again; taken over it would be there twice or be refused.

@@ -10,6 +10,7 @@ use crate::{
         analysis::{self, Plan, Snapshot, volumes},
         failure::{Failure, Reason},
         kubernetes::{Kubernetes, found},
+        migrated_pod::verification,
         ongoing::OngoingMigration,
         order::Order,
     },
@@ -22,6 +23,7 @@ const LAST_LINES: i64 = 1000;
 pub async fn inspect(kubernetes: &Kubernetes, order: &Order) -> Result<Plan, Failure> {
     let pod = found(kubernetes.pod(&order.pod).await?, &order.pod)?;
     let spec = pod.spec.clone().unwrap_or_default();
+    verification::check_names(&spec)?;
     let mut claims = BTreeMap::new();
     for name in volumes::claims(&spec) {
         if let Some(claim) = kubernetes.claim(name).await? {

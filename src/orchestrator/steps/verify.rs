@@ -13,10 +13,12 @@ use crate::orchestrator::{
 pub async fn take(migration: &mut OngoingMigration) -> Result<String, Failure> {
     let target = migration.target()?;
     let wanted = migration.order.target.as_str();
-    let judge = |pod: Option<&Pod>| match (pod, fault::elsewhere(pod, wanted).or_else(|| fault::of(pod))) {
-        (Some(pod), None) if fault::verified(pod) => Some(Ok(())),
-        (pod, Some(failure)) => Some(Err((failure, pod.cloned()))),
-        _ => None,
+    let judge = |pod: Option<&Pod>| {
+        let failure = match (pod.and_then(|pod| fault::elsewhere(pod, wanted)), pod) {
+            (None, Some(pod)) if fault::verified(pod) => return Some(Ok(())),
+            (elsewhere, pod) => elsewhere.or_else(|| fault::of(pod))?,
+        };
+        Some(Err((failure, pod.cloned())))
     };
     match migration.kubernetes.watch(&target.name, judge).await? {
         Ok(()) => Ok(summary(migration)),
