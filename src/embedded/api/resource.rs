@@ -23,9 +23,9 @@ use serde_json::Value;
 
 use super::{
     kinds::{
-        Rules, claim::ClaimRules, custom::CustomRules, custom::DefinitionRules, event::EventRules,
-        generic::GenericRules, namespace::NamespaceRules, node::NodeRules, pod::PodRules,
-        volume::VolumeRules,
+        Rules, claim::ClaimRules, config::ConfigMapRules, config::SecretRules, custom::CustomRules,
+        custom::DefinitionRules, event::EventRules, generic::GenericRules, namespace::NamespaceRules,
+        node::NodeRules, pod::PodRules, service::ServiceRules, volume::VolumeRules,
     },
     status::Names,
     store::State,
@@ -121,7 +121,7 @@ impl Resource {
 
 static BUILT_IN: LazyLock<Vec<Arc<Resource>>> = LazyLock::new(|| {
     [
-        Resource::built_in::<ConfigMap>(&["cm"]),
+        Resource::built_in::<ConfigMap>(&["cm"]).rules(&ConfigMapRules),
         Resource::built_in::<Event>(&["ev"]).rules(&EventRules),
         Resource::built_in::<Namespace>(&["ns"])
             .with_status()
@@ -139,9 +139,11 @@ static BUILT_IN: LazyLock<Vec<Arc<Resource>>> = LazyLock::new(|| {
             .with_status()
             .in_all()
             .rules(&PodRules),
-        Resource::built_in::<Secret>(&[]),
+        Resource::built_in::<Secret>(&[]).rules(&SecretRules),
         Resource::built_in::<ServiceAccount>(&["sa"]),
-        Resource::built_in::<Service>(&["svc"]).in_all(),
+        Resource::built_in::<Service>(&["svc"])
+            .in_all()
+            .rules(&ServiceRules),
         Resource::built_in::<CustomResourceDefinition>(&["crd", "crds"])
             .with_status()
             .rules(&DefinitionRules),

@@ -88,7 +88,12 @@ async fn dispatch(server: Server, place: [&str; 3], request: Request) -> Result<
 }
 
 async fn object(call: Call, parts: &Parts, body: Body) -> Result<Response, ApiError> {
-    let named = call.target.name.is_some();
+    let (named, resource) = (call.target.name.is_some(), &call.target.resource);
+    // Over all namespaces there is nothing but reading.
+    let everywhere = resource.namespaced && call.target.namespace.is_none();
+    if everywhere && parts.method != Method::GET {
+        return Err(ApiError::method_not_allowed());
+    }
     match (parts.method.clone(), named) {
         (Method::GET, true) if !call.query.flag("watch") => read::get(&call),
         (Method::GET, _) if call.query.flag("watch") => read::watch(&call),
@@ -97,7 +102,9 @@ async fn object(call: Call, parts: &Parts, body: Body) -> Result<Response, ApiEr
         (Method::PUT, true) => write::replace(&call, &read_body(body).await?),
         (Method::PATCH, true) => write::patch(&call, &read_body(body).await?),
         (Method::DELETE, true) => delete::one(&call, &read_body(body).await?),
-        (Method::DELETE, false) => delete::collection(&call, &read_body(body).await?),
+        (Method::DELETE, false) if resource.rules.deletes_collections() => {
+            delete::collection(&call, &read_body(body).await?)
+        }
         _ => Err(ApiError::method_not_allowed()),
     }
 }

@@ -114,6 +114,7 @@ fn options(call: &Call) -> Result<WriteOptions, ApiError> {
         dry_run: dry_run(call)?,
         manager: manager(call),
         applied: false,
+        own: false,
     })
 }
 
