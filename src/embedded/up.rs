@@ -2,6 +2,7 @@
 
 use std::{fs::OpenOptions, io::Write, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
     sync::oneshot,
@@ -13,6 +14,11 @@ use super::{
     api::{self, Api, Credentials},
     node::{Agent, cgroup::Mode, registry::Registry, runtime::Runtime, state::State},
 };
+
+/// Three full nodes of containers, and as many connections.
+const MOST_DESCRIPTORS: u64 = 16 * 1024;
+/// What a process has where nobody has set a limit.
+const FEW_DESCRIPTORS: usize = 1024;
 
 /// A cluster that is up.
 #[derive(Debug)]
@@ -27,8 +33,9 @@ pub struct Up {
 impl Up {
     /// Remove what dead clusters left, then bring one up: its kubeconfig works and its nodes are Ready.
     pub async fn start() -> anyhow::Result<Self> {
+        let descriptors = raise_descriptors();
         let runtime = Arc::new(spawn_blocking(|| Runtime::new(State::create()?)).await??);
-        match Self::start_with(Arc::clone(&runtime)).await {
+        match Self::start_with(Arc::clone(&runtime), descriptors).await {
             Ok(up) => Ok(up),
             Err(error) => {
                 runtime.remove()?;
@@ -37,10 +44,12 @@ impl Up {
         }
     }
 
-    async fn start_with(runtime: Arc<Runtime>) -> anyhow::Result<Self> {
+    async fn start_with(runtime: Arc<Runtime>, descriptors: usize) -> anyhow::Result<Self> {
         let state = runtime.state();
         let api = Api::with(api::Config {
             volumes: state.volume(""),
+            // The other half is for containers.
+            connections: descriptors / 2,
             ..api::Config::default()
         });
         let registry = Arc::new(Registry::new(Arc::clone(&runtime)));
@@ -52,6 +61,10 @@ impl Up {
         let mut tasks = JoinSet::new();
         let (serving, stop) = oneshot::channel::<()>();
         tasks.spawn(serve(api.clone(), listener, credentials, stop));
+        tasks.spawn({
+            let api = api.clone();
+            async move { Err(api.failed().await) }
+        });
         for name in NODES {
             let agent = Agent::join(name, api.client(), Arc::clone(&runtime), Arc::clone(&registry)).await?;
             tasks.spawn(async move {
@@ -74,10 +87,9 @@ impl Up {
 
     /// Wait until a part of it fails, which none should.
     pub async fn failed(&mut self) -> anyhow::Error {
-        match self.tasks.join_next().await {
-            Some(Ok(Err(error))) => error,
-            ended => anyhow::anyhow!("a part of the embedded cluster ended: {ended:?}"),
-        }
+        first_failure(&mut self.tasks)
+            .await
+            .context("the embedded cluster cannot go on")
     }
 
     /// End everything and remove all that the cluster made.
@@ -85,6 +97,15 @@ impl Up {
         self.tasks.shutdown().await;
         let runtime = Arc::clone(&self.runtime);
         Ok(spawn_blocking(move || runtime.remove()).await??)
+    }
+}
+
+async fn first_failure(parts: &mut JoinSet<anyhow::Result<()>>) -> anyhow::Error {
+    match parts.join_next().await {
+        Some(Ok(Err(error))) => error,
+        // With the words of a panic.
+        Some(Err(error)) => error.into(),
+        _ => anyhow::anyhow!("a part of it has ended"),
     }
 }
 
@@ -98,7 +119,24 @@ async fn serve(
         // Sent by dropping the sender.
         let _ = stop.await;
     };
-    Ok(api::serve(api, listener, &credentials, stopped).await?)
+    api::serve(api, listener, &credentials, stopped).await;
+    Ok(())
+}
+
+/// Allow this process as many descriptors as the host does, up to more than enough; how many it has now. Programs that close
+/// all that they might have open, one by one, set the bound.
+fn raise_descriptors() -> usize {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        let wanted = hard.min(MOST_DESCRIPTORS).max(soft);
+        setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)?;
+        Ok(wanted)
+    });
+    if let Err(error) = &raised {
+        tracing::warn!(%error, "the limit of descriptors cannot be raised");
+    }
+    raised.map_or(FEW_DESCRIPTORS, |most| {
+        usize::try_from(most).unwrap_or(usize::MAX)
+    })
 }
 
 fn handshake(runtime: &Runtime) -> Handshake {
@@ -118,4 +156,27 @@ fn write_private(path: &Path, content: &str) -> std::io::Result<()> {
         .mode(0o600)
         .open(path)?;
     file.write_all(content.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Error, ExitCode};
+
+    #[tokio::test]
+    async fn a_part_that_panics_ends_it_with_its_words_and_the_documented_code() {
+        let mut parts = JoinSet::new();
+        parts.spawn(async { panic!("a part's fault") });
+        let error = first_failure(&mut parts).await;
+        assert!(error.to_string().contains("a part's fault"), "{error}");
+        assert_eq!(Error::Internal(error).exit_code(), ExitCode::Internal);
+    }
+
+    #[test]
+    fn the_limit_of_descriptors_is_raised_as_far_as_it_may_be() {
+        let most = raise_descriptors();
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        assert_eq!(u64::try_from(most).unwrap(), soft);
+        assert!(soft >= hard.min(MOST_DESCRIPTORS));
+    }
 }

@@ -3,6 +3,7 @@
 //! knows of runs, migrations or the embedded cluster.
 
 pub mod access;
+pub mod affinity;
 pub mod apply;
 pub mod error;
 pub mod exec;

@@ -4,6 +4,9 @@ use std::fmt;
 
 use k8s_openapi::api::core::v1::{Node, NodeCondition, Taint, Toleration};
 
+/// The effect of a taint that is only a preference.
+const SOFT: &str = "PreferNoSchedule";
+
 /// What keeps a pod from a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hindrance {
@@ -38,15 +41,30 @@ pub fn hindrance(node: &Node, tolerations: &[Toleration]) -> Option<Hindrance> {
         return Some(Hindrance::NotReady(readiness(node).map(message)));
     }
     let spec = node.spec.as_ref()?;
-    if spec.unschedulable == Some(true) {
+    // Being cordoned is tolerated as the taint that goes with it on a real cluster.
+    let cordon = Taint {
+        key: "node.kubernetes.io/unschedulable".to_owned(),
+        effect: "NoSchedule".to_owned(),
+        ..Taint::default()
+    };
+    if spec.unschedulable == Some(true) && !is_tolerated(&cordon, tolerations) {
         return Some(Hindrance::Cordoned);
     }
     let mut taints = spec.taints.iter().flatten();
-    let taint = taints.find(|taint| {
-        taint.effect != "PreferNoSchedule"
-            && !tolerations.iter().any(|toleration| tolerates(toleration, taint))
-    })?;
+    let taint = taints.find(|taint| taint.effect != SOFT && !is_tolerated(taint, tolerations))?;
     Some(Hindrance::Tainted(format!("{}:{}", taint.key, taint.effect)))
+}
+
+/// How many taints speak against the node without keeping a pod with these tolerations from it.
+pub fn reluctance(node: &Node, tolerations: &[Toleration]) -> usize {
+    let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
+    taints
+        .filter(|taint| taint.effect == SOFT && !is_tolerated(taint, tolerations))
+        .count()
+}
+
+fn is_tolerated(taint: &Taint, tolerations: &[Toleration]) -> bool {
+    tolerations.iter().any(|toleration| tolerates(toleration, taint))
 }
 
 fn readiness(node: &Node) -> Option<&NodeCondition> {
@@ -107,5 +125,20 @@ mod tests {
             "has the taint gpu:NoSchedule, which the pod does not tolerate"
         );
         assert_eq!(told(&tainted, &tolerating), "");
+        let cordoned = node("True", &json!({"unschedulable": true}));
+        assert_eq!(
+            told(&cordoned, &tolerating),
+            "",
+            "a DaemonSet's pods come to cordoned nodes"
+        );
+    }
+
+    #[test]
+    fn a_preference_only_counts() {
+        let soft = node(
+            "True",
+            &json!({"taints": [{"key": "gpu", "effect": "PreferNoSchedule"}]}),
+        );
+        assert_eq!((hindrance(&soft, &[]), reluctance(&soft, &[])), (None, 1));
     }
 }

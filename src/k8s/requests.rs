@@ -47,6 +47,12 @@ impl Amounts {
         self.merge(other, u64::saturating_add)
     }
 
+    /// What is left when `other`, a part of this, is gone.
+    #[must_use]
+    pub fn minus(self, other: &Self) -> Self {
+        self.merge(other, u64::saturating_sub)
+    }
+
     /// The larger of both, resource by resource.
     fn larger(self, other: &Self) -> Self {
         self.merge(other, u64::max)

@@ -65,7 +65,7 @@ pub(super) fn pod() -> Pod {
 /// A node that is Ready and has room.
 pub(super) fn node(name: &str) -> Node {
     serde_json::from_value(json!({
-        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
+        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "disk": "ssd"}},
         "status": {
             "conditions": [{"type": "Ready", "status": "True"}],
             "allocatable": {"cpu": "4", "memory": "8Gi", "pods": "110"}

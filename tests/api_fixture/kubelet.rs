@@ -69,7 +69,7 @@ pub(crate) struct TlsServer {
     pub(crate) api: Api,
     pub(crate) address: SocketAddr,
     pub(crate) kubeconfig: String,
-    task: JoinHandle<std::io::Result<()>>,
+    task: JoinHandle<()>,
 }
 
 impl TlsServer {

@@ -215,6 +215,89 @@ async fn semantic_11_required_affinity_names_the_node_too() {
 }
 
 #[tokio::test]
+async fn a_pod_without_wishes_goes_to_a_node_that_it_tolerates() {
+    let cluster = Cluster::new();
+    for name in ["ai-storage-master", "gpu-server-03"] {
+        node(&cluster, name, "2").await;
+    }
+    let taint = json!({"spec": {"taints": [{"key": "gpu", "effect": "NoSchedule"}]}});
+    cluster
+        .merge("/api/v1/nodes/ai-storage-master", &taint)
+        .await
+        .expect(200);
+    let mut plain = pod("p");
+    plain["spec"].as_object_mut().unwrap().remove("nodeName");
+    cluster.post(PODS, &plain).await.expect(201);
+    until(&cluster, PODS, "p", |pod| {
+        pod["spec"]["nodeName"] == "gpu-server-03"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pod_is_tried_again_when_a_node_changes_and_left_alone_when_it_is_another_scheduler_s() {
+    let cluster = Cluster::new();
+    node(&cluster, "gpu-server-03", "2").await;
+    let mut wanting = pod("p");
+    wanting["spec"].as_object_mut().unwrap().remove("nodeName");
+    let mut foreign = wanting.clone();
+    foreign["metadata"]["name"] = json!("foreign");
+    foreign["spec"]["schedulerName"] = json!("somebody-else");
+    cluster.post(PODS, &foreign).await.expect(201);
+    wanting["spec"]["nodeSelector"] = json!({"disk": "ssd"});
+    cluster.post(PODS, &wanting).await.expect(201);
+    until(&cluster, PODS, "p", |pod| pod["status"]["conditions"].is_array()).await;
+    let label = json!({"metadata": {"labels": {"disk": "ssd"}}});
+    cluster
+        .merge("/api/v1/nodes/gpu-server-03", &label)
+        .await
+        .expect(200);
+    until(&cluster, PODS, "p", |pod| pod["spec"]["nodeName"].is_string()).await;
+    let foreign = cluster.get(&format!("{PODS}/foreign")).await.expect(200);
+    assert_eq!(foreign["spec"]["nodeName"], Value::Null);
+    assert_eq!(foreign["status"]["conditions"], Value::Null);
+}
+
+/// The log forgets more than the controllers have seen: they look at everything again.
+#[tokio::test]
+async fn pods_are_placed_however_short_the_window_is() {
+    let cluster = Cluster::with_window(1);
+    node(&cluster, "gpu-server-03", "2").await;
+    for name in ["a", "b", "c"] {
+        cluster
+            .post(PODS, &pod_for(name, "gpu-server-03", "1"))
+            .await
+            .expect(201);
+    }
+    for name in ["a", "b"] {
+        until(&cluster, PODS, name, |pod| pod["spec"]["nodeName"].is_string()).await;
+    }
+    until(&cluster, PODS, "c", |pod| pod["status"]["conditions"].is_array()).await;
+    let now = json!({"gracePeriodSeconds": 0});
+    cluster.delete(&format!("{PODS}/a"), &now).await.expect(200);
+    until(&cluster, PODS, "c", |pod| pod["spec"]["nodeName"].is_string()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_goes_an_hour_after_it_was_last_written() {
+    let cluster = Cluster::new();
+    let events = "/api/v1/namespaces/default/events";
+    let event =
+        json!({"metadata": {"name": "e"}, "involvedObject": {"kind": "Pod", "name": "p"}, "count": 1});
+    cluster.post(events, &event).await.expect(201);
+    let mut watch = Events::of(&cluster, &format!("{events}?watch=true&timeoutSeconds=86400")).await;
+    let half = std::time::Duration::from_secs(1800);
+    tokio::time::sleep(half).await;
+    cluster
+        .merge(&format!("{events}/e"), &json!({"count": 2}))
+        .await
+        .expect(200);
+    let written = tokio::time::Instant::now();
+    watch.until("DELETED").await;
+    assert_eq!(written.elapsed().as_secs(), 3600);
+}
+
+#[tokio::test]
 async fn a_pod_waits_for_room_and_says_so() {
     let cluster = Cluster::new();
     node(&cluster, "gpu-server-03", "2").await;
@@ -238,7 +321,8 @@ async fn a_pod_waits_for_room_and_says_so() {
     );
     assert_eq!(
         condition["message"],
-        "0/1 nodes are available: 1 Insufficient cpu."
+        "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available: \
+         1 No preemption victims found for incoming pod."
     );
     assert_eq!(waiting["status"]["phase"], "Pending");
 

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -32,11 +33,11 @@ struct Private {
 
 impl Private {
     fn start(temporary: &Path) -> Self {
-        let mut child = command(temporary)
-            .arg("--private")
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::of(command(temporary))
+    }
+
+    fn of(mut command: Command) -> Self {
+        let mut child = command.arg("--private").stdin(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap())
             .read_line(&mut line)
@@ -100,6 +101,15 @@ fn command(temporary: &Path) -> Command {
     command
 }
 
+/// With no more descriptors than these.
+fn with_few_descriptors(temporary: &Path, most: u32) -> Command {
+    let mut command = Command::new("sh");
+    let script = format!("ulimit -n {most}; exec \"$0\" \"$@\"");
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_migbench"), "cluster", "up"]);
+    command.env("TMPDIR", temporary).stdout(Stdio::piped());
+    command
+}
+
 fn traces(id: &str, directory: &Path) -> Vec<PathBuf> {
     let mut found = processes_of(id);
     cgroups_of(Path::new("/sys/fs/cgroup"), id, &mut found);
@@ -156,6 +166,31 @@ async fn its_handshake_leads_to_three_nodes() {
         names,
         ["ai-storage-master", "ai-storage-worker-01", "gpu-server-03"]
     );
+    drop(cluster.child.stdin.take());
+    assert!(cluster.child.wait().unwrap().success());
+}
+
+#[tokio::test]
+async fn who_holds_all_its_descriptors_does_not_end_it() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut cluster = Private::of(with_few_descriptors(temporary.path(), 48));
+    let client = cluster.client().await;
+    let server = Kubeconfig::read_from(&cluster.handshake.kubeconfig).unwrap();
+    let server = server.clusters[0]
+        .cluster
+        .as_ref()
+        .unwrap()
+        .server
+        .clone()
+        .unwrap();
+    let address = server.strip_prefix("https://").unwrap();
+    let held: Vec<_> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();
+    drop(held);
+    let nodes: Api<Node> = Api::all(client);
+    while nodes.list(&ListParams::default()).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    cluster.run_pod().await;
     drop(cluster.child.stdin.take());
     assert!(cluster.child.wait().unwrap().success());
 }

@@ -10,8 +10,8 @@
 //!
 //! What is recorded from a real API server is what the tests expect. Left out: authorization (there is one identity),
 //! admission, owner references' garbage collection, schemas of custom resources (everything is stored as it comes),
-//! protobuf bodies (`kubectl create namespace NAME` sends them; `create -f` does not), port forwarding, and a scheduler
-//! beyond "the node asked for, if it is Ready and has room".
+//! protobuf bodies (`kubectl create namespace NAME` sends them; `create -f` does not), port forwarding, and what a
+//! scheduler does about other pods and about volumes: affinity between pods, spreading, preemption.
 
 mod apply;
 mod body;
@@ -51,9 +51,14 @@ use axum::{
 };
 use k8s_openapi::api::core::v1::Namespace;
 use serde_json::json;
-use tokio::task::JoinSet;
+use tokio::{sync::Mutex, task::JoinSet};
 
-use self::{status::ApiError, store::Store, target::Target, verbs::WriteOptions};
+use self::{
+    status::ApiError,
+    store::{Store, Window},
+    target::Target,
+    verbs::WriteOptions,
+};
 use super::Kubelet;
 
 /// Namespaces that are there from the start.
@@ -65,8 +70,12 @@ pub struct Config {
     /// Where the directories of provisioned volumes lie: one directory per persistent volume, named after it. The node
     /// that first mounts it makes it; it is removed with the volume.
     pub volumes: PathBuf,
-    /// How many changes a watch can go back.
+    /// How many changes a watch can go back,
     pub window: usize,
+    /// as far as the objects of these changes take no more memory than this, in bytes.
+    pub window_bytes: usize,
+    /// How many connections are served at once by [`serve`]; further ones are answered 503.
+    pub connections: usize,
 }
 
 impl Default for Config {
@@ -74,6 +83,8 @@ impl Default for Config {
         Self {
             volumes: std::env::temp_dir().join("migbench-volumes"),
             window: 4096,
+            window_bytes: 64 << 20,
+            connections: 1024,
         }
     }
 }
@@ -82,6 +93,7 @@ impl Default for Config {
 #[derive(Debug, Clone)]
 pub struct Api {
     server: Server,
+    connections: usize,
 }
 
 /// What the handlers work on.
@@ -89,8 +101,8 @@ pub struct Api {
 pub(crate) struct Server {
     store: Arc<Store>,
     kubelet: Arc<OnceLock<Arc<dyn Kubelet>>>,
-    /// Kept so that the controllers end with the last user of the API.
-    _controllers: Arc<JoinSet<()>>,
+    /// They end with the last user of the API.
+    controllers: Arc<Mutex<JoinSet<()>>>,
 }
 
 impl Server {
@@ -115,16 +127,28 @@ impl Api {
 
     /// An empty cluster: no nodes, the usual namespaces. Must be called within a tokio runtime.
     pub fn with(config: Config) -> Self {
-        let Config { volumes, window } = config;
-        let store = Arc::new(Store::new(window));
+        let store = Arc::new(Store::new(Window {
+            changes: config.window,
+            bytes: config.window_bytes,
+        }));
         create_namespaces(&store);
-        let controllers = Arc::new(controllers::start(&store, volumes));
+        let controllers = controllers::start(&store, config.volumes);
         Self {
             server: Server {
                 store,
                 kubelet: Arc::default(),
-                _controllers: controllers,
+                controllers: Arc::new(Mutex::new(controllers)),
             },
+            connections: config.connections,
+        }
+    }
+
+    /// Wait until a controller ends, which none should; how it did.
+    pub async fn failed(&self) -> anyhow::Error {
+        let ended = self.server.controllers.lock().await.join_next().await;
+        match ended {
+            Some(Err(error)) => anyhow::Error::new(error).context("a controller"),
+            _ => anyhow::anyhow!("a controller has ended"),
         }
     }
 
@@ -181,4 +205,19 @@ fn create_namespaces(store: &Store) {
 
 async fn unknown() -> Response {
     ApiError::unknown_resource().into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_controller_that_panics_is_told() {
+        let api = Api::new();
+        let mut controllers = api.server.controllers.lock().await;
+        controllers.spawn(async { panic!("a controller's fault") });
+        drop(controllers);
+        let told = format!("{:#}", api.failed().await);
+        assert!(told.contains("a controller's fault"), "{told}");
+    }
 }

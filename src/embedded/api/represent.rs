@@ -1,6 +1,9 @@
 //! The form of an answer that the client asks for: whole objects, their metadata, or a table for people.
 
+use std::{borrow::Cow, collections::BTreeMap};
+
 use http::HeaderMap;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
@@ -60,19 +63,20 @@ impl Form {
     }
 
     /// One object in this form.
-    pub(crate) fn object(self, resource: &Resource, object: &Value) -> Value {
+    pub(crate) fn object<'a>(self, resource: &Resource, object: &'a Value) -> Cow<'a, Value> {
         match self {
-            Self::Object => object.clone(),
-            Self::Metadata => metadata_only(object),
+            Self::Object => Cow::Borrowed(object),
+            Self::Metadata => Cow::Owned(metadata_only(object)),
             Self::Table(row) => {
                 let version = &object["metadata"]["resourceVersion"];
-                table::render(resource, [object], &json!({"resourceVersion": version}), row)
+                let metadata = json!({"resourceVersion": version});
+                Cow::Owned(table::render(resource, [object], &metadata, row))
             }
         }
     }
 
     /// A page in this form.
-    pub(crate) fn list(self, resource: &Resource, page: &Page) -> Value {
+    pub(crate) fn list<'a>(self, resource: &Resource, page: &'a Page) -> Listing<'a> {
         let mut metadata = json!({"resourceVersion": page.revision.to_string()});
         if !page.token.is_empty() {
             metadata["continue"] = json!(page.token);
@@ -82,27 +86,42 @@ impl Form {
         }
         let objects = page.objects.iter().map(AsRef::as_ref);
         match self {
-            Self::Object => json!({
-                "kind": format!("{}List", resource.kind), "apiVersion": resource.api_version(), "metadata": metadata,
-                "items": objects.map(|object| list_item(resource, object)).collect::<Vec<_>>(),
-            }),
-            Self::Metadata => json!({
+            Self::Object => Listing::Objects {
+                kind: format!("{}List", resource.kind),
+                api_version: resource.api_version(),
+                metadata,
+                items: objects.map(|object| list_item(resource, object)).collect(),
+            },
+            Self::Metadata => Listing::Other(json!({
                 "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
                 "items": objects.map(metadata_only).collect::<Vec<_>>(),
-            }),
-            Self::Table(row) => table::render(resource, objects, &metadata, row),
+            })),
+            Self::Table(row) => Listing::Other(table::render(resource, objects, &metadata, row)),
         }
     }
 }
 
+/// A list as it is answered. Whole objects are not copied for it.
+#[derive(Debug, Serialize)]
+#[serde(untagged, rename_all_fields = "camelCase")]
+pub(crate) enum Listing<'a> {
+    /// Objects as they are stored.
+    Objects {
+        kind: String,
+        api_version: String,
+        metadata: Value,
+        items: Vec<BTreeMap<&'a str, &'a Value>>,
+    },
+    /// What is made of them.
+    Other(Value),
+}
+
 /// Built-in kinds leave their kind out of list items, as the API server does.
-fn list_item(resource: &Resource, object: &Value) -> Value {
-    let mut item = object.clone();
-    if !resource.is_custom()
-        && let Some(fields) = item.as_object_mut()
-    {
-        fields.remove("kind");
-        fields.remove("apiVersion");
-    }
-    item
+fn list_item<'a>(resource: &Resource, object: &'a Value) -> BTreeMap<&'a str, &'a Value> {
+    let is_left_out = |field: &str| !resource.is_custom() && ["kind", "apiVersion"].contains(&field);
+    let fields = object.as_object().into_iter().flatten();
+    fields
+        .map(|(field, value)| (field.as_str(), value))
+        .filter(|(field, _)| !is_left_out(field))
+        .collect()
 }

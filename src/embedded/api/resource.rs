@@ -28,7 +28,7 @@ use super::{
         node::NodeRules, pod::PodRules, service::ServiceRules, volume::VolumeRules,
     },
     status::Names,
-    store::State,
+    store::{Key, State},
 };
 
 /// Reads an object as its type and writes it again, which drops what the type does not know.
@@ -186,6 +186,13 @@ pub(crate) fn find(state: &State, group: &str, version: &str, plural: &str) -> O
         resource.group == group && resource.version == version && resource.plural == plural
     };
     all(state).into_iter().find(matches)
+}
+
+/// The resource of a stored object; none when it is no longer defined.
+pub(crate) fn of_key(state: &State, key: &Key) -> Option<Arc<Resource>> {
+    let is_its = |resource: &Arc<Resource>| resource.qualified() == key.resource;
+    let built_in = BUILT_IN.iter().find(|resource| is_its(resource)).cloned();
+    built_in.or_else(|| all(state).into_iter().find(is_its))
 }
 
 fn custom(definition: CustomResourceDefinition) -> Vec<Arc<Resource>> {

@@ -2,10 +2,11 @@
 //!
 //! Everything is behind one lock, so that a snapshot and the version it was taken at belong together. A watch keeps a
 //! cursor into the log instead of a queue of its own: it can be slow without costing memory, and one that has fallen out
-//! of the window is told so (410).
+//! of the window is told so (410). The window is bounded in changes and in bytes of memory.
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    ops::Bound,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -16,7 +17,7 @@ use tokio::sync::watch;
 pub(crate) type Object = Arc<Value>;
 
 /// Where an object is kept.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
     /// `pods`, `migrations.migbench.io`.
     pub(crate) resource: String,
@@ -56,14 +57,32 @@ pub(crate) struct Change {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Expired(pub(crate) u64);
 
+/// How much is remembered of what was written: the latest change, and what is within both bounds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window {
+    /// Changes.
+    pub(crate) changes: usize,
+    /// Bytes of memory that their objects take.
+    pub(crate) bytes: usize,
+}
+
 /// What the lock protects.
 #[derive(Debug)]
 pub(crate) struct State {
     revision: u64,
     forgotten: u64,
-    window: usize,
+    window: Window,
     objects: BTreeMap<Key, Object>,
-    log: VecDeque<Change>,
+    log: VecDeque<Logged>,
+    /// Bytes of the objects in the log.
+    bytes: usize,
+}
+
+/// A change in the log.
+#[derive(Debug)]
+struct Logged {
+    change: Arc<Change>,
+    bytes: usize,
 }
 
 impl State {
@@ -89,14 +108,26 @@ impl State {
         })
     }
 
-    /// Every object of a namespace.
+    /// Every object of a namespace. To find out that there is none costs no more than there are resources.
     pub(crate) fn in_namespace<'a>(
         &'a self,
         namespace: &'a str,
     ) -> impl Iterator<Item = (&'a Key, &'a Object)> {
-        self.objects
-            .iter()
-            .filter(move |(key, _)| key.namespace == namespace)
+        self.resources()
+            .flat_map(move |resource| self.list(resource, Some(namespace)))
+    }
+
+    /// Every resource of which there are objects.
+    fn resources(&self) -> impl Iterator<Item = &str> {
+        let first = |from: Bound<&Key>| {
+            let found = self.objects.range::<Key, _>((from, Bound::Unbounded)).next();
+            found.map(|(key, _)| key.resource.as_str())
+        };
+        std::iter::successors(first(Bound::Unbounded), move |resource| {
+            // No resource has a name between this one and the next.
+            let next = Key::new(format!("{resource}\0"), "", "");
+            first(Bound::Included(&next))
+        })
     }
 
     /// Write an object under a new version. Writing what is there already changes nothing.
@@ -135,12 +166,14 @@ impl State {
     }
 
     /// What was written after a version.
-    pub(crate) fn since(&self, revision: u64) -> Result<impl Iterator<Item = &Change>, Expired> {
+    pub(crate) fn since(&self, revision: u64) -> Result<impl Iterator<Item = &Arc<Change>>, Expired> {
         if revision < self.forgotten {
             return Err(Expired(self.forgotten));
         }
-        let start = self.log.partition_point(|change| change.revision <= revision);
-        Ok(self.log.range(start..))
+        let start = self
+            .log
+            .partition_point(|logged| logged.change.revision <= revision);
+        Ok(self.log.range(start..).map(|logged| &logged.change))
     }
 
     fn stamp(&mut self, mut value: Value) -> Object {
@@ -150,13 +183,33 @@ impl State {
     }
 
     fn record(&mut self, change: Change) {
-        if self.log.len() == self.window
+        let bytes = size(&change.after) + change.before.as_deref().map_or(0, size);
+        self.bytes += bytes;
+        let change = Arc::new(change);
+        self.log.push_back(Logged { change, bytes });
+        let Window { changes, bytes } = self.window;
+        while self.log.len() > 1
+            && (self.log.len() > changes || self.bytes > bytes)
             && let Some(oldest) = self.log.pop_front()
         {
-            self.forgotten = oldest.revision;
+            self.bytes -= oldest.bytes;
+            self.forgotten = oldest.change.revision;
         }
-        self.log.push_back(change);
     }
+}
+
+/// About how many bytes of memory a value takes.
+fn size(value: &Value) -> usize {
+    let held = match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(size).sum(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| size_of::<String>() + name.len() + size(value))
+            .sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    };
+    size_of::<Value>() + held
 }
 
 fn set_version(value: &mut Value, version: Option<Value>) {
@@ -176,14 +229,15 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// An empty store that remembers so many changes.
-    pub(crate) fn new(window: usize) -> Self {
+    /// An empty store that remembers so much.
+    pub(crate) fn new(window: Window) -> Self {
         let state = State {
             revision: 0,
             forgotten: 0,
             window,
             objects: BTreeMap::new(),
             log: VecDeque::new(),
+            bytes: 0,
         };
         Self {
             state: Mutex::new(state),
@@ -218,6 +272,13 @@ impl Store {
 mod tests {
     use super::*;
 
+    fn store(changes: usize) -> Store {
+        Store::new(Window {
+            changes,
+            bytes: 12_000,
+        })
+    }
+
     fn key(name: &str) -> Key {
         Key::new("configmaps", "default", name)
     }
@@ -228,7 +289,7 @@ mod tests {
 
     #[test]
     fn every_write_and_every_delete_takes_a_version() {
-        let store = Store::new(10);
+        let store = store(10);
         store.write(|state| {
             state.put(key("a"), object("1"));
             state.put(key("a"), object("2"));
@@ -240,7 +301,7 @@ mod tests {
 
     #[test]
     fn writing_the_same_again_takes_none() {
-        let store = Store::new(10);
+        let store = store(10);
         store.write(|state| {
             let first = state.put(key("a"), object("1"));
             let second = state.put(key("a"), object("1"));
@@ -251,13 +312,56 @@ mod tests {
 
     #[test]
     fn a_version_older_than_the_window_has_expired() {
-        let store = Store::new(2);
+        let store = store(2);
         store.write(|state| {
             for value in ["1", "2", "3"] {
                 state.put(key("a"), object(value));
             }
             assert_eq!(state.since(0).map(Iterator::count), Err(Expired(1)));
             assert_eq!(state.since(1).map(Iterator::count), Ok(2));
+        });
+    }
+
+    #[test]
+    fn the_window_is_bounded_in_bytes() {
+        let store = store(10);
+        store.write(|state| {
+            for value in ["1", "2"] {
+                state.put(key("small"), object(value));
+            }
+            assert_eq!(state.since(0).map(Iterator::count), Ok(2));
+            state.put(key("large"), object(&"x".repeat(9000)));
+            assert_eq!(state.since(0).map(Iterator::count), Ok(3));
+            state.put(key("large"), object(&"y".repeat(9000)));
+            // Of an object that is larger than the window, the latest change alone is kept.
+            assert_eq!(state.since(2).map(Iterator::count), Err(Expired(3)));
+            assert_eq!(state.since(3).map(Iterator::count), Ok(1));
+            state.put(key("small"), object("3"));
+            assert_eq!(state.since(4).map(Iterator::count), Ok(1));
+            assert!(state.bytes < 12_000);
+        });
+    }
+
+    #[test]
+    fn a_namespace_has_objects_of_many_resources_or_none() {
+        let store = store(10);
+        store.write(|state| {
+            for (resource, namespace) in [
+                ("pods", "b"),
+                ("a", ""),
+                ("configmaps", "a"),
+                ("pods", "a"),
+                ("pods", "c"),
+            ] {
+                state.put(Key::new(resource, namespace, "x"), object("1"));
+            }
+            let found = |namespace| {
+                let keys = state.in_namespace(namespace).map(|(key, _)| key.resource.clone());
+                keys.collect::<Vec<_>>()
+            };
+            assert_eq!(found("a"), ["configmaps", "pods"]);
+            assert_eq!(found("c"), ["pods"]);
+            assert!(found("absent").is_empty());
         });
     }
 }

@@ -61,9 +61,7 @@ impl Target {
 
     /// The stored object of a key; none when its resource is no longer defined.
     pub(crate) fn of_key(state: &State, key: &Key) -> Option<Self> {
-        let resource = resource::all(state)
-            .into_iter()
-            .find(|resource| resource.qualified() == key.resource)?;
+        let resource = resource::of_key(state, key)?;
         let namespace = resource.namespaced.then(|| key.namespace.clone());
         Some(Self {
             resource,
@@ -111,11 +109,12 @@ fn is_of_namespace(rest: &[&str]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::embedded::api::store::Store;
+    use crate::embedded::api::store::{Store, Window};
 
     /// `resource in namespace: name/subresource`, with `-` for what is missing.
     fn parsed(path: &str) -> Option<String> {
-        Store::new(1).read(|state| {
+        let window = Window { changes: 1, bytes: 0 };
+        Store::new(window).read(|state| {
             let target = Target::parse(state, "", "v1", path).ok()?;
             let or_dash = |part: Option<String>| part.unwrap_or("-".into());
             let [namespace, name, subresource] =

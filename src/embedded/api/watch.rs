@@ -1,6 +1,6 @@
 //! Watches: newline-delimited JSON events that follow the log of changes.
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
@@ -15,7 +15,7 @@ use super::{
     represent::Form,
     selector::Selector,
     status::ApiError,
-    store::{Change, State, Store},
+    store::{Change, Expired, Object, Store},
     target::Target,
 };
 
@@ -24,6 +24,8 @@ const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
 const LAST_BOOKMARK: Duration = Duration::from_secs(2);
 /// How long a watch lasts whose client does not say: the API server's `--min-request-timeout`.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1800);
+/// The longest that a watch lasts, whatever its client asks for.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// What a watch is asked to show.
 #[derive(Debug, Clone)]
@@ -39,14 +41,16 @@ pub(crate) struct WatchRequest {
     pub(crate) timeout: Option<Duration>,
 }
 
-/// Start a watch.
+/// Start a watch. Under the store's lock it only takes references; what it shows is made as the client reads it.
 pub(crate) fn start(store: Arc<Store>, request: WatchRequest) -> Response {
     let now = Instant::now();
+    let timeout = request.timeout.unwrap_or(DEFAULT_TIMEOUT).min(LONGEST);
     let mut watcher = Watcher {
+        resource: request.target.resource.qualified(),
         changed: store.subscribe(),
         cursor: 0,
-        ready: VecDeque::new(),
-        deadline: now + request.timeout.unwrap_or(DEFAULT_TIMEOUT),
+        ahead: VecDeque::new(),
+        deadline: now + timeout,
         bookmark: now + BOOKMARK_INTERVAL,
         ended: false,
         request,
@@ -60,13 +64,25 @@ pub(crate) fn start(store: Arc<Store>, request: WatchRequest) -> Response {
     ([(CONTENT_TYPE, "application/json")], Body::from_stream(events)).into_response()
 }
 
+/// Something that may be to show.
+enum Item {
+    /// An object of the state at the start.
+    Present(Object),
+    /// What was written later.
+    Written(Arc<Change>),
+    /// A bookmark or an error.
+    Line(Bytes),
+}
+
 struct Watcher {
     store: Arc<Store>,
     request: WatchRequest,
+    /// Of which resource, as keys name it.
+    resource: String,
     changed: watch::Receiver<u64>,
-    /// Everything up to this version has been shown.
+    /// Everything up to this version has been shown, or is ahead.
     cursor: u64,
-    ready: VecDeque<Bytes>,
+    ahead: VecDeque<Item>,
     deadline: Instant,
     bookmark: Instant,
     ended: bool,
@@ -78,38 +94,33 @@ impl Watcher {
             self.cursor = after;
             return;
         }
-        let store = self.store.clone();
-        store.read(|state| self.show_current(state));
+        (self.ahead, self.cursor) = self.store.read(|state| {
+            let namespace = self.request.target.namespace.as_deref();
+            let present = state.list(&self.resource, namespace);
+            let items = present.map(|(_, object)| Item::Present(object.clone()));
+            (items.collect(), state.revision())
+        });
         if self.request.mark_initial {
             let mut bookmark = self.bookmark_object();
             bookmark["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
-            self.push("BOOKMARK", &bookmark);
+            self.push_line("BOOKMARK", &bookmark);
         }
-    }
-
-    fn show_current(&mut self, state: &State) {
-        let resource = self.request.target.resource.qualified();
-        let namespace = self.request.target.namespace.clone();
-        for (_, object) in state.list(&resource, namespace.as_deref()) {
-            if self.request.selector.matches(object) {
-                self.push_object("ADDED", object);
-            }
-        }
-        self.cursor = state.revision();
     }
 
     /// The next event as a line; none at the end of the watch.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Some(event);
+            while let Some(item) = self.ahead.pop_front() {
+                if let Some(line) = self.show(item) {
+                    return Some(line);
+                }
             }
             if self.ended {
                 return None;
             }
             self.changed.mark_unchanged();
             self.catch_up();
-            if self.ready.is_empty() && !self.ended {
+            if self.ahead.is_empty() && !self.ended {
                 self.wait().await;
             }
         }
@@ -128,45 +139,44 @@ impl Watcher {
         }
     }
 
-    /// Show what was written since the cursor.
+    /// Take what was written since the cursor.
     fn catch_up(&mut self) {
-        let store = self.store.clone();
-        let outcome = store.read(|state| {
-            let changes: Vec<_> = state
-                .since(self.cursor)?
-                .filter(|change| self.concerns(change))
-                .cloned()
-                .collect();
-            Ok((changes, self.cursor.max(state.revision())))
+        let outcome = self.store.read(|state| {
+            let concerning = state.since(self.cursor)?.filter(|change| self.concerns(change));
+            let items: VecDeque<_> = concerning.cloned().map(Item::Written).collect();
+            Ok((items, self.cursor.max(state.revision())))
         });
         match outcome {
-            Ok((changes, revision)) => {
-                for change in &changes {
-                    self.show(change);
-                }
-                self.cursor = revision;
-            }
+            Ok((items, revision)) => (self.ahead, self.cursor) = (items, revision),
             Err(expired) => self.expire(expired),
         }
     }
 
-    fn expire(&mut self, super::store::Expired(oldest): super::store::Expired) {
+    fn expire(&mut self, Expired(oldest): Expired) {
         let message = format!("too old resource version: {} ({oldest})", self.cursor);
-        self.push("ERROR", &ApiError::expired(message).to_status());
+        self.push_line("ERROR", &ApiError::expired(message).to_status());
         self.ended = true;
     }
 
     fn concerns(&self, change: &Change) -> bool {
-        let target = &self.request.target;
-        change.key.resource == target.resource.qualified()
-            && target
-                .namespace
-                .as_ref()
-                .is_none_or(|namespace| *namespace == change.key.namespace)
+        let namespace = self.request.target.namespace.as_ref();
+        change.key.resource == self.resource
+            && namespace.is_none_or(|namespace| *namespace == change.key.namespace)
+    }
+
+    fn show(&self, item: Item) -> Option<Bytes> {
+        match item {
+            Item::Present(object) => {
+                let selected = self.request.selector.matches(&object);
+                selected.then(|| self.line("ADDED", &object))
+            }
+            Item::Written(change) => self.show_change(&change),
+            Item::Line(line) => Some(line),
+        }
     }
 
     /// Show a change as the selector makes it look: what stops matching is deleted, what starts to match is added.
-    fn show(&mut self, change: &Change) {
+    fn show_change(&self, change: &Change) -> Option<Bytes> {
         let selector = &self.request.selector;
         let matched = change
             .before
@@ -174,10 +184,10 @@ impl Watcher {
             .is_some_and(|before| selector.matches(before));
         let matches = !change.deleted && selector.matches(&change.after);
         match (matched, matches) {
-            (false, true) => self.push_object("ADDED", &change.after),
-            (true, true) => self.push_object("MODIFIED", &change.after),
-            (true, false) => self.push_object("DELETED", &last_seen(change)),
-            (false, false) => {}
+            (false, true) => Some(self.line("ADDED", &change.after)),
+            (true, true) => Some(self.line("MODIFIED", &change.after)),
+            (true, false) => Some(self.line("DELETED", &last_seen(change))),
+            (false, false) => None,
         }
     }
 
@@ -190,7 +200,7 @@ impl Watcher {
             self.deadline
         };
         let bookmark = self.bookmark_object();
-        self.push("BOOKMARK", &bookmark);
+        self.push_line("BOOKMARK", &bookmark);
     }
 
     fn bookmark_object(&self) -> Value {
@@ -199,23 +209,29 @@ impl Watcher {
         json!({"kind": resource.kind, "apiVersion": resource.api_version(), "metadata": metadata})
     }
 
-    fn push_object(&mut self, kind: &str, object: &Value) {
-        let shown = self.request.form.object(&self.request.target.resource, object);
-        self.push(kind, &shown);
+    /// An object in the form asked for.
+    fn line(&self, kind: &str, object: &Value) -> Bytes {
+        line(
+            kind,
+            &self.request.form.object(&self.request.target.resource, object),
+        )
     }
 
-    fn push(&mut self, kind: &str, object: &Value) {
-        self.ready
-            .push_back(format!("{}\n", json!({"type": kind, "object": object})).into());
+    fn push_line(&mut self, kind: &str, object: &Value) {
+        self.ahead.push_back(Item::Line(line(kind, object)));
     }
 }
 
+fn line(kind: &str, object: &Value) -> Bytes {
+    format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n").into()
+}
+
 /// The object as the watcher knew it, under the version of the change.
-fn last_seen(change: &Change) -> Value {
-    if change.deleted {
-        return (*change.after).clone();
-    }
-    let mut object = change.before.as_deref().cloned().unwrap_or_default();
+fn last_seen(change: &Change) -> Cow<'_, Value> {
+    let Some(before) = change.before.as_deref().filter(|_| !change.deleted) else {
+        return Cow::Borrowed(&change.after);
+    };
+    let mut object = before.clone();
     object["metadata"]["resourceVersion"] = json!(change.revision.to_string());
-    object
+    Cow::Owned(object)
 }

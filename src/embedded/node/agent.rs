@@ -1,7 +1,9 @@
 //! A node's agent: a plain client of the API that runs the pods bound to its node, one worker each.
 
 use std::{
+    any::Any,
     collections::{HashMap, HashSet},
+    panic::resume_unwind,
     pin::pin,
     sync::Arc,
 };
@@ -15,7 +17,10 @@ use kube::{
         watcher::{self, Event, watcher},
     },
 };
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinSet},
+};
 
 use super::{
     events::Recorder,
@@ -46,7 +51,7 @@ impl Agent {
         runtime: Arc<Runtime>,
         registry: Arc<Registry>,
     ) -> kube::Result<Self> {
-        let capacity = register::register(&client, name).await?;
+        let capacity = register::register(&client, name, runtime.state().directory()).await?;
         let events = Recorder::new(client.clone(), name);
         let room = Room::new(capacity);
         Ok(Self {
@@ -80,7 +85,9 @@ impl Agent {
                     Ok(event) => self.see(event),
                     Err(error) => tracing::warn!(node = self.name, %error, "watching pods"),
                 },
-                Some(_) = self.workers.join_next() => {}
+                Some(ended) = self.workers.join_next() => if let Some(panic) = panic_of(ended) {
+                    resume_unwind(panic);
+                },
             }
         }
     }
@@ -137,6 +144,11 @@ impl Agent {
     }
 }
 
+/// What a worker panicked with. A pod that nobody looks after any more must not be passed over in silence.
+fn panic_of(ended: Result<(), JoinError>) -> Option<Box<dyn Any + Send>> {
+    ended.err()?.try_into_panic().ok()
+}
+
 fn uid(pod: &Pod) -> String {
     pod.metadata.uid.clone().unwrap_or_default()
 }
@@ -146,5 +158,20 @@ impl std::fmt::Debug for Agent {
         f.debug_struct("Agent")
             .field("name", &self.name)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_worker_that_panics_is_told_from_one_that_ends() {
+        let mut workers = JoinSet::new();
+        workers.spawn(async {});
+        assert!(panic_of(workers.join_next().await.unwrap()).is_none());
+        workers.spawn(async { panic!("a worker's fault") });
+        let panic = panic_of(workers.join_next().await.unwrap()).unwrap();
+        assert_eq!(panic.downcast_ref(), Some(&"a worker's fault"));
     }
 }

@@ -1,6 +1,6 @@
 //! Events about pods, as the kubelet records them. One that is the same as an earlier one counts that one up.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -20,7 +20,7 @@ const COMPONENT: &str = "kubelet";
 pub(crate) struct Recorder {
     client: Client,
     node: String,
-    recorded: Mutex<HashMap<Content, Recorded>>,
+    recorded: Mutex<HashMap<Content, Event>>,
 }
 
 /// What makes two events the same.
@@ -30,12 +30,6 @@ struct Content {
     field_path: Option<String>,
     reason: &'static str,
     message: String,
-}
-
-#[derive(Debug)]
-struct Recorded {
-    name: String,
-    count: i32,
 }
 
 /// What an event is about: a pod, or a part of it.
@@ -103,19 +97,23 @@ impl Recorder {
             message: happening.message.clone(),
         };
         let mut recorded = self.recorded.lock().await;
-        if let Some(earlier) = recorded.get_mut(&content) {
-            earlier.count += 1;
-            let change = json!({"count": earlier.count, "lastTimestamp": Time(Timestamp::now())});
-            return events
-                .patch(&earlier.name, &PatchParams::default(), &Patch::Merge(change))
-                .await
-                .map(drop);
-        }
-        let event = self.event(subject, happening);
-        let name = event.metadata.name.clone().unwrap_or_default();
-        events.create(&PostParams::default(), &event).await?;
-        recorded.insert(content, Recorded { name, count: 1 });
-        Ok(())
+        let event = match recorded.entry(content) {
+            Entry::Occupied(earlier) => {
+                let event = earlier.into_mut();
+                event.count = event.count.map(|count| count.saturating_add(1));
+                event.last_timestamp = Some(Time(Timestamp::now()));
+                let change = json!({"count": event.count, "lastTimestamp": event.last_timestamp});
+                let name = event.metadata.name.as_deref().unwrap_or_default();
+                let patch = Patch::Merge(change);
+                match events.patch(name, &PatchParams::default(), &patch).await {
+                    // Somebody has deleted it, or its time was over.
+                    Err(kube::Error::Api(status)) if status.is_not_found() => event,
+                    outcome => return outcome.map(drop),
+                }
+            }
+            Entry::Vacant(place) => place.insert(self.event(subject, happening)),
+        };
+        events.create(&PostParams::default(), event).await.map(drop)
     }
 
     fn event(&self, subject: Subject<'_>, happening: Happening) -> Event {
@@ -163,5 +161,43 @@ impl Recorder {
             .lock()
             .await
             .retain(|content, _| content.pod_uid != pod_uid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::api::{DeleteParams, ListParams};
+
+    use super::*;
+    use crate::embedded::api;
+
+    #[tokio::test]
+    async fn a_repeated_event_counts_up_and_returns_after_it_was_deleted() {
+        let api = api::Api::new();
+        let recorder = Recorder::new(api.client(), "n");
+        let events: Api<Event> = Api::namespaced(api.client(), "default");
+        let pod: Pod =
+            serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "default", "uid": "u"}}))
+                .unwrap();
+        let record = async || {
+            let subject = Subject {
+                pod: &pod,
+                field_path: None,
+            };
+            recorder.record(subject, warning("BackOff", "again")).await;
+            let list = events.list(&ListParams::default()).await.unwrap();
+            list.items
+                .iter()
+                .map(|event| event.count.unwrap())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(record().await, [1]);
+        assert_eq!(record().await, [2]);
+        events
+            .delete_collection(&DeleteParams::default(), &ListParams::default())
+            .await
+            .unwrap();
+        assert_eq!(record().await, [3]);
+        assert_eq!(record().await, [4]);
     }
 }

@@ -1,7 +1,7 @@
 //! The node object: what this host has, told once for each of the three nodes. They share the host, and each of them
 //! says that it has all of it.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -12,7 +12,7 @@ use kube::{
     Api, Client,
     api::{ObjectMeta, Patch, PatchParams, PostParams},
 };
-use nix::sys::utsname::uname;
+use nix::sys::{statvfs::statvfs, utsname::uname};
 use serde_json::json;
 use tokio::time::{Instant, interval_at};
 
@@ -25,8 +25,8 @@ const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 /// As the kubelet allows by default.
 const MOST_PODS: &str = "110";
 
-/// Create or renew a node; what it has.
-pub(super) async fn register(client: &Client, name: &str) -> kube::Result<Amounts> {
+/// Create or renew a node, whose pods' files lie in `directory`; what it has.
+pub(super) async fn register(client: &Client, name: &str, directory: &Path) -> kube::Result<Amounts> {
     let nodes: Api<Node> = Api::all(client.clone());
     match nodes.create(&PostParams::default(), &node(name)).await {
         Err(kube::Error::Api(status)) if status.is_already_exists() => {}
@@ -39,7 +39,7 @@ pub(super) async fn register(client: &Client, name: &str) -> kube::Result<Amount
             String::new()
         }
     };
-    let status = status(name, &version);
+    let status = status(name, &version, directory);
     let capacity = Amounts::of(status.allocatable.as_ref());
     nodes
         .patch_status(
@@ -109,8 +109,8 @@ fn node(name: &str) -> Node {
     }
 }
 
-fn status(name: &str, version: &str) -> NodeStatus {
-    let capacity = Some(capacity());
+fn status(name: &str, version: &str, directory: &Path) -> NodeStatus {
+    let capacity = Some(capacity(directory));
     let address = |kind: &str, address: &str| NodeAddress {
         type_: kind.to_owned(),
         address: address.to_owned(),
@@ -125,8 +125,8 @@ fn status(name: &str, version: &str) -> NodeStatus {
     }
 }
 
-/// CPUs that this process may use, and the memory of the host.
-fn capacity() -> BTreeMap<String, Quantity> {
+/// CPUs that this process may use, the memory of the host, and the size of the file system of a directory.
+fn capacity(directory: &Path) -> BTreeMap<String, Quantity> {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let mut capacity = BTreeMap::from([
         ("cpu".to_owned(), Quantity(cpus.to_string())),
@@ -135,6 +135,10 @@ fn capacity() -> BTreeMap<String, Quantity> {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     if let Some(kibibytes) = total_memory(&meminfo) {
         capacity.insert("memory".to_owned(), Quantity(format!("{kibibytes}Ki")));
+    }
+    if let Ok(files) = statvfs(directory) {
+        let kibibytes = files.blocks() * files.fragment_size() / 1024;
+        capacity.insert("ephemeral-storage".to_owned(), Quantity(format!("{kibibytes}Ki")));
     }
     capacity
 }
@@ -245,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_node_is_ready_and_offers_what_the_host_has() {
-        let status = status("n", "v1.35.4");
+        let status = status("n", "v1.35.4", Path::new("/"));
         let ready = status
             .conditions
             .iter()
@@ -255,6 +259,7 @@ mod tests {
         assert_eq!(ready.status, "True");
         let offered = Amounts::of(status.allocatable.as_ref());
         assert!(offered.get("cpu") >= 1000 && offered.get("memory") > 0);
+        assert!(offered.get("ephemeral-storage") > 0);
         assert_eq!(status.node_info.unwrap().kubelet_version, "v1.35.4");
     }
 }

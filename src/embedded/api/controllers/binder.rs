@@ -1,149 +1,171 @@
-//! Binds pods to the node they ask for: `kubernetes.io/hostname` in the node selector or in the required node affinity,
-//! if that node is Ready and has room. There is no scheduler beyond that.
+//! Puts pods that have no node on one that takes them. Which that is, is decided in [`placement`]; here is kept what it needs
+//! to know, so that nothing is read twice: the nodes, what is taken of them, and the pods that wait.
 
-use k8s_openapi::api::core::v1::{Node, NodeSelectorTerm, Pod, PodSpec};
-use serde::de::DeserializeOwned;
+use std::collections::{BTreeMap, HashMap};
+
+use k8s_openapi::api::core::v1::{Node, Pod};
 use serde_json::{Value, json};
 
-use super::events::{self, Kind};
+use super::{
+    News,
+    events::{self, Kind},
+    has_ended,
+    placement::{self, Taken},
+};
 use crate::{
     embedded::api::{
         clock, resource,
-        store::{Key, State},
+        store::{Key, Object, State},
+        verbs::text,
     },
-    k8s::{
-        node::is_ready,
-        pod::has_ended,
-        requests::{self, Amounts},
-    },
+    k8s::requests::{self, Amounts},
 };
 
-const HOSTNAME: &str = "kubernetes.io/hostname";
 const COMPONENT: &str = "default-scheduler";
 
-/// One pass.
-pub(super) fn reconcile(state: &mut State) {
-    for (key, pod) in typed::<Pod>(state) {
-        if is_waiting(&pod) {
-            match choose(state, &pod) {
-                Ok(node) => bind(state, &key, &node),
-                Err(reason) => refuse(state, &key, &reason),
+/// What is known of pods and nodes.
+#[derive(Debug, Default)]
+pub(super) struct Binder {
+    nodes: BTreeMap<String, Node>,
+    /// What is taken of each node.
+    taken: HashMap<String, Taken>,
+    /// The pods that take it: on which node, and how much.
+    placed: HashMap<Key, (String, Amounts)>,
+    waiting: HashMap<Key, Waiting>,
+    /// Those of them that have not been tried as they are now.
+    fresh: Vec<Key>,
+    /// Whether the others have a new chance: a node has changed, or a pod has left one.
+    changed: bool,
+}
+
+/// A pod that waits for a node.
+#[derive(Debug)]
+struct Waiting {
+    /// The version in which it came.
+    since: u64,
+    object: Object,
+    pod: Pod,
+}
+
+impl Binder {
+    /// One pass.
+    pub(super) fn reconcile(&mut self, state: &mut State, news: &News) {
+        let (nodes, pods) = (
+            resource::of::<Node>().qualified(),
+            resource::of::<Pod>().qualified(),
+        );
+        if news.more {
+            *self = Self::default();
+            let all = |resource| state.list(resource, None);
+            all(&nodes).for_each(|(key, node)| self.see_node(key, Some(node)));
+            all(&pods).for_each(|(key, pod)| self.see_pod(key, Some(pod)));
+        }
+        for change in &news.changes {
+            let object = (!change.deleted).then_some(&change.after);
+            match &change.key.resource {
+                resource if *resource == nodes => self.see_node(&change.key, object),
+                resource if *resource == pods => self.see_pod(&change.key, object),
+                _ => {}
             }
         }
-    }
-}
-
-fn typed<T: k8s_openapi::Resource + DeserializeOwned>(state: &State) -> Vec<(Key, T)> {
-    let resource = resource::of::<T>().qualified();
-    state
-        .list(&resource, None)
-        .filter_map(|(key, object)| Some((key.clone(), serde_json::from_value((**object).clone()).ok()?)))
-        .collect()
-}
-
-fn is_waiting(pod: &Pod) -> bool {
-    let bound = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
-    !bound && pod.metadata.deletion_timestamp.is_none() && !has_ended(pod)
-}
-
-/// The name of the node for a pod, or why there is none.
-fn choose(state: &State, pod: &Pod) -> Result<String, String> {
-    let spec = pod.spec.clone().unwrap_or_default();
-    let nodes = typed::<Node>(state);
-    let wanted = wanted_hosts(&spec);
-    let requests = requests::of_pod(pod);
-    let mut reasons = Vec::new();
-    for (key, node) in &nodes {
-        match obstacle(state, &requests, &wanted, node) {
-            None => return Ok(key.name.clone()),
-            Some(reason) => reasons.push(reason),
+        for key in self.due() {
+            self.place_one(state, &key);
         }
     }
-    Err(format!(
-        "0/{} nodes are available: {}.",
-        nodes.len(),
-        summary(reasons)
-    ))
-}
 
-/// `1 Insufficient cpu, 2 node(s) didn't match …`.
-fn summary(mut reasons: Vec<String>) -> String {
-    reasons.sort();
-    let counted = reasons
-        .chunk_by(|a, b| a == b)
-        .map(|same| format!("{} {}", same.len(), same[0]));
-    counted.collect::<Vec<_>>().join(", ")
-}
-
-/// Hosts that the pod asks for by name.
-fn wanted_hosts(spec: &PodSpec) -> Vec<String> {
-    let selected = spec
-        .node_selector
-        .iter()
-        .flatten()
-        .filter(|(key, _)| *key == HOSTNAME);
-    let affinity = spec
-        .affinity
-        .as_ref()
-        .and_then(|affinity| affinity.node_affinity.as_ref());
-    let required =
-        affinity.and_then(|node| node.required_during_scheduling_ignored_during_execution.as_ref());
-    let terms = required
-        .map(|selector| selector.node_selector_terms.as_slice())
-        .unwrap_or_default();
-    selected
-        .map(|(_, host)| host.clone())
-        .chain(terms.iter().flat_map(hosts_of_term))
-        .collect()
-}
-
-fn hosts_of_term(term: &NodeSelectorTerm) -> Vec<String> {
-    let expressions = term.match_expressions.iter().flatten();
-    let hosts = expressions.filter(|expression| expression.key == HOSTNAME && expression.operator == "In");
-    hosts
-        .flat_map(|expression| expression.values.clone().unwrap_or_default())
-        .collect()
-}
-
-/// Why a pod cannot go to a node.
-fn obstacle(state: &State, requests: &Amounts, wanted: &[String], node: &Node) -> Option<String> {
-    let labels = node.metadata.labels.as_ref();
-    let host = labels
-        .and_then(|labels| labels.get(HOSTNAME))
-        .or(node.metadata.name.as_ref());
-    if !host.is_some_and(|host| wanted.contains(host)) {
-        return Some("node(s) didn't match Pod's node affinity/selector".into());
+    fn see_node(&mut self, key: &Key, node: Option<&Object>) {
+        let node = node.and_then(|node| serde_json::from_value((**node).clone()).ok());
+        match node {
+            Some(node) => drop(self.nodes.insert(key.name.clone(), node)),
+            None => drop(self.nodes.remove(&key.name)),
+        }
+        self.changed = true;
     }
-    if node
-        .spec
-        .as_ref()
-        .is_some_and(|spec| spec.unschedulable == Some(true))
-    {
-        return Some("node(s) were unschedulable".into());
+
+    fn see_pod(&mut self, key: &Key, pod: Option<&Object>) {
+        let pod = pod.filter(|pod| !has_ended(pod));
+        let node = pod
+            .map(|pod| text(pod, "/spec/nodeName"))
+            .filter(|node| !node.is_empty());
+        if self.placed.get(key).is_some_and(|(at, _)| node == Some(at)) {
+            return;
+        }
+        if let Some((node, requests)) = self.placed.remove(key) {
+            self.taken.entry(node).or_default().remove(&requests);
+            self.changed = true;
+        }
+        match (pod, node) {
+            (Some(pod), Some(node)) => {
+                self.waiting.remove(key);
+                self.place(key, node, requests::of_pod(&typed(pod)));
+            }
+            (Some(pod), None) if waits(pod) => self.queue(key, pod),
+            _ => drop(self.waiting.remove(key)),
+        }
     }
-    if !is_ready(node) {
-        return Some("node(s) were not ready".into());
+
+    fn place(&mut self, key: &Key, node: &str, requests: Amounts) {
+        self.taken.entry(node.to_owned()).or_default().add(&requests);
+        self.placed.insert(key.clone(), (node.to_owned(), requests));
     }
-    missing(state, requests, node).map(|resource| format!("Insufficient {resource}"))
+
+    fn queue(&mut self, key: &Key, pod: &Object) {
+        let known = self.waiting.get(key);
+        if known.is_some_and(|known| known.object["spec"] == pod["spec"]) {
+            return;
+        }
+        let version = text(pod, "/metadata/resourceVersion").parse();
+        let waiting = Waiting {
+            since: known.map_or(version.unwrap_or_default(), |known| known.since),
+            object: pod.clone(),
+            pod: typed(pod),
+        };
+        self.waiting.insert(key.clone(), waiting);
+        self.fresh.push(key.clone());
+    }
+
+    /// The pods to be tried in this pass, who has waited longest first.
+    fn due(&mut self) -> Vec<Key> {
+        let fresh = std::mem::take(&mut self.fresh);
+        if !std::mem::take(&mut self.changed) {
+            return fresh;
+        }
+        let mut all: Vec<_> = self.waiting.iter().collect();
+        all.sort_by_key(|(_, waiting)| waiting.since);
+        all.into_iter().map(|(key, _)| key.clone()).collect()
+    }
+
+    fn place_one(&mut self, state: &mut State, key: &Key) {
+        let Some(Waiting { pod, .. }) = self.waiting.get(key) else {
+            return;
+        };
+        let nodes = self.nodes.iter().map(|(name, node)| {
+            let taken = self.taken.get(name).cloned();
+            (name.as_str(), node, taken.unwrap_or_default())
+        });
+        match placement::choose(pod, nodes).map(str::to_owned) {
+            Ok(node) => {
+                let requests = requests::of_pod(pod);
+                self.waiting.remove(key);
+                self.place(key, &node, requests);
+                bind(state, key, &node);
+            }
+            Err(reason) => refuse(state, key, &reason),
+        }
+    }
 }
 
-/// The resource of which a node has too little left.
-fn missing(state: &State, requests: &Amounts, node: &Node) -> Option<&'static str> {
-    let status = node.status.as_ref();
-    let offered =
-        Amounts::of(status.and_then(|status| status.allocatable.as_ref().or(status.capacity.as_ref())));
-    let pods = typed::<Pod>(state);
-    let there = pods.iter().map(|(_, pod)| pod).filter(|pod| {
-        pod.spec
-            .as_ref()
-            .is_some_and(|spec| spec.node_name == node.metadata.name)
-    });
-    let wanted = requests::of_all(there).plus(requests);
-    let short = |resource: &&str| {
-        let offered = offered.find(resource);
-        offered.is_some_and(|offered| wanted.get(resource) > offered)
-    };
-    ["cpu", "memory"].into_iter().find(short)
+fn typed(pod: &Object) -> Pod {
+    // Stored pods have been read as such before.
+    serde_json::from_value((**pod).clone()).unwrap_or_default()
+}
+
+/// Whether a pod without a node is ours to place, and now.
+fn waits(pod: &Value) -> bool {
+    let gates = pod.pointer("/spec/schedulingGates").and_then(Value::as_array);
+    pod.pointer("/metadata/deletionTimestamp").is_none()
+        && text(pod, "/spec/schedulerName") == COMPONENT
+        && gates.is_none_or(Vec::is_empty)
 }
 
 fn bind(state: &mut State, key: &Key, node: &str) {

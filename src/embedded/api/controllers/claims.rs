@@ -6,6 +6,7 @@ use std::path::Path;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use serde_json::{Value, json};
 
+use super::{News, has_ended};
 use crate::{
     embedded::api::{
         clock,
@@ -13,9 +14,9 @@ use crate::{
             claim::{self, STORAGE_CLASS},
             volume,
         },
-        resource,
+        resource::{self, Resource},
         status::ApiError,
-        store::{Key, Object, State},
+        store::{Change, Key, Object, State},
         target::Target,
         verbs::{self, WriteOptions, text},
     },
@@ -24,8 +25,11 @@ use crate::{
 
 const MANAGER: &str = "kube-controller-manager";
 
-/// One pass.
-pub(super) fn reconcile(state: &mut State, volumes: &Path) -> Result<(), ApiError> {
+/// One pass, if something has happened to a claim or a volume, or a pod may have let a claim go.
+pub(super) fn reconcile(state: &mut State, news: &News, volumes: &Path) -> Result<(), ApiError> {
+    if !news.any(concerns) {
+        return Ok(());
+    }
     for (key, claim) in all::<PersistentVolumeClaim>(state) {
         if is_terminating(&claim) {
             if !is_used(state, &key) {
@@ -39,6 +43,14 @@ pub(super) fn reconcile(state: &mut State, volumes: &Path) -> Result<(), ApiErro
         settle_volume(state, &key, &volume)?;
     }
     Ok(())
+}
+
+fn concerns(change: &Change) -> bool {
+    let is = |resource: &Resource| change.key.resource == resource.qualified();
+    let lets_go = || change.deleted || has_ended(&change.after);
+    is(resource::of::<PersistentVolumeClaim>())
+        || is(resource::of::<PersistentVolume>())
+        || (is(resource::of::<Pod>()) && lets_go())
 }
 
 fn all<T: k8s_openapi::Resource>(state: &State) -> Vec<(Key, Object)> {
@@ -57,13 +69,12 @@ fn is_terminating(object: &Value) -> bool {
 fn is_used(state: &State, claim: &Key) -> bool {
     let pods = resource::of::<Pod>().qualified();
     state.list(&pods, Some(&claim.namespace)).any(|(_, pod)| {
-        let ended = matches!(text(pod, "/status/phase"), "Succeeded" | "Failed");
         let volumes = pod.pointer("/spec/volumes").and_then(Value::as_array);
         let mut claims = volumes
             .into_iter()
             .flatten()
             .map(|volume| text(volume, "/persistentVolumeClaim/claimName"));
-        !ended && claims.any(|name| name == claim.name)
+        !has_ended(pod) && claims.any(|name| name == claim.name)
     })
 }
 

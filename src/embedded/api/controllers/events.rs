@@ -1,15 +1,84 @@
-//! Events that the control plane itself records.
+//! Events: those that the control plane itself records, and the end of all.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    time::Duration,
+};
 
 use k8s_openapi::api::core::v1::Event;
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
+use super::News;
 use crate::embedded::api::{
     clock, resource,
     store::{Key, State},
     target::Target,
-    verbs::{self, WriteOptions},
+    verbs::{self, WriteOptions, text},
 };
+
+/// How long an event is kept after it was last written: the default of `kube-apiserver --event-ttl`.
+const KEPT: Duration = Duration::from_secs(3600);
+
+/// Lets events go when their time is over.
+#[derive(Debug, Default)]
+pub(super) struct Expiry {
+    /// When which version of which event was written, the oldest first.
+    written: VecDeque<(Instant, Key, String)>,
+}
+
+impl Expiry {
+    /// Wait until an event's time may be over.
+    pub(super) async fn due(&self) {
+        match self.written.front() {
+            Some((written, ..)) => sleep_until(*written + KEPT).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// One pass.
+    pub(super) fn reconcile(&mut self, state: &mut State, news: &News) {
+        let now = Instant::now();
+        self.note(state, news, now);
+        while let Some((written, key, version)) = self.written.front()
+            && *written + KEPT <= now
+        {
+            // An event that was written again has a later entry.
+            if state.get(key).is_some_and(|event| version_of(event) == *version) {
+                state.remove(key);
+            }
+            self.written.pop_front();
+        }
+    }
+
+    fn note(&mut self, state: &State, news: &News, now: Instant) {
+        let events = resource::of::<Event>().qualified();
+        let written = news.changes.iter().filter(|change| !change.deleted);
+        let written = written.map(|change| (&change.key, &change.after));
+        let mut noted: Vec<_> = written
+            .filter(|(key, _)| key.resource == events)
+            .map(|(key, event)| (key.clone(), version_of(event)))
+            .collect();
+        if news.more {
+            let known: HashSet<_> = self
+                .written
+                .iter()
+                .map(|(_, key, version)| (key, version))
+                .collect();
+            let present = state
+                .list(&events, None)
+                .map(|(key, event)| (key.clone(), version_of(event)));
+            noted.extend(present.filter(|(key, version)| !known.contains(&(key, version))));
+        }
+        self.written
+            .extend(noted.into_iter().map(|(key, version)| (now, key, version)));
+    }
+}
+
+fn version_of(event: &Value) -> String {
+    text(event, "/metadata/resourceVersion").to_owned()
+}
 
 /// Whether an event is cause for concern.
 #[derive(Debug, Clone, Copy)]

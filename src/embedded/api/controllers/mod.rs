@@ -1,24 +1,26 @@
-//! What a control plane does on its own: empty namespaces that are deleted, bind claims to volumes, bind pods to nodes.
+//! What a control plane does on its own: empty namespaces that are deleted, bind claims to volumes, put pods on nodes, let
+//! old events go.
 //!
-//! Each controller is a function that looks at the state and brings it closer to what it should be; it is run again after
-//! every change, as often as it finds something to do.
+//! Each controller is told what was written since it last looked, and brings the state closer to what it should be. What it
+//! writes is news again, until nothing is left to do. So a write costs the same however many objects there are.
 
 mod binder;
 mod claims;
 mod directories;
 mod events;
 mod namespaces;
+mod placement;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
+use serde_json::Value;
 use tokio::task::JoinSet;
 
+use self::{binder::Binder, events::Expiry};
 use super::{
     status::ApiError,
-    store::{State, Store},
+    store::{Change, State, Store},
+    verbs::text,
 };
 
 /// Start the controllers; they end with the set.
@@ -32,9 +34,18 @@ pub(crate) fn start(store: &Arc<Store>, volumes: PathBuf) -> JoinSet<()> {
 async fn run(store: Arc<Store>, volumes: PathBuf) {
     let mut changed = store.subscribe();
     changed.mark_changed();
-    // Writes made in a pass wake the loop again, until a pass writes nothing.
-    while changed.changed().await.is_ok() {
-        if let Err(error) = store.write(|state| reconcile(state, &volumes)) {
+    let mut controllers = Controllers {
+        seen: None,
+        binder: Binder::default(),
+        expiry: Expiry::default(),
+        volumes,
+    };
+    loop {
+        tokio::select! {
+            outcome = changed.changed() => if outcome.is_err() { return },
+            () = controllers.expiry.due() => {}
+        }
+        if let Err(error) = store.write(|state| controllers.reconcile(state)) {
             tracing::warn!(
                 message = error.message,
                 "a controller will try again after the next change"
@@ -43,9 +54,56 @@ async fn run(store: Arc<Store>, volumes: PathBuf) {
     }
 }
 
-/// One pass of every controller.
-fn reconcile(state: &mut State, volumes: &Path) -> Result<(), ApiError> {
-    binder::reconcile(state);
-    claims::reconcile(state, volumes)?;
-    namespaces::reconcile(state)
+struct Controllers {
+    /// The version up to which everything was seen to; none at the start and after a failure.
+    seen: Option<u64>,
+    binder: Binder,
+    expiry: Expiry,
+    volumes: PathBuf,
+}
+
+impl Controllers {
+    /// One pass of every controller.
+    fn reconcile(&mut self, state: &mut State) -> Result<(), ApiError> {
+        let news = News::since(self.seen.take(), state);
+        let revision = state.revision();
+        self.binder.reconcile(state, &news);
+        self.expiry.reconcile(state, &news);
+        claims::reconcile(state, &news, &self.volumes)?;
+        namespaces::reconcile(state, &news)?;
+        self.seen = Some(revision);
+        Ok(())
+    }
+}
+
+/// What has happened since a controller last looked.
+struct News {
+    changes: Vec<Arc<Change>>,
+    /// Whether there may be more than is known: at the start, after a failure, and where the log was faster.
+    more: bool,
+}
+
+impl News {
+    fn since(seen: Option<u64>, state: &State) -> Self {
+        match seen.and_then(|seen| state.since(seen).ok()) {
+            Some(changes) => Self {
+                changes: changes.cloned().collect(),
+                more: false,
+            },
+            None => Self {
+                changes: Vec::new(),
+                more: true,
+            },
+        }
+    }
+
+    /// Whether something of this kind has happened, as far as is known.
+    fn any(&self, kind: impl Fn(&Change) -> bool) -> bool {
+        self.more || self.changes.iter().any(|change| kind(change))
+    }
+}
+
+/// Whether a pod's containers have all ended for good.
+fn has_ended(pod: &Value) -> bool {
+    matches!(text(pod, "/status/phase"), "Succeeded" | "Failed")
 }

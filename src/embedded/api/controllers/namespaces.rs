@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::Namespace;
 use serde_json::Value;
 
+use super::News;
 use crate::embedded::api::{
     kinds::namespace::is_terminating,
     resource,
@@ -12,15 +13,26 @@ use crate::embedded::api::{
     verbs::{self, DeleteOptions},
 };
 
-/// One pass.
-pub(super) fn reconcile(state: &mut State) -> Result<(), ApiError> {
+/// One pass: empty what has begun to terminate, and remove what is empty.
+pub(super) fn reconcile(state: &mut State, news: &News) -> Result<(), ApiError> {
     let namespaces = resource::of::<Namespace>().qualified();
+    if !news.any(|change| change.deleted || change.key.resource == namespaces) {
+        return Ok(());
+    }
     let terminating: Vec<_> = state
         .list(&namespaces, None)
         .filter(|(_, namespace)| is_terminating(namespace))
         .map(|(key, _)| key.clone())
         .collect();
-    terminating.iter().try_for_each(|key| empty(state, key))
+    for key in &terminating {
+        if news.any(|change| change.key == *key) {
+            empty(state, key)?;
+        }
+        if state.in_namespace(&key.name).next().is_none() {
+            release(state, key);
+        }
+    }
+    Ok(())
 }
 
 fn empty(state: &mut State, namespace: &Key) -> Result<(), ApiError> {
@@ -32,9 +44,6 @@ fn empty(state: &mut State, namespace: &Key) -> Result<(), ApiError> {
         if let Some(target) = Target::of_key(state, key) {
             verbs::delete(state, &target, &DeleteOptions::default())?;
         }
-    }
-    if state.in_namespace(&namespace.name).next().is_none() {
-        release(state, namespace);
     }
     Ok(())
 }

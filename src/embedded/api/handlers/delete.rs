@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{Call, read, write};
 use crate::embedded::api::{
     status::{self, ApiError},
-    verbs::{self, DeleteOptions, Page, PageRequest, text},
+    verbs::{self, DeleteOptions, Page, text},
 };
 
 pub(super) fn one(call: &Call, bytes: &[u8]) -> Result<Response, ApiError> {
@@ -33,7 +33,7 @@ pub(super) fn collection(call: &Call, bytes: &[u8]) -> Result<Response, ApiError
     let options = options(call, bytes)?;
     let selector = read::selector(call)?;
     let page = call.server.store.write(|state| {
-        let mut page = verbs::list(state, &call.target, &selector, &PageRequest::default())?;
+        let mut page = verbs::snapshot(state, &call.target, "")?.page(&selector, 0);
         for object in &mut page.objects {
             let mut target = call.target.with_name(text(object, "/metadata/name"));
             target.namespace = object

@@ -12,7 +12,7 @@ use super::Call;
 use crate::embedded::api::{
     selector::Selector,
     status::ApiError,
-    verbs::{self, PageRequest},
+    verbs,
     watch::{self, WatchRequest},
 };
 
@@ -25,14 +25,13 @@ pub(super) fn get(call: &Call) -> Result<Response, ApiError> {
 
 pub(super) fn list(call: &Call) -> Result<Response, ApiError> {
     let selector = selector(call)?;
-    let request = PageRequest {
-        limit: call.query.number("limit")?.unwrap_or_default(),
-        token: call.query.text("continue").into(),
-    };
-    let page = call
+    let limit = call.query.number("limit")?.unwrap_or_default();
+    let token = call.query.text("continue");
+    let snapshot = call
         .server
         .store
-        .read(|state| verbs::list(state, &call.target, &selector, &request))?;
+        .read(|state| verbs::snapshot(state, &call.target, token))?;
+    let page = snapshot.page(&selector, limit);
     Ok(Json(call.form().list(&call.target.resource, &page)).into_response())
 }
 

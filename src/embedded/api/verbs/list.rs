@@ -3,21 +3,13 @@
 use base64::{DecodeError, Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
+use super::text;
 use crate::embedded::api::{
     selector::Selector,
     status::ApiError,
     store::{Key, Object, State},
     target::Target,
 };
-
-/// Which page.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct PageRequest {
-    /// At most so many objects; 0 for all.
-    pub(crate) limit: usize,
-    /// The token of the page before; empty for the first.
-    pub(crate) token: String,
-}
 
 /// Objects, and how to go on.
 #[derive(Debug, Clone)]
@@ -42,45 +34,58 @@ struct Continue {
 
 const TOKEN_VERSION: &str = "meta.k8s.io/v1";
 
-/// The objects of the target's collection that the selector matches.
-pub(crate) fn list(
-    state: &State,
-    target: &Target,
-    selector: &Selector,
-    request: &PageRequest,
-) -> Result<Page, ApiError> {
-    let (revision, start) = position(state, &request.token)?;
+/// The objects of a collection from a position on, as they were at one moment. Taking it is all that is done under the
+/// store's lock.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    objects: Vec<Object>,
+    revision: u64,
+}
+
+/// Take the target's collection, from the page on that the token is for; empty for the first.
+pub(crate) fn snapshot(state: &State, target: &Target, token: &str) -> Result<Snapshot, ApiError> {
+    let (revision, start) = position(state, token)?;
     let resource = target.resource.qualified();
-    let matching = |(key, object): &(&Key, &Object)| {
+    let is_left = |key: &Key| {
         start
             .as_ref()
             .is_none_or(|[namespace, name]| (&key.namespace, &key.name) > (namespace, name))
-            && selector.matches(object)
     };
-    let all: Vec<_> = state
-        .list(&resource, target.namespace.as_deref())
-        .filter(matching)
-        .collect();
-    let limit = if request.limit == 0 {
-        all.len()
-    } else {
-        request.limit.min(all.len())
-    };
-    let (page, rest) = all.split_at(limit);
-    let token = page
-        .last()
-        .filter(|_| !rest.is_empty())
-        .map(|(key, _)| token(revision, key));
-    Ok(Page {
-        objects: page.iter().map(|(_, object)| (*object).clone()).collect(),
+    let listed = state.list(&resource, target.namespace.as_deref());
+    Ok(Snapshot {
+        objects: listed
+            .filter(|(key, _)| is_left(key))
+            .map(|(_, object)| object.clone())
+            .collect(),
         revision,
-        token: token.unwrap_or_default(),
-        remaining: (!rest.is_empty() && selector.is_empty()).then_some(rest.len()),
     })
 }
 
-fn token(revision: u64, last: &Key) -> String {
-    let start = [last.namespace.clone(), last.name.clone()];
+impl Snapshot {
+    /// The objects that the selector matches, at most so many; 0 for all.
+    pub(crate) fn page(self, selector: &Selector, limit: usize) -> Page {
+        let Self {
+            mut objects,
+            revision,
+        } = self;
+        objects.retain(|object| selector.matches(object));
+        let rest = match limit {
+            0 => 0,
+            limit => objects.len().saturating_sub(limit),
+        };
+        objects.truncate(objects.len() - rest);
+        let last = objects.last().filter(|_| rest > 0);
+        Page {
+            token: last.map(|object| token(revision, object)).unwrap_or_default(),
+            objects,
+            revision,
+            remaining: (rest > 0 && selector.is_empty()).then_some(rest),
+        }
+    }
+}
+
+fn token(revision: u64, last: &Object) -> String {
+    let start = ["/metadata/namespace", "/metadata/name"].map(|field| text(last, field).to_owned());
     let token = Continue {
         v: TOKEN_VERSION.into(),
         rv: revision,

@@ -8,7 +8,7 @@ mod update;
 
 pub(crate) use create::create;
 pub(crate) use delete::{DeleteOptions, delete};
-pub(crate) use list::{Page, PageRequest, list};
+pub(crate) use list::{Page, snapshot};
 pub(crate) use update::{check_patched_uid, update};
 
 use serde_json::Value;

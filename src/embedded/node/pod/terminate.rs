@@ -8,13 +8,13 @@ use k8s_openapi::api::core::v1::LifecycleHandler;
 use kube::api::{DeleteParams, Preconditions};
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep},
 };
 
 use super::{
     slot::Slot,
     status::is_terminal,
-    worker::{Desired, Worker},
+    worker::{Desired, Worker, until},
 };
 use crate::embedded::{
     ExecOutput,
@@ -170,9 +170,10 @@ impl Worker {
 /// Wait until the grace is over, but not before `floor`. A later delete may shorten it.
 async fn grace_over(mut desired: watch::Receiver<Desired>, begun: Instant, floor: Instant) {
     loop {
-        let end = (begun + grace(&desired.borrow_and_update())).max(floor);
+        // A grace that is longer than time can tell has no end.
+        let end = begun.checked_add(grace(&desired.borrow_and_update()));
         tokio::select! {
-            () = sleep_until(end) => return,
+            () = until(end.map(|end| end.max(floor))) => return,
             Ok(()) = desired.changed() => {}
         }
     }
@@ -225,6 +226,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn semantic_14_a_second_delete_shortens_the_grace() {
         let (sender, receiver) = watch::channel(desired(30, false));
+        let waiting = tokio::spawn(waited(receiver, 2));
+        sleep(Duration::from_secs(3)).await;
+        sender.send_replace(desired(5, false));
+        assert_eq!(waiting.await.unwrap(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_longest_grace_can_be_shortened_too() {
+        let (sender, receiver) = watch::channel(desired(i64::MAX, false));
         let waiting = tokio::spawn(waited(receiver, 2));
         sleep(Duration::from_secs(3)).await;
         sender.send_replace(desired(5, false));

@@ -237,7 +237,8 @@ impl Worker {
     }
 }
 
-async fn until(time: Option<Instant>) {
+/// Wait for a time; for ever, if there is none.
+pub(super) async fn until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,
