@@ -32,6 +32,9 @@ enum Role {
         /// PID 1 of the container, as the host counts.
         #[arg(long)]
         pid: i32,
+        /// This process's program is read-only for the container.
+        #[arg(long)]
+        sealed: bool,
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
@@ -51,7 +54,12 @@ pub fn execute(args: Args) -> ExitCode {
     let outcome = match args.role {
         Role::Run { bundle } => shim::supervise(&bundle).map(|()| 0),
         Role::Init { bundle } => shim::init(&bundle).map(|()| 1),
-        Role::Exec { bundle, pid, command } => shim::enter(&bundle, pid, &command),
+        Role::Exec {
+            bundle,
+            pid,
+            sealed,
+            command,
+        } => shim::enter(&bundle, pid, sealed, &command),
         Role::Probe { bundle } => shim::probe(&bundle).map(|()| 0),
     };
     let code = outcome.unwrap_or_else(|error| {

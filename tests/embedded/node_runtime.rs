@@ -295,6 +295,7 @@ async fn volumes_are_seen_at_their_mount_path_and_the_host_keeps_clean() {
         source: host.volume(),
         target: target.into(),
         read_only,
+        ..Mount::default()
     };
     let script = "echo data > /migbench-test/rw/file && cat /migbench-test/ro/file; \
                   echo no 2>&1 > /migbench-test/ro/other || echo refused; touch /migbench-test/root-file";

@@ -1,17 +1,20 @@
-//! What containers print: one file for each life of a container, in the kubelet's line format
-//! `<RFC 3339 time> stdout|stderr F|P <text>`, F for a full line and P for a part of one that goes on in the next.
+//! What containers print: files for each life of a container, in the kubelet's line format
+//! `<RFC 3339 time> stdout|stderr F|P <text>`, F for a full line and P for a part of one that goes on in the next. A file
+//! that is full is followed by another, and the oldest goes, as with the kubelet; what is read without following is the
+//! latest.
 
 use std::{
     collections::VecDeque,
-    fs::File,
-    io::{self, Write},
-    path::PathBuf,
+    fs::{self, File},
+    io::{self, SeekFrom, Write},
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use jiff::Timestamp;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncSeekExt, BufReader},
     sync::{mpsc, watch},
 };
 
@@ -19,25 +22,31 @@ use crate::embedded::LogOptions;
 
 /// Longer lines are kept in parts, so that a container that never ends a line cannot fill the memory.
 const LONGEST_PART: u64 = 16 * 1024;
+/// The kubelet's `containerLogMaxSize` and `containerLogMaxFiles`.
+const LARGEST_FILE: u64 = 10 << 20;
+const FILES: u64 = 5;
 
 /// The log of one life of a container. Writers append; readers may follow until it is closed.
 #[derive(Debug)]
 pub struct Log {
+    /// Files are named `<path>.<number>`.
     path: PathBuf,
     file: Mutex<File>,
     progress: watch::Sender<Progress>,
 }
 
+/// How far the writers are: in which file, and how many bytes of whole lines it has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Progress {
-    lines: u64,
+    number: u64,
+    bytes: u64,
     closed: bool,
 }
 
 impl Log {
-    /// An empty log in a new file.
+    /// An empty log in new files.
     pub fn create(path: PathBuf) -> io::Result<Self> {
-        let file = Mutex::new(File::create(&path)?);
+        let file = Mutex::new(new_file(&numbered(&path, 0))?);
         Ok(Self {
             path,
             file,
@@ -45,17 +54,30 @@ impl Log {
         })
     }
 
-    /// Append everything that a stream brings, until it ends.
+    /// Append everything that a stream brings, until it ends. What the disk does not take is lost, but the stream goes on:
+    /// a container must not die of what happens to its log.
     pub async fn capture(&self, stream: &str, source: impl AsyncRead + Unpin) -> io::Result<()> {
         let mut source = BufReader::new(source);
         let mut part = Vec::new();
+        let mut lost = 0_u64;
         while (&mut source)
             .take(LONGEST_PART)
             .read_until(b'\n', &mut part)
             .await?
             > 0
         {
-            self.append(stream, &part)?;
+            match self.append(stream, &part) {
+                Err(error) if lost == 0 => {
+                    tracing::warn!(log = %self.path.display(), %error, "a container's output is lost");
+                    lost += 1;
+                }
+                Err(_) => lost += 1,
+                Ok(()) if lost > 0 => {
+                    tracing::warn!(log = %self.path.display(), lines = lost, "were lost before this");
+                    lost = 0;
+                }
+                Ok(()) => {}
+            }
             part.clear();
         }
         Ok(())
@@ -66,14 +88,34 @@ impl Log {
             Some(text) => ('F', text),
             None => ('P', part),
         };
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let mut line = format!("{:.9} {stream} {tag} ", Timestamp::now()).into_bytes();
         line.extend_from_slice(text);
         line.push(b'\n');
-        self.file
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .write_all(&line)?;
-        self.progress.send_modify(|progress| progress.lines += 1);
+        if self.progress.borrow().bytes >= LARGEST_FILE {
+            self.rotate(&mut file)?;
+        }
+        let before = self.progress.borrow().bytes;
+        if let Err(error) = file.write_all(&line) {
+            // Half a line is nobody's.
+            file.set_len(before)?;
+            return Err(error);
+        }
+        let after = before + line.len() as u64;
+        self.progress.send_modify(|progress| progress.bytes = after);
+        Ok(())
+    }
+
+    fn rotate(&self, file: &mut File) -> io::Result<()> {
+        let number = self.progress.borrow().number + 1;
+        *file = new_file(&numbered(&self.path, number))?;
+        if let Some(oldest) = number.checked_sub(FILES) {
+            fs::remove_file(numbered(&self.path, oldest))?;
+        }
+        self.progress.send_modify(|progress| {
+            progress.number = number;
+            progress.bytes = 0;
+        });
         Ok(())
     }
 
@@ -92,76 +134,136 @@ impl Log {
     /// Send what the options ask for, in chunks of whole lines.
     pub async fn read(self: Arc<Self>, options: LogOptions, chunks: mpsc::Sender<Vec<u8>>) -> io::Result<()> {
         let mut progress = self.progress.subscribe();
-        let mut lines = BufReader::new(tokio::fs::File::open(&self.path).await?);
-        let mut read = progress.borrow_and_update().lines;
-        let mut begins = true;
-        let mut render = |line: &Line| {
-            let text = line.render(options.timestamps && begins);
-            begins = line.is_last_part();
-            text
-        };
-        for line in selected(&mut lines, read, &options).await? {
-            if chunks.send(render(&line)).await.is_err() {
-                return Ok(());
-            }
-        }
-        if !options.follow {
+        let mut now = *progress.borrow_and_update();
+        let Some(mut reader) = Reader::open(&self.path, now.number..=now.number, &options).await? else {
             return Ok(());
+        };
+        if let Some(lines) = options.tail_lines {
+            reader.skip_to_last(lines, now.bytes).await?;
         }
         loop {
-            let Progress {
-                lines: available,
-                closed,
-            } = *progress.borrow_and_update();
-            for line in take(&mut lines, available - read).await? {
-                if chunks.send(render(&line)).await.is_err() {
-                    return Ok(());
-                }
-            }
-            read = available;
-            if closed {
+            // Nothing is added to a file that has a successor.
+            let superseded = reader.number < now.number;
+            let end = if superseded { u64::MAX } else { now.bytes };
+            if !reader.send_until(end, &chunks).await? || !options.follow {
                 return Ok(());
             }
-            tokio::select! {
-                // The sender is this very log, so that it cannot go away meanwhile.
-                _ = progress.changed() => {}
-                () = chunks.closed() => return Ok(()),
+            if superseded {
+                // A slow reader may find the next one gone already.
+                let Some(next) = Reader::open(&self.path, reader.number + 1..=now.number, &options).await?
+                else {
+                    return Ok(());
+                };
+                reader = Reader {
+                    begins: reader.begins,
+                    ..next
+                };
+            } else if now.closed {
+                return Ok(());
+            } else {
+                tokio::select! {
+                    // The sender is this very log, so that it cannot go away meanwhile.
+                    _ = progress.changed() => {}
+                    () = chunks.closed() => return Ok(()),
+                }
+            }
+            now = *progress.borrow_and_update();
+        }
+    }
+}
+
+fn numbered(path: &Path, number: u64) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+/// Every line goes to the end, wherever the last one was cut off.
+fn new_file(path: &Path) -> io::Result<File> {
+    File::options().append(true).create_new(true).open(path)
+}
+
+/// A reader of one of the files.
+struct Reader {
+    number: u64,
+    lines: BufReader<tokio::fs::File>,
+    /// Bytes behind it.
+    at: u64,
+    /// Whether what comes next begins a line.
+    begins: bool,
+    timestamps: bool,
+    since: Option<Timestamp>,
+}
+
+impl Reader {
+    /// The first of the files that is there.
+    async fn open(
+        path: &Path,
+        numbers: RangeInclusive<u64>,
+        options: &LogOptions,
+    ) -> io::Result<Option<Self>> {
+        for number in numbers {
+            match tokio::fs::File::open(numbered(path, number)).await {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                file => {
+                    return Ok(Some(Self {
+                        number,
+                        lines: BufReader::new(file?),
+                        at: 0,
+                        begins: true,
+                        timestamps: options.timestamps,
+                        since: options.since,
+                    }));
+                }
             }
         }
+        Ok(None)
     }
-}
 
-/// Of the lines written so far, those that are young enough, and of these the last.
-async fn selected(
-    lines: &mut BufReader<tokio::fs::File>,
-    available: u64,
-    options: &LogOptions,
-) -> io::Result<VecDeque<Line>> {
-    let tail = options
-        .tail_lines
-        .map_or(usize::MAX, |lines| usize::try_from(lines).unwrap_or(usize::MAX));
-    let mut kept = VecDeque::new();
-    for _ in 0..available {
-        let line = Line::read(lines).await?;
-        if options
-            .since
-            .is_none_or(|since| line.time().is_none_or(|time| time >= since))
-        {
-            kept.push_back(line);
+    /// The next line, if there is one before the end. A line that is being written is before none.
+    async fn next(&mut self, end: u64) -> io::Result<Option<Line>> {
+        if self.at >= end {
+            return Ok(None);
         }
-        if kept.len() > tail {
-            kept.pop_front();
-        }
+        let mut line = Line::default();
+        let read = self.lines.read_until(b'\n', &mut line.0).await?;
+        self.at += read as u64;
+        Ok((read > 0).then_some(line))
     }
-    Ok(kept)
-}
 
-async fn take(lines: &mut BufReader<tokio::fs::File>, count: u64) -> io::Result<Vec<Line>> {
-    let mut taken = Vec::new();
-    for _ in 0..count {
-        taken.push(Line::read(lines).await?);
+    /// Go to where the last lines before the end begin.
+    async fn skip_to_last(&mut self, count: u64, end: u64) -> io::Result<()> {
+        let mut starts = VecDeque::new();
+        let mut start = self.at;
+        while self.next(end).await?.is_some() {
+            starts.push_back(start);
+            if starts.len() as u64 > count {
+                starts.pop_front();
+            }
+            start = self.at;
+        }
+        self.at = starts.pop_front().unwrap_or(start);
+        self.lines.seek(SeekFrom::Start(self.at)).await?;
+        Ok(())
     }
-    Ok(taken)
+
+    /// Send what is young enough, up to the end; false when nobody listens any more.
+    async fn send_until(&mut self, end: u64, chunks: &mpsc::Sender<Vec<u8>>) -> io::Result<bool> {
+        while let Some(line) = self.next(end).await? {
+            if self
+                .since
+                .is_some_and(|since| line.time().is_some_and(|time| time < since))
+            {
+                continue;
+            }
+            let text = line.render(self.timestamps && self.begins);
+            self.begins = line.is_last_part();
+            if chunks.send(text).await.is_err() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
 }
 
 /// One line of the file.
@@ -169,12 +271,6 @@ async fn take(lines: &mut BufReader<tokio::fs::File>, count: u64) -> io::Result<
 struct Line(Vec<u8>);
 
 impl Line {
-    async fn read(lines: &mut BufReader<tokio::fs::File>) -> io::Result<Self> {
-        let mut line = Self::default();
-        lines.read_until(b'\n', &mut line.0).await?;
-        Ok(line)
-    }
-
     /// Time, stream, tag, text with its end of line.
     fn fields(&self) -> impl Iterator<Item = &[u8]> {
         self.0.splitn(4, |byte| *byte == b' ')
@@ -276,6 +372,87 @@ mod tests {
         assert!(lines.iter().all(|(time, _)| time.parse::<Timestamp>().is_ok()));
         let texts: Vec<_> = lines.iter().map(|(_, text)| *text).collect();
         assert_eq!(texts, ["a b", &long]);
+    }
+
+    fn sizes(directory: &tempfile::TempDir) -> Vec<u64> {
+        let entries = fs::read_dir(directory.path()).unwrap();
+        entries
+            .map(|entry| entry.unwrap().metadata().unwrap().len())
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn full_files_make_way_and_a_follower_misses_nothing() {
+        let (directory, log) = log_of("").await;
+        let options = LogOptions {
+            follow: true,
+            ..LogOptions::default()
+        };
+        let (sender, mut receiver) = mpsc::channel(8);
+        let reader = tokio::spawn(Arc::clone(&log).read(options, sender));
+        let text = |file: u64| format!("{file} {}\n", "x".repeat(15_000)).into_bytes();
+        let lines = LARGEST_FILE / 15_000 + 1;
+        for file in 0..7 {
+            for _ in 0..lines {
+                log.append("stdout", &text(file)).unwrap();
+                assert_eq!(receiver.recv().await.unwrap(), text(file));
+            }
+        }
+        let found = sizes(&directory);
+        assert_eq!(found.len() as u64, FILES);
+        assert!(
+            found.iter().all(|size| *size < LARGEST_FILE + 2 * LONGEST_PART),
+            "{found:?}"
+        );
+        let latest = read(&log, LogOptions::default()).await;
+        assert!(latest.ends_with(std::str::from_utf8(&text(6)).unwrap()));
+        assert!(latest.len() as u64 <= LARGEST_FILE, "the latest file alone");
+        let last = LogOptions {
+            tail_lines: Some(1),
+            ..LogOptions::default()
+        };
+        assert_eq!(read(&log, last).await.into_bytes(), text(6));
+        log.close();
+        assert_eq!(receiver.recv().await, None);
+        reader.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_follower_that_was_left_behind_goes_on_with_what_is_there() {
+        let (_directory, log) = log_of("begin\n").await;
+        let options = LogOptions {
+            follow: true,
+            ..LogOptions::default()
+        };
+        let (sender, mut receiver) = mpsc::channel(1);
+        let reader = tokio::spawn(Arc::clone(&log).read(options, sender));
+        assert_eq!(receiver.recv().await.unwrap(), b"begin\n");
+        let part = vec![b'x'; 1 << 20];
+        for _ in 0..100 {
+            log.append("stdout", &part).unwrap();
+        }
+        log.append("stdout", b"end\n").unwrap();
+        log.close();
+        let mut last = Vec::new();
+        while let Some(chunk) = receiver.recv().await {
+            last = chunk;
+        }
+        assert_eq!(last, b"end\n");
+        reader.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_costs_lines_and_not_the_stream() {
+        let log = Log {
+            path: "/dev/full".into(),
+            file: Mutex::new(File::options().write(true).open("/dev/full").unwrap()),
+            progress: watch::Sender::default(),
+        };
+        let text = b"lost\n".repeat(1000);
+        let mut printed = text.as_slice();
+        log.capture("stdout", &mut printed).await.unwrap();
+        assert!(printed.is_empty(), "all of it was taken");
+        assert_eq!(log.progress.borrow().bytes, 0);
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@
 //!   │            │             └ cgroup: limits and accounting
 //!   │            └ status, events: what the API is told
 //!   └ one per node; registry: logs and exec, which ask for containers and not for nodes
-//! state: what a cluster keeps on disk · reap: removing it after a crash
+//! state: what a cluster keeps on disk · tree: paths below a volume or a root · reap: removing it after a crash
 //! ```
 
 mod agent;
@@ -21,5 +21,6 @@ pub mod registry;
 pub mod runtime;
 pub mod shim;
 pub mod state;
+mod tree;
 
 pub use agent::Agent;

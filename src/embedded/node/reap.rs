@@ -25,16 +25,26 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// next start.
 pub(super) fn reap(directory: &Path) {
     tracing::info!(directory = %directory.display(), "removing what a killed cluster left");
-    let bases = fs::read_to_string(directory.join(CGROUPS)).unwrap_or_default();
-    let mut complete = bases
-        .lines()
-        .map(Path::new)
-        .all(|base| logged(cgroup::kill::remove_tree(base), base));
     let cluster = directory.file_name().unwrap_or_default().to_string_lossy();
+    let bases = fs::read_to_string(directory.join(CGROUPS)).unwrap_or_default();
+    let mut complete = true;
+    for base in bases.lines().map(Path::new) {
+        complete &= logged(remove_cgroup(base, &cluster), base);
+    }
     complete &= end_processes(&cluster);
     if complete {
         logged(fs::remove_dir_all(directory), directory);
     }
+}
+
+/// A file tells which cgroups they are, and what is in them is killed: so none is taken that does not have the cluster's
+/// name.
+fn remove_cgroup(base: &Path, cluster: &str) -> std::io::Result<()> {
+    if base.is_absolute() && base.file_name() == Some(cgroup::name(cluster).as_ref()) {
+        return cgroup::remove_dead(base);
+    }
+    tracing::warn!(path = %base.display(), cluster, "is not a cgroup of the cluster, and stays");
+    Ok(())
 }
 
 fn logged(result: std::io::Result<()>, path: &Path) -> bool {
@@ -86,6 +96,27 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+
+    #[test]
+    fn only_what_has_the_clusters_name_is_removed() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = place.path().join("0123abcd");
+        let groups =
+            ["migbench-0123abcd", "migbench-other", "system.slice"].map(|name| place.path().join(name));
+        for made in groups.iter().chain([&directory]) {
+            fs::create_dir(made).unwrap();
+        }
+        let up = groups[0].join("..");
+        let noted: Vec<_> = groups
+            .iter()
+            .chain([&up])
+            .map(|group| group.to_string_lossy())
+            .collect();
+        fs::write(directory.join(CGROUPS), noted.join("\n")).unwrap();
+        reap(&directory);
+        assert_eq!(groups.map(|group| group.exists()), [false, true, true]);
+        assert!(!directory.exists());
+    }
 
     #[test]
     fn processes_are_found_by_their_cluster_and_ended() {

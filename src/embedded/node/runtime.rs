@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -86,8 +87,7 @@ impl Runtime {
 
     /// A runtime with the migbench binary at another place (in tests, which are another program).
     pub fn with_program(state: State, program: PathBuf) -> anyhow::Result<Self> {
-        let cgroups = cgroup::detect(&Mounts::detect()?, state.id());
-        state.note_cgroups(&cgroups.bases())?;
+        let cgroups = cgroup::detect(&Mounts::detect()?, state.id(), &|base| state.note_cgroup(base));
         let trial = tempfile::tempdir_in(state.directory())?;
         let isolation = Isolation::detect(&program, trial.path())?;
         Ok(Self {
@@ -193,6 +193,7 @@ impl Runtime {
             mounts: spec.mounts,
             cgroups: group.directories().to_vec(),
             isolation: self.isolation,
+            hidden: self.state.clusters().to_owned(),
         };
         config.store(bundle)
     }
@@ -227,22 +228,27 @@ impl Runtime {
 
     /// Remove what a pod leaves: its cgroup, logs and ephemeral volumes. Blocks; its containers have ended.
     pub fn remove_pod(&self, uid: &str) -> io::Result<()> {
-        for base in self.cgroups.bases() {
-            cgroup::kill::remove_tree(&base.join(pod_path(uid)))?;
-        }
+        let bases = self.cgroups.bases().into_iter();
+        let removed = cgroup::all(bases.map(|base| cgroup::kill::remove_tree(&base.join(pod_path(uid)))));
         match fs::remove_dir_all(self.state.pod(uid)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+            _ => removed,
         }
     }
 
     /// End every container and remove all that the cluster made. Blocks until that is done.
     pub fn remove(&self) -> io::Result<()> {
-        self.cgroups.remove()?;
+        let cgroups = self.cgroups.remove();
         reap::end_processes(self.state.id());
-        self.state.remove()
+        match cgroups {
+            Ok(()) => self.state.remove(),
+            failed => self.state.remove_all_but_notes().and(failed),
+        }
     }
 }
+
+/// How long a container that has ended may still be printing.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 fn pod_path(uid: &str) -> PathBuf {
     Path::new(cgroup::PODS).join(format!("pod{uid}"))
@@ -260,7 +266,7 @@ fn capture(log: &Arc<Log>, child: &mut Child) {
         tokio::spawn(async move {
             let (out, err) = tokio::join!(log.capture("stdout", out), log.capture("stderr", err));
             if let Err(error) = out.and(err) {
-                tracing::warn!(%error, "a container's output is lost");
+                tracing::warn!(%error, "a container's output cannot be read");
             }
             log.close();
         });
@@ -310,7 +316,10 @@ impl Ending {
         if let Some(path) = self.pid_file {
             let _ = fs::remove_file(path);
         }
-        self.log.closed().await;
+        if tokio::time::timeout(LAST_WORDS, self.log.closed()).await.is_err() {
+            tracing::warn!("a process that cannot be killed keeps a container's output open");
+            self.log.close();
+        }
         Exit {
             code,
             out_of_memory,

@@ -1,14 +1,17 @@
-//! What a cluster keeps on disk: `${TMPDIR:-/tmp}/migbench-<uid>/<cluster id>/`, mode 0700, with a lock file that is held
+//! What a cluster keeps on disk: `${TMPDIR:-/tmp}/migbench-<uid>/<cluster id>/` (`/var/tmp` where `/tmp` is memory), mode 0700, with a lock file that is held
 //! as long as the cluster process lives. A directory whose lock is free belongs to a dead cluster.
 
 use std::{
     fs::{self, DirBuilder, File, TryLockError},
-    io,
+    io::{self, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
-use nix::unistd::geteuid;
+use nix::{
+    sys::statfs::{TMPFS_MAGIC, statfs},
+    unistd::{AccessFlags, access, geteuid},
+};
 
 use super::reap::{self, CGROUPS};
 
@@ -26,7 +29,7 @@ pub struct State {
 impl State {
     /// Remove what dead clusters of this user left, then make the directory of a new one.
     pub fn create() -> io::Result<Self> {
-        Self::create_below(&std::env::temp_dir())
+        Self::create_below(&temporary())
     }
 
     /// [`State::create`] with another place for temporary files.
@@ -60,6 +63,11 @@ impl State {
         &self.directory
     }
 
+    /// The directory of all clusters of this user.
+    pub fn clusters(&self) -> &Path {
+        self.directory.parent().unwrap_or(&self.directory)
+    }
+
     /// The kubeconfig.
     pub fn kubeconfig(&self) -> PathBuf {
         self.directory.join("kubeconfig")
@@ -80,10 +88,26 @@ impl State {
         self.directory.join("pods").join(uid)
     }
 
-    /// Note the cgroups for `reap`.
-    pub fn note_cgroups(&self, bases: &[PathBuf]) -> io::Result<()> {
-        let lines: Vec<_> = bases.iter().map(|base| base.to_string_lossy()).collect();
-        fs::write(self.directory.join(CGROUPS), lines.join("\n"))
+    /// Note a cgroup that is about to be made, for `reap`.
+    pub fn note_cgroup(&self, base: &Path) -> io::Result<()> {
+        let mut notes = File::options()
+            .create(true)
+            .append(true)
+            .open(self.directory.join(CGROUPS))?;
+        writeln!(notes, "{}", base.display())
+    }
+
+    /// Remove all but the names of the cgroups, which the next start tries to remove again.
+    pub fn remove_all_but_notes(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.directory)? {
+            let (path, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
+            if kind.is_dir() {
+                fs::remove_dir_all(path)?;
+            } else if path.file_name() != Some(CGROUPS.as_ref()) {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Remove the directory. The caller has ended everything that uses it.
@@ -96,6 +120,18 @@ impl State {
         }
         Ok(())
     }
+}
+
+/// `TMPDIR`; else `/tmp`, unless that is memory: then volumes would be charged to the containers that write them, so
+/// that `/var/tmp` is taken, if it is not memory as well.
+fn temporary() -> PathBuf {
+    let in_memory = |path: &Path| statfs(path).is_ok_and(|found| found.filesystem_type() == TMPFS_MAGIC);
+    let (usual, on_disk) = (std::env::temp_dir(), Path::new("/var/tmp"));
+    let given = std::env::var_os("TMPDIR").is_some_and(|given| !given.is_empty());
+    if !given && in_memory(&usual) && access(on_disk, AccessFlags::W_OK).is_ok() && !in_memory(on_disk) {
+        return on_disk.to_owned();
+    }
+    usual
 }
 
 /// Held while directories come and go, so that a new one is not taken for a dead one before it is locked. The last

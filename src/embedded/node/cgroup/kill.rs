@@ -13,6 +13,8 @@ use nix::{
     unistd::Pid,
 };
 
+use super::at;
+
 /// Between two attempts: a killed process needs a moment to leave its cgroup.
 const PAUSE: Duration = Duration::from_millis(2);
 /// A process in uninterruptible sleep can hold its cgroup for longer; it is then reported.
@@ -36,21 +38,26 @@ pub fn kill_all(directory: &Path) {
 
 /// Kill everything in a cgroup and below it, and remove them. Absent is as good as removed.
 pub fn remove_tree(directory: &Path) -> io::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while directory.exists() {
+    patiently(directory, || {
         kill_all(directory);
-        match remove_directories(directory) {
-            Err(error) if Instant::now() > deadline => {
-                return Err(io::Error::new(
-                    error.kind(),
-                    format!("{}: {error}", directory.display()),
-                ));
-            }
+        remove_directories(directory)
+    })
+}
+
+/// Remove a cgroup whose processes have just left it. Absent is as good as removed.
+pub(super) fn remove_left(directory: &Path) -> io::Result<()> {
+    patiently(directory, || remove_directories(directory))
+}
+
+fn patiently(directory: &Path, attempt: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match attempt() {
+            Err(error) if Instant::now() > deadline => return Err(at(directory, &error)),
             Err(_) => thread::sleep(PAUSE),
-            Ok(()) => break,
+            Ok(()) => return Ok(()),
         }
     }
-    Ok(())
 }
 
 fn remove_directories(directory: &Path) -> io::Result<()> {
@@ -71,8 +78,8 @@ fn children(directory: &Path) -> Vec<std::path::PathBuf> {
         .collect()
 }
 
-/// The processes in one cgroup. 0 stands for one outside this PID namespace, which cannot be signalled.
-fn processes(directory: &Path) -> Vec<Pid> {
+/// The processes in one cgroup. 0 stands for one outside this PID namespace, which can be neither signalled nor moved.
+pub(super) fn processes(directory: &Path) -> Vec<Pid> {
     let procs = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
     procs
         .lines()

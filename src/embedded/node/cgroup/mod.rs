@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+pub(super) use detect::remove_dead;
 pub use detect::{can_be_made, detect};
 
 /// Directory of the pods' cgroups below a cluster's.
@@ -23,6 +24,8 @@ pub enum Mode {
     Unified,
     /// CPU time from v2, limits and memory from v1.
     Hybrid,
+    /// v1 for everything.
+    Legacy,
     /// No cgroup can be written: nothing is limited, and usage is summed over processes.
     None,
 }
@@ -63,6 +66,10 @@ const CPU_PERIOD: Duration = Duration::from_millis(100);
 /// The kernel refuses smaller quotas.
 const MIN_CPU_QUOTA: Duration = Duration::from_millis(1);
 
+/// Processes and threads of one container: what the kubelet's `podPidsLimit` is where one is set (OpenShift). Without
+/// one, a container could leave the host none.
+const MAX_PROCESSES: u32 = 4096;
+
 impl Limits {
     fn cpu_quota_usec(&self) -> Option<u128> {
         let quota = |millicores: u64| CPU_PERIOD.as_micros() * u128::from(millicores) / 1000;
@@ -92,6 +99,7 @@ impl Cgroups {
         let mode = match self.mode {
             Mode::Unified => "cgroup v2",
             Mode::Hybrid => "cgroup hybrid (CPU time from v2; limits and memory from v1)",
+            Mode::Legacy => "cgroup v1",
             Mode::None => "no cgroup: CPU and memory limits are not enforced",
         };
         match &self.reason {
@@ -121,12 +129,10 @@ impl Cgroups {
 
     /// Kill what is left in them and remove all that were made.
     pub fn remove(&self) -> io::Result<()> {
-        self.hierarchies
-            .iter()
-            .try_for_each(|hierarchy| match &self.home {
-                Some(home) => detect::go_home(home, &hierarchy.base),
-                None => kill::remove_tree(&hierarchy.base),
-            })
+        all(self.hierarchies.iter().map(|hierarchy| match &self.home {
+            Some(home) => detect::go_home(home, &hierarchy.base),
+            None => kill::remove_tree(&hierarchy.base),
+        }))
     }
 }
 
@@ -184,6 +190,7 @@ impl Hierarchy {
         } else {
             ("cpu", "cpu.shares", limits.cpu_shares().to_string())
         });
+        settings.push(("pids", "pids.max", MAX_PROCESSES.to_string()));
         if let Some(bytes) = limits.memory_bytes {
             let file = if self.unified {
                 "memory.max"
@@ -220,10 +227,21 @@ impl Group {
 
     /// Kill every process in it and remove it. Blocks until they are gone.
     pub fn remove(&self) -> io::Result<()> {
-        self.directories
+        all(self
+            .directories
             .iter()
-            .try_for_each(|directory| kill::remove_tree(directory))
+            .map(|directory| kill::remove_tree(directory)))
     }
+}
+
+/// Do all of it, also what comes after a failure; the first failure is told.
+pub(super) fn all(attempts: impl Iterator<Item = io::Result<()>>) -> io::Result<()> {
+    attempts.fold(Ok(()), io::Result::and)
+}
+
+/// Name of a cluster's cgroup.
+pub(super) fn name(cluster: &str) -> String {
+    format!("migbench-{cluster}")
 }
 
 /// The value of a `key value` line.

@@ -2,18 +2,21 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
-    os::unix::fs::PermissionsExt,
+    fs,
+    io::{self, Write},
     path::{Component, Path, PathBuf},
 };
 
 use k8s_openapi::api::core::v1::{
-    ConfigMap, ConfigMapVolumeSource, Container, PersistentVolumeClaim, PersistentVolumeClaimVolumeSource,
-    Pod, Volume,
+    ConfigMap, ConfigMapVolumeSource, Container, PersistentVolume, PersistentVolumeClaim,
+    PersistentVolumeClaimVolumeSource, Pod, Volume,
 };
 use kube::{Api, Client};
 
-use crate::embedded::node::{shim::Mount, state::State};
+use crate::embedded::node::{shim::Mount, state::State, tree::Tree};
+
+/// A volume is for every user in its containers.
+const OPEN: u32 = 0o777;
 
 /// Why a volume is not there (yet): message of the event `FailedMount`.
 #[derive(Debug, thiserror::Error)]
@@ -76,9 +79,7 @@ impl Preparation<'_> {
         } else if let Some(map) = &self.volume.config_map {
             self.config_map(map).await
         } else if self.volume.empty_dir.is_some() {
-            let path = self.own_directory();
-            open_directory(&path).map_err(|error| at(&path, &error))?;
-            Ok(Directory::writable(path))
+            Ok(Directory::writable(self.own_directory()?))
         } else {
             Err("the embedded cluster knows persistentVolumeClaim, configMap and emptyDir only".into())
         }
@@ -89,9 +90,9 @@ impl Preparation<'_> {
     }
 
     /// What belongs to this pod alone.
-    fn own_directory(&self) -> PathBuf {
+    fn own_directory(&self) -> Result<PathBuf, String> {
         let uid = self.pod.metadata.uid.as_deref().unwrap_or_default();
-        self.state.pod(uid).join("volumes").join(&self.volume.name)
+        directory(&self.state.pod(uid).join("volumes"), &self.volume.name)
     }
 
     async fn claimed(&self, source: &PersistentVolumeClaimVolumeSource) -> Result<Directory, String> {
@@ -105,12 +106,26 @@ impl Preparation<'_> {
             .and_then(|spec| spec.volume_name)
             .filter(|_| phase.as_deref() == Some("Bound"));
         let volume = bound.ok_or_else(|| format!("persistentvolumeclaim {name:?} is not bound"))?;
-        let path = self.state.volume(&volume);
-        open_directory(&path).map_err(|error| at(&path, &error))?;
+        self.is_provided(&volume).await?;
         Ok(Directory {
-            path,
+            path: directory(&self.state.volume(""), &volume)?,
             read_only: source.read_only.unwrap_or(false),
         })
+    }
+
+    /// A volume that somebody described holds what is there, and not what is in a new directory.
+    async fn is_provided(&self, name: &str) -> Result<(), String> {
+        let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
+        let volume = volumes.get_opt(name).await.map_err(|error| error.to_string())?;
+        let volume = volume.ok_or_else(|| format!("persistentvolume {name:?} not found"))?;
+        let source = volume.spec.and_then(|spec| spec.host_path);
+        if source.is_some_and(|source| Path::new(&source.path) == self.state.volume(name)) {
+            return Ok(());
+        }
+        Err(format!(
+            "persistentvolume {name:?} is not one that the embedded cluster provides; leave it out, and claim one of \
+             storageClassName \"embedded\""
+        ))
     }
 
     async fn config_map(&self, source: &ConfigMapVolumeSource) -> Result<Directory, String> {
@@ -125,8 +140,14 @@ impl Preparation<'_> {
             }
             map => map.unwrap_or_default(),
         };
-        let path = self.own_directory();
-        write_files(&path, &files(&map, source)?).map_err(|error| at(&path, &error))?;
+        let files = files(&map, source)?;
+        let path = self.own_directory()?;
+        // Of an attempt that another volume of the pod has brought to nothing.
+        let emptied = fs::remove_dir_all(&path);
+        let path = emptied
+            .map_err(|error| at(&path, &error))
+            .and_then(|()| self.own_directory())?;
+        write_files(&path, &files).map_err(|error| at(&path, &error))?;
         Ok(Directory {
             path,
             read_only: true,
@@ -138,10 +159,21 @@ fn at(path: &Path, error: &io::Error) -> String {
     format!("{}: {error}", path.display())
 }
 
-/// A directory that every user in a container may write to, as a volume is.
-fn open_directory(path: &Path) -> io::Result<()> {
-    fs::create_dir_all(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o777))
+/// The volume of a name among others, made where it is not there yet.
+fn directory(volumes: &Path, name: &str) -> Result<PathBuf, String> {
+    let path = volumes.join(part(name)?);
+    let made =
+        fs::create_dir_all(volumes).and_then(|()| Tree::volume(volumes)?.directory(Path::new(name), OPEN));
+    made.map(|_| path.clone()).map_err(|error| at(&path, &error))
+}
+
+/// A name that is one part of a path.
+fn part(name: &str) -> Result<&str, String> {
+    let mut parts = Path::new(name).components();
+    match (parts.next(), parts.next()) {
+        (Some(Component::Normal(only)), None) if only == name => Ok(name),
+        _ => Err(format!("{name:?} is not a file name")),
+    }
 }
 
 /// The files of a config map volume: path below the mount, content, mode.
@@ -160,10 +192,10 @@ fn files(map: &ConfigMap, source: &ConfigMapVolumeSource) -> Result<Vec<(PathBuf
     let mode =
         |own: Option<i32>| u32::try_from(own.or(source.default_mode).unwrap_or(0o644)).unwrap_or(0o644);
     let Some(items) = &source.items else {
-        return Ok(entries
+        return entries
             .into_iter()
-            .map(|(key, value)| (key.into(), value.to_vec(), mode(None)))
-            .collect());
+            .map(|(key, value)| Ok((part(key)?.into(), value.to_vec(), mode(None))))
+            .collect();
     };
     let item = |item: &k8s_openapi::api::core::v1::KeyToPath| match entries.get(&item.key) {
         Some(value) => Ok(Some((inside(&item.path)?, value.to_vec(), mode(item.mode)))),
@@ -177,12 +209,9 @@ fn files(map: &ConfigMap, source: &ConfigMapVolumeSource) -> Result<Vec<(PathBuf
 }
 
 fn write_files(directory: &Path, files: &[(PathBuf, Vec<u8>, u32)]) -> io::Result<()> {
-    fs::create_dir_all(directory)?;
+    let volume = Tree::volume(directory)?;
     for (path, content, mode) in files {
-        let path = directory.join(path);
-        path.parent().map_or(Ok(()), fs::create_dir_all)?;
-        fs::write(&path, content)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(*mode))?;
+        volume.create(path, *mode)?.write_all(content)?;
     }
     Ok(())
 }
@@ -202,7 +231,7 @@ fn inside(path: &str) -> Result<PathBuf, String> {
 }
 
 impl Volumes {
-    /// What a container mounts; directories of sub-paths are made.
+    /// What a container mounts, what lies in another mount after it; directories of sub-paths are made.
     pub(crate) fn mounts(&self, container: &Container) -> Result<Vec<Mount>, String> {
         let mounts = container.volume_mounts.iter().flatten().map(|mount| {
             let volume = self
@@ -212,27 +241,32 @@ impl Volumes {
             if mount.sub_path_expr.is_some() {
                 return Err("the embedded cluster does not know subPathExpr".to_owned());
             }
-            let source = match mount.sub_path.as_deref() {
-                None | Some("") => volume.path.clone(),
-                Some(sub_path) => sub_directory(&volume.path, sub_path)?,
-            };
-            let read_only = volume.read_only || mount.read_only.unwrap_or(false);
+            let sub_path = inside(mount.sub_path.as_deref().unwrap_or_default())?;
+            make_sub_directory(&volume.path, &sub_path).map_err(|error| {
+                format!(
+                    "failed to prepare subPath {sub_path:?} of volume {:?}: {error}",
+                    mount.name
+                )
+            })?;
             Ok(Mount {
-                source,
-                target: Path::new("/").join(&mount.mount_path),
-                read_only,
+                source: volume.path.clone(),
+                sub_path,
+                target: Path::new("/").join(&mount.mount_path).components().collect(),
+                read_only: volume.read_only || mount.read_only.unwrap_or(false),
             })
         });
-        mounts.collect()
+        let mut mounts: Vec<Mount> = mounts.collect::<Result<_, String>>()?;
+        mounts.sort_by_key(|mount| mount.target.components().count());
+        Ok(mounts)
     }
 }
 
-fn sub_directory(volume: &Path, sub_path: &str) -> Result<PathBuf, String> {
-    let path = volume.join(inside(sub_path)?);
-    if !path.exists() {
-        open_directory(&path).map_err(|error| at(&path, &error))?;
+fn make_sub_directory(volume: &Path, sub_path: &Path) -> io::Result<()> {
+    let volume = Tree::volume(volume)?;
+    match volume.find(sub_path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => volume.directory(sub_path, OPEN).map(drop),
+        found => found.map(drop),
     }
-    Ok(path)
 }
 
 #[cfg(test)]
@@ -247,23 +281,60 @@ mod tests {
 
     #[test]
     fn sub_paths_are_made_and_stay_inside() {
-        let directory = tempfile::tempdir().unwrap();
-        let volume = Directory::writable(directory.path().into());
-        let volumes = Volumes([("v".to_owned(), volume)].into());
-        let mount = json!({"name": "v", "mountPath": "/data", "subPath": "a/b", "readOnly": true});
-        let mounts = volumes.mounts(&container(&mount)).unwrap();
-        let source = directory.path().join("a/b");
-        assert!(source.is_dir());
-        assert_eq!(
-            mounts,
-            [Mount {
-                source,
-                target: "/data".into(),
-                read_only: true
-            }]
-        );
-        let escape = json!({"name": "v", "mountPath": "/data", "subPath": "../x"});
-        assert!(volumes.mounts(&container(&escape)).unwrap_err().contains(".."));
+        let place = tempfile::tempdir().unwrap();
+        let (path, host) = (place.path().join("volume"), place.path().join("host"));
+        fs::create_dir(&path).unwrap();
+        fs::create_dir(&host).unwrap();
+        let volumes = Volumes([("v".to_owned(), Directory::writable(path.clone()))].into());
+        let mount = |sub_path: &str| json!({"name": "v", "mountPath": "/data/", "subPath": sub_path, "readOnly": true});
+        let expected = Mount {
+            source: path.clone(),
+            sub_path: "a/b".into(),
+            target: "/data".into(),
+            read_only: true,
+        };
+        assert_eq!(volumes.mounts(&container(&mount("a/b"))), Ok(vec![expected]));
+        assert!(path.join("a/b").is_dir());
+        std::os::unix::fs::symlink(&host, path.join("planted")).unwrap();
+        for escape in ["../x", "/x", "planted/x", "a/../../x"] {
+            assert!(volumes.mounts(&container(&mount(escape))).is_err(), "{escape}");
+        }
+        assert_eq!(fs::read_dir(&host).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_lies_in_another_mount_is_mounted_after_it() {
+        let place = tempfile::tempdir().unwrap();
+        let volumes = Volumes([("v".to_owned(), Directory::writable(place.path().into()))].into());
+        let mounts = ["/a/b/c", "/z", "/a", "/a/b"].map(|path| json!({"name": "v", "mountPath": path}));
+        let container = serde_json::from_value(json!({"name": "c", "volumeMounts": mounts})).unwrap();
+        let order: Vec<_> = volumes
+            .mounts(&container)
+            .unwrap()
+            .into_iter()
+            .map(|mount| mount.target)
+            .collect();
+        assert_eq!(order, ["/z", "/a", "/a/b", "/a/b/c"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn a_volume_is_one_directory_among_the_others() {
+        let place = tempfile::tempdir().unwrap();
+        assert_eq!(directory(place.path(), "v"), Ok(place.path().join("v")));
+        for name in ["../x", "/x", "a/b", "..", ".", ""] {
+            assert!(directory(place.path(), name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_a_file_in_the_volume() {
+        for key in ["../../x", "/etc/cron.d/x", "conf/x", ".."] {
+            let map = ConfigMap {
+                data: Some([(key.to_owned(), String::new())].into()),
+                ..ConfigMap::default()
+            };
+            assert!(files(&map, &ConfigMapVolumeSource::default()).is_err(), "{key}");
+        }
     }
 
     fn config_map() -> ConfigMap {

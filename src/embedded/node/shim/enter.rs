@@ -1,30 +1,36 @@
 //! `exec`: a command in a running container.
 
-use std::{fs::File, path::Path};
+use std::{fs::File, os::unix::process::CommandExt, path::Path, process::Command};
 
 use anyhow::Context;
-use nix::sched::{CloneFlags, setns};
+use nix::sched::{CloneFlags, setns, unshare};
 
 use super::{
-    Config, exit_code,
+    ARG0, Config, Isolation, exit_code,
     init::{join, open_cgroups},
-    not_started,
+    not_started, privilege, root, sealed,
 };
 
 /// Exit code of a command that cannot be started, as of a shell.
 const NOT_STARTED: i32 = 127;
 
 /// Run a command in the cgroup and the namespaces of the container of a bundle, whose PID 1 is `pid` on the host. Returns
-/// the command's exit code.
+/// the command's exit code. Where there are mount namespaces, this process starts itself again first, `sealed`.
 #[allow(
     clippy::print_stderr,
     reason = "standard error is the one that the user of exec sees"
 )]
-pub fn enter(bundle: &Path, pid: i32, command: &[String]) -> anyhow::Result<i32> {
+pub fn enter(bundle: &Path, pid: i32, sealed: bool, command: &[String]) -> anyhow::Result<i32> {
     let config = Config::load(bundle)?;
+    if config.isolation.mounts && !sealed {
+        return enter_sealed(bundle, pid, config.isolation, command);
+    }
     join(open_cgroups(&config)?).context("the container's cgroup")?;
-    enter_namespaces(&config, pid)?;
+    enter_namespaces(&config.isolation.namespaces(sealed), pid)?;
     config.enter_working_dir()?;
+    if config.isolation.mounts {
+        privilege::limit()?;
+    }
     let mut program = config.program(command)?;
     match program.status() {
         Ok(status) => Ok(exit_code(status)),
@@ -35,22 +41,29 @@ pub fn enter(bundle: &Path, pid: i32, command: &[String]) -> anyhow::Result<i32>
     }
 }
 
-fn enter_namespaces(config: &Config, pid: i32) -> anyhow::Result<()> {
-    let wanted = [
-        (config.isolation.user, "user", CloneFlags::CLONE_NEWUSER),
-        (config.isolation.pid, "pid", CloneFlags::CLONE_NEWPID),
-        (config.isolation.mounts, "mnt", CloneFlags::CLONE_NEWNS),
-    ];
+/// Become the program that no container can write to, in the container's user namespace, where there is one: what may be
+/// mounted elsewhere may not be here.
+fn enter_sealed(bundle: &Path, pid: i32, isolation: Isolation, command: &[String]) -> anyhow::Result<i32> {
+    if isolation.user {
+        enter_namespaces(&[("user", CloneFlags::CLONE_NEWUSER)], pid)?;
+    }
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    root::make_private()?;
+    let mut shim = Command::new(sealed::seal(bundle)?);
+    shim.arg0(ARG0).args(["shim", "exec", "--sealed", "--bundle"]);
+    shim.arg(bundle)
+        .args(["--pid", &pid.to_string(), "--"])
+        .args(command);
+    Err(shim.exec()).context("the shim's own program")
+}
+
+fn enter_namespaces(wanted: &[(&str, CloneFlags)], pid: i32) -> anyhow::Result<()> {
     // All are opened before the first is entered: afterwards `/proc` is another one.
-    let open = |(_, name, flag)| -> anyhow::Result<(File, CloneFlags)> {
+    let open = |(name, flag): &(&str, CloneFlags)| -> anyhow::Result<(File, CloneFlags)> {
         let path = format!("/proc/{pid}/ns/{name}");
-        Ok((File::open(&path).with_context(|| path.clone())?, flag))
+        Ok((File::open(&path).with_context(|| path.clone())?, *flag))
     };
-    let namespaces: Vec<_> = wanted
-        .into_iter()
-        .filter(|(on, ..)| *on)
-        .map(open)
-        .collect::<Result<_, _>>()?;
+    let namespaces: Vec<_> = wanted.iter().map(open).collect::<Result<_, _>>()?;
     for (file, flag) in namespaces {
         setns(file, flag).with_context(|| format!("{flag:?} of process {pid}"))?;
     }

@@ -17,7 +17,7 @@ use nix::{
     unistd,
 };
 
-use super::{Config, not_started, root, supervise::control_socket};
+use super::{Config, not_started, privilege, root, sealed, supervise::control_socket};
 
 /// Become the program of a bundle. Returns only when that comes to nothing, after stage 1 was told the reason.
 pub fn init(bundle: &Path) -> anyhow::Result<()> {
@@ -37,11 +37,15 @@ fn become_program(bundle: &Path, report: &UnixStream) -> anyhow::Result<()> {
     let config = Config::load(bundle)?;
     let cgroups = open_cgroups(&config)?;
     if config.isolation.mounts {
+        sealed::let_go(bundle)?;
         root::enter(bundle, &config).context("root file system")?;
     }
     config.enter_working_dir()?;
     let mut program = config.program(&config.command)?;
     join(cgroups)?;
+    if config.isolation.mounts {
+        privilege::limit()?;
+    }
     let error = program.exec();
     anyhow::bail!(not_started(&program.get_program().to_string_lossy(), &error))
 }

@@ -14,8 +14,11 @@
 
 mod enter;
 mod init;
+mod kernel;
+mod privilege;
 mod probe;
 mod root;
+mod sealed;
 mod supervise;
 
 use std::{
@@ -59,13 +62,17 @@ pub struct Config {
     pub cgroups: Vec<PathBuf>,
     /// How it is kept apart.
     pub isolation: Isolation,
+    /// What of the host it must not even see: this user's clusters, with their kubeconfigs and volumes.
+    pub hidden: PathBuf,
 }
 
-/// A directory or file of the host that the container sees elsewhere.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A volume, or what is in it at a path, that the container sees elsewhere.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
-    /// On the host.
+    /// Of the volume, on the host.
     pub source: PathBuf,
+    /// Below it; empty for all of it. Resolved only when it is mounted, since other containers write there, too.
+    pub sub_path: PathBuf,
     /// In the container, absolute.
     pub target: PathBuf,
     /// Whether writing is refused.
@@ -102,13 +109,13 @@ impl Config {
         if self.isolation.mounts {
             return text.to_owned();
         }
-        self.mounts.iter().fold(text.to_owned(), |text, mount| {
-            replace_prefix(
-                &text,
-                &mount.target.to_string_lossy(),
-                &mount.source.to_string_lossy(),
+        let place = |mount: &Mount| {
+            (
+                mount.target.clone(),
+                mount.source.join(&mount.sub_path).components().collect(),
             )
-        })
+        };
+        replace_paths(text, &self.mounts.iter().map(place).collect::<Vec<_>>())
     }
 
     fn enter_working_dir(&self) -> anyhow::Result<()> {
@@ -121,18 +128,31 @@ impl Config {
     }
 }
 
-/// Replace the path `from` by `to` wherever it stands as a whole path or as the beginning of one.
-fn replace_prefix(text: &str, from: &str, to: &str) -> String {
+/// Replace each path that stands in a text as a whole path, or as the beginning of one, by the other of its pair: the
+/// longest that fits, and never in what was put in already.
+fn replace_paths(text: &str, pairs: &[(PathBuf, PathBuf)]) -> String {
     let part_of_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
     let mut result = String::new();
     let mut rest = text;
-    while let Some(at) = rest.find(from) {
-        let (before, after) = (&rest[..at], &rest[at + from.len()..]);
-        let inside =
-            before.ends_with(|c: char| part_of_name(c) || c == '/') || after.starts_with(part_of_name);
+    while let Some(at) = rest.find('/') {
+        let (before, path) = rest.split_at(at);
         result.push_str(before);
-        result.push_str(if inside { from } else { to });
-        rest = after;
+        let fits = |from: &Path| {
+            let after = path.strip_prefix(&*from.to_string_lossy());
+            after.filter(|after| !after.starts_with(part_of_name))
+        };
+        let inside = result.ends_with(|c: char| part_of_name(c) || c == '/');
+        let found = pairs.iter().filter_map(|(from, to)| Some((to, fits(from)?)));
+        match found.min_by_key(|(_, after)| after.len()).filter(|_| !inside) {
+            Some((to, after)) => {
+                result.push_str(&to.to_string_lossy());
+                rest = after;
+            }
+            None => {
+                result.push('/');
+                rest = &path[1..];
+            }
+        }
     }
     result + rest
 }
@@ -193,13 +213,21 @@ mod tests {
 
     #[test]
     fn mount_points_are_replaced_as_whole_paths_only() {
-        let replaced = |text| replace_prefix(text, "/data", "/host/v");
-        assert_eq!(replaced("/data"), "/host/v");
-        assert_eq!(replaced("--out=/data/x,/data"), "--out=/host/v/x,/host/v");
-        assert_eq!(
-            replaced("/database /my/data /data.old"),
-            "/database /my/data /data.old"
-        );
+        let pairs = [
+            ("/data", "/host/v"),
+            ("/data/deep", "/host/w"),
+            ("/tmp", "/tmp/v"),
+        ];
+        let pairs = pairs.map(|(from, to)| (from.into(), to.into()));
+        for (text, expected) in [
+            ("/data", "/host/v"),
+            ("--out=/data/x,/data", "--out=/host/v/x,/host/v"),
+            ("/database /my/data /data.old", "/database /my/data /data.old"),
+            ("/data/deep/x /data/deeper", "/host/w/x /host/v/deeper"),
+            ("/tmp/x /data", "/tmp/v/x /host/v"),
+        ] {
+            assert_eq!(replace_paths(text, &pairs), expected);
+        }
     }
 
     #[test]
@@ -211,11 +239,13 @@ mod tests {
             working_dir: "/".into(),
             mounts: vec![Mount {
                 source: "/host/v".into(),
+                sub_path: "a".into(),
                 target: "/data".into(),
                 read_only: true,
             }],
             cgroups: vec!["/sys/fs/cgroup/x".into()],
             isolation: Isolation::default(),
+            hidden: "/tmp/migbench-0".into(),
         };
         config.store(bundle.path()).unwrap();
         assert_eq!(Config::load(bundle.path()).unwrap(), config);

@@ -13,7 +13,7 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{ARG0, Config, Mount, SCRATCH};
+use super::{ARG0, Config, Mount, SCRATCH, root};
 
 /// The namespaces that containers get.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,10 +71,15 @@ impl Isolation {
         } else {
             "no PID namespaces (a program without a handler ends on SIGTERM, unlike PID 1 of a container)"
         };
-        let mounts = if self.mounts {
-            "own mount namespaces"
-        } else {
-            "no mount namespaces (mount paths in commands and environment are replaced by host paths)"
+        let mounts = match (self.mounts, self.user) {
+            (true, false) => "own mount namespaces (host directories are below overlays, or read-only)",
+            (true, true) => {
+                "own mount namespaces (host directories are below overlays; those with mounts in them are read-only)"
+            }
+            (false, _) => {
+                "no mount namespaces (containers write to this host's files, as this user; mount paths in commands and \
+                 environment are replaced by host paths)"
+            }
         };
         let user = if self.user { ", inside user namespaces" } else { "" };
         format!("{pid}, {mounts}{user}")
@@ -90,9 +95,11 @@ impl Isolation {
                 source: bundle.into(),
                 target: "/migbench-trial".into(),
                 read_only: true,
+                ..Mount::default()
             }],
             cgroups: Vec::new(),
             isolation: self,
+            hidden: bundle.into(),
         };
         trial.store(bundle)?;
         fs::create_dir_all(bundle.join(SCRATCH))?;
@@ -107,18 +114,22 @@ impl Isolation {
         Ok(status.success())
     }
 
+    /// The namespaces by their names below `/proc/<pid>/ns`; the user's first, since it permits the others. Not that one
+    /// for a process that is in it already.
+    pub(super) fn namespaces(self, in_user: bool) -> Vec<(&'static str, CloneFlags)> {
+        let all = [
+            (self.user && !in_user, "user", CloneFlags::CLONE_NEWUSER),
+            (self.pid, "pid", CloneFlags::CLONE_NEWPID),
+            (self.mounts, "ipc", CloneFlags::CLONE_NEWIPC),
+            (self.mounts, "mnt", CloneFlags::CLONE_NEWNS),
+        ];
+        let wanted = all.into_iter().filter(|(on, ..)| *on);
+        wanted.map(|(_, name, flag)| (name, flag)).collect()
+    }
+
     /// Leave the parent's namespaces. The next child is PID 1 of the new PID namespace.
     pub(super) fn unshare(self) -> anyhow::Result<()> {
-        let wanted = [
-            (self.user, CloneFlags::CLONE_NEWUSER),
-            (self.pid, CloneFlags::CLONE_NEWPID),
-            (self.mounts, CloneFlags::CLONE_NEWNS),
-        ];
-        let flags: CloneFlags = wanted
-            .into_iter()
-            .filter(|(on, _)| *on)
-            .map(|(_, flag)| flag)
-            .collect();
+        let flags: CloneFlags = self.namespaces(false).into_iter().map(|(_, flag)| flag).collect();
         let (user, group) = (geteuid(), getegid());
         unshare(flags).with_context(|| format!("unshare {flags:?}"))?;
         if self.user {
@@ -126,6 +137,9 @@ impl Isolation {
             fs::write("/proc/self/setgroups", "deny")?;
             fs::write("/proc/self/uid_map", format!("0 {user} 1"))?;
             fs::write("/proc/self/gid_map", format!("0 {group} 1"))?;
+        }
+        if self.mounts {
+            root::make_private()?;
         }
         Ok(())
     }
@@ -135,6 +149,6 @@ impl Isolation {
 pub fn probe(bundle: &Path) -> anyhow::Result<()> {
     let config = Config::load(bundle)?;
     config.isolation.unshare()?;
-    super::supervise::start_init(bundle)?.wait()?;
+    super::supervise::start_init(bundle, config.isolation)?.wait()?;
     Ok(())
 }

@@ -2,28 +2,37 @@
 //! to the container, and it alone signals PID 1, because only the parent can be sure that the pid is still that process.
 
 use std::{
+    fs,
     io::{self, Read, Write},
     net::Shutdown,
     os::{
         fd::AsFd,
         unix::{net::UnixStream, process::CommandExt},
     },
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
+        prctl,
         signal::{SigSet, Signal, kill},
         signalfd::{SfdFlags, SignalFd},
+        wait::{Id, WaitPidFlag, waitid, waitpid},
     },
     unistd::Pid,
 };
 
-use super::{ARG0, Config, Message, Order, SELF, exit_code};
+use super::{ARG0, Config, Isolation, Message, Order, SELF, exit_code, sealed};
 use crate::embedded::node::cgroup;
+
+/// Between two looks at what a container left behind, and how long they go on.
+const PAUSE: Duration = Duration::from_millis(5);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Run the container of a bundle to its end. Standard input is the control socket; standard output and error are the
 /// container's.
@@ -68,16 +77,25 @@ fn start(bundle: &Path) -> anyhow::Result<(Config, Child, SignalFd)> {
     children.thread_block()?;
     let exits = SignalFd::with_flags(&children, SfdFlags::SFD_CLOEXEC)?;
     config.isolation.unshare()?;
-    let child = start_init(bundle)?;
+    if !config.isolation.pid {
+        // What a container leaves behind becomes this process's, whatever session it is in.
+        prctl::set_child_subreaper(true)?;
+    }
+    let child = start_init(bundle, config.isolation)?;
     Ok((config, child, exits))
 }
 
 /// Start stage 2 and wait until it has become the program: its end of the socket closes on `exec`, and carries the
 /// reason when it comes to nothing.
-pub(super) fn start_init(bundle: &Path) -> anyhow::Result<Child> {
+pub(super) fn start_init(bundle: &Path, isolation: Isolation) -> anyhow::Result<Child> {
+    let program = if isolation.mounts {
+        sealed::seal(bundle)?
+    } else {
+        PathBuf::from(SELF)
+    };
     let (mut ours, theirs) = UnixStream::pair()?;
     ours.shutdown(Shutdown::Write)?;
-    let mut child = Command::new(SELF)
+    let mut child = Command::new(program)
         .arg0(ARG0)
         .args(["shim", "init", "--bundle"])
         .arg(bundle)
@@ -115,8 +133,19 @@ impl Supervisor {
                     },
                 );
             }
+            self.reap_orphans();
             if self.wait(attended)? {
                 attended = self.obey();
+            }
+        }
+    }
+
+    /// Forget those that became this process's children and have ended: without a PID namespace it is what PID 1 is.
+    fn reap_orphans(&self) {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        while let Ok(Some(ended)) = waitid(Id::All, flags).map(|status| status.pid()) {
+            if ended == self.pid() || waitpid(ended, None).is_err() {
+                return;
             }
         }
     }
@@ -159,17 +188,53 @@ impl Supervisor {
         self.end_orphans();
     }
 
-    /// The kernel ends everything in a PID namespace with its PID 1. Without one, the process group and the cgroup must.
+    /// The kernel ends everything in a PID namespace with its PID 1. Without one, the cgroup must, and where there is none
+    /// this process, as the parent of all that is left.
     fn end_orphans(&self) {
-        if !self.config.isolation.pid {
-            let _ = kill(Pid::from_raw(-self.pid().as_raw()), Signal::SIGKILL);
-            for directory in &self.config.cgroups {
-                cgroup::kill::kill_all(directory);
+        if self.config.isolation.pid {
+            return;
+        }
+        for directory in &self.config.cgroups {
+            cgroup::kill::kill_all(directory);
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while self.end_children() && Instant::now() < deadline {
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// SIGKILL for every child; says whether there were any. Theirs become this process's when they end.
+    fn end_children(&self) -> bool {
+        let children = children();
+        for child in &children {
+            // Fails only for one that changed its user, which then may outlive the container.
+            let _ = kill(*child, Signal::SIGKILL);
+            if *child != self.pid() {
+                // PID 1's end is for the main loop to see.
+                let _ = waitpid(*child, Some(WaitPidFlag::WNOHANG));
             }
         }
+        children.iter().any(|child| *child != self.pid())
     }
 
     fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(i32::MAX))
     }
+}
+
+/// The children of this process. Kernels need not have `/proc/<pid>/task/<tid>/children`.
+fn children() -> Vec<Pid> {
+    let own = Pid::this().to_string();
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let is_child = |pid: &String| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // pid (name, which may hold anything) state parent
+        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split(' ').nth(2));
+        parent == Some(&own)
+    };
+    entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(is_child)
+        .filter_map(|pid| pid.parse().ok().map(Pid::from_raw))
+        .collect()
 }

@@ -1,0 +1,41 @@
+//! What a container's root may do: not undo its mounts, nor touch the host's kernel, devices, clock or network.
+
+use anyhow::Context;
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, remove_capability_from_bounding_set, set_capabilities,
+};
+
+/// Those of containerd, less the ones that reach the host from here: MKNOD, since there is no device cgroup, and NET_RAW and
+/// AUDIT_WRITE, since the network is the host's.
+const KEPT: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::NET_BIND_SERVICE)
+    .union(CapabilitySet::SETFCAP)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETPCAP)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::SYS_CHROOT);
+
+/// See that the program which this process becomes, and all that it starts, have no other capabilities. This process keeps
+/// its own until then, so that no container can look into it.
+pub(super) fn limit() -> anyhow::Result<()> {
+    for capability in CapabilitySet::all().difference(KEPT).iter() {
+        match remove_capability_from_bounding_set(capability) {
+            // Newer than this kernel.
+            Err(rustix::io::Errno::INVAL) => {}
+            result => result.with_context(|| format!("giving up {capability:?}"))?,
+        }
+    }
+    let now = capabilities(None)?;
+    set_capabilities(
+        None,
+        CapabilitySets {
+            inheritable: CapabilitySet::empty(),
+            ..now
+        },
+    )
+    .context("inheritable capabilities")
+}
