@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::core::v1::{Container, Pod},
+    api::core::v1::{Container, Pod, ResourceRequirements},
     apimachinery::pkg::api::resource::Quantity,
 };
 
@@ -58,6 +58,11 @@ impl Amounts {
         self.merge(other, u64::max)
     }
 
+    /// Both, where the other's amounts count.
+    fn replaced_by(self, other: &Self) -> Self {
+        self.merge(other, |_, amount| amount)
+    }
+
     fn merge(mut self, other: &Self, by: impl Fn(u64, u64) -> u64) -> Self {
         for (name, amount) in &other.0 {
             let entry = self.0.entry(name.clone()).or_insert(0);
@@ -67,7 +72,7 @@ impl Amounts {
     }
 }
 
-/// What a pod requests: its containers together with its sidecars, or, if that is more, an init container together with the
+/// What a pod requests: of a resource that it requests as a whole, that; else its containers together with its sidecars, or, if that is more, an init container together with the
 /// sidecars that were started before it; and the overhead of its runtime class.
 pub fn of_pod(pod: &Pod) -> Amounts {
     let Some(spec) = &pod.spec else {
@@ -81,10 +86,12 @@ pub fn of_pod(pod: &Pod) -> Amounts {
             sidecars = together;
         }
     }
+    let whole = spec.resources.clone().map(of_resources).unwrap_or_default();
     let steady = spec.containers.iter().map(of_container);
     steady
         .fold(sidecars, |sum, one| sum.plus(&one))
         .larger(&peak)
+        .replaced_by(&whole)
         .plus(&Amounts::of(spec.overhead.as_ref()))
 }
 
@@ -96,7 +103,10 @@ pub fn of_all<'a>(pods: impl IntoIterator<Item = &'a Pod>) -> Amounts {
 
 /// A limit without a request is a request: the API server fills that in, but nothing here must depend on it.
 fn of_container(container: &Container) -> Amounts {
-    let resources = container.resources.clone().unwrap_or_default();
+    container.resources.clone().map(of_resources).unwrap_or_default()
+}
+
+fn of_resources(resources: ResourceRequirements) -> Amounts {
     let mut requests = resources.limits.unwrap_or_default();
     requests.extend(resources.requests.unwrap_or_default());
     Amounts::of(Some(&requests))
@@ -155,6 +165,13 @@ mod tests {
         ));
         assert_eq!((wanted.get("cpu"), wanted.get("nvidia.com/gpu")), (1250, 1));
         assert_eq!((wanted.find("memory"), wanted.get("memory")), (None, 0));
+    }
+
+    #[test]
+    fn what_a_whole_pod_requests_counts_instead_of_its_containers() {
+        let spec = json!({"containers": [container("1", "1Gi")], "resources": {"limits": {"cpu": "2"}}});
+        let wanted = of_pod(&pod(&spec, "Pending"));
+        assert_eq!((wanted.get("cpu"), wanted.get("memory")), (2000, 1 << 30));
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod body;
 mod clock;
 mod controllers;
 mod discovery;
+mod events;
 mod exec;
 mod handlers;
 mod kinds;

@@ -14,6 +14,7 @@ use k8s_openapi::{
             ConfigMap, Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service,
             ServiceAccount,
         },
+        events::v1::Event as NewEvent,
         storage::v1::StorageClass,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -123,6 +124,7 @@ static BUILT_IN: LazyLock<Vec<Arc<Resource>>> = LazyLock::new(|| {
     [
         Resource::built_in::<ConfigMap>(&["cm"]).rules(&ConfigMapRules),
         Resource::built_in::<Event>(&["ev"]).rules(&EventRules),
+        Resource::built_in::<NewEvent>(&["ev"]).rules(&EventRules),
         Resource::built_in::<Namespace>(&["ns"])
             .with_status()
             .rules(&NamespaceRules),
@@ -175,6 +177,13 @@ pub(crate) fn all(state: &State) -> Vec<Arc<Resource>> {
         .filter_map(|(_, definition)| serde_json::from_value((**definition).clone()).ok())
         .flat_map(custom);
     BUILT_IN.iter().cloned().chain(custom).collect()
+}
+
+/// The resource of a kind.
+pub(crate) fn of_kind(state: &State, group: &str, kind: &str) -> Option<Arc<Resource>> {
+    let matches = |resource: &&Arc<Resource>| resource.group == group && resource.kind == kind;
+    let built_in = BUILT_IN.iter().find(matches).cloned();
+    built_in.or_else(|| all(state).iter().find(matches).cloned())
 }
 
 /// The resource of a path.

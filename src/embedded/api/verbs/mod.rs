@@ -7,7 +7,7 @@ mod list;
 mod update;
 
 pub(crate) use create::create;
-pub(crate) use delete::{DeleteOptions, delete};
+pub(crate) use delete::{DeleteOptions, FOREGROUND, ORPHAN, Propagation, delete};
 pub(crate) use list::{Page, snapshot};
 pub(crate) use update::{check_patched_uid, update};
 
