@@ -5,6 +5,7 @@ mod api_apply;
 mod api_controllers;
 mod api_kubectl;
 mod api_recorded;
+mod api_refusals;
 mod api_semantics;
 mod api_tls;
 mod api_verbs;

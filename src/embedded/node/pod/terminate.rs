@@ -253,10 +253,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_deadline_may_be_set_and_brought_forward() {
         let deadline = |seconds: Option<i64>| Desired {
-            pod: serde_json::from_value(
-                json!({"spec": {"activeDeadlineSeconds": seconds, "containers": []}}),
-            )
-            .unwrap(),
+            pod: Arc::new(
+                serde_json::from_value(json!({"spec": {"activeDeadlineSeconds": seconds, "containers": []}}))
+                    .unwrap(),
+            ),
             removed: false,
         };
         let (sender, receiver) = watch::channel(deadline(None));
