@@ -33,6 +33,7 @@ mod known_answer;
 mod listing;
 mod logs;
 mod native_leg;
+mod refusing;
 mod sampling;
 mod watching;
 mod writing;
