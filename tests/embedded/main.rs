@@ -11,6 +11,7 @@ mod api_tls;
 mod api_verbs;
 mod cleanup;
 mod cluster_up;
+mod hostile;
 mod node_pods;
 mod node_runtime;
 

@@ -33,6 +33,8 @@ pub struct Runtime {
     state: State,
     cgroups: Cgroups,
     isolation: Isolation,
+    /// Why containers get no mount namespace; for people.
+    refused: Option<String>,
     /// The migbench binary, for its shim.
     program: PathBuf,
 }
@@ -93,11 +95,12 @@ impl Runtime {
     pub fn with_program(state: State, program: PathBuf) -> anyhow::Result<Self> {
         let cgroups = cgroup::detect(&Mounts::detect()?, state.id(), &|base| state.note_cgroup(base));
         let trial = tempfile::tempdir_in(state.directory())?;
-        let isolation = Isolation::detect(&program, trial.path())?;
+        let (isolation, refused) = Isolation::detect(&program, trial.path())?;
         Ok(Self {
             state,
             cgroups,
             isolation,
+            refused,
             program,
         })
     }
@@ -119,7 +122,9 @@ impl Runtime {
 
     /// How containers are kept apart and limited here, in words.
     pub fn describe(&self) -> String {
-        format!("{}; {}", self.cgroups.describe(), self.isolation.describe())
+        let refused = self.refused.iter().map(|reason| format!(" ({reason})"));
+        let isolation = self.isolation.describe() + &refused.collect::<String>();
+        format!("{}; {isolation}", self.cgroups.describe())
     }
 
     /// Start a container: returns once its program runs.

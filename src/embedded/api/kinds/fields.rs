@@ -181,7 +181,15 @@ pub(crate) fn undone(kind: &str, object: &Value) -> Vec<Cause> {
     };
     let mut causes = Vec::new();
     look(fields, ("", "spec"), &object["spec"], &mut causes);
+    causes.extend(sidecars(&object["spec"]));
     causes
+}
+
+/// Init containers that would have to run beside the others.
+fn sidecars(spec: &Value) -> impl Iterator<Item = Cause> {
+    let init = spec["initContainers"].as_array().into_iter().flatten().enumerate();
+    let sidecars = init.filter(|(_, container)| container["restartPolicy"] == "Always");
+    sidecars.map(|(index, _)| refuse(&format!("spec.initContainers[{index}].restartPolicy"), " for sidecars"))
 }
 
 /// Look at a value at a path, as the list has it and as the object has it.
@@ -262,7 +270,7 @@ mod tests {
     #[test]
     fn what_would_change_what_runs_is_refused_by_its_path() {
         let spec = json!({
-            "initContainers": [{"name": "i", "envFrom": [{"configMapRef": {"name": "m"}}]}],
+            "initContainers": [{"name": "i", "restartPolicy": "Always", "envFrom": [{"configMapRef": {"name": "m"}}]}],
             "containers": [
                 {"name": "a", "livenessProbe": {"exec": {"command": ["true"]}}, "tty": true},
                 {"name": "b", "env": [{"name": "E", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
@@ -283,6 +291,7 @@ mod tests {
             "spec.hostPID",
             "spec.hostUsers",
             "spec.initContainers[0].envFrom",
+            "spec.initContainers[0].restartPolicy",
             "spec.runtimeClassName",
             "spec.schedulerName",
             "spec.volumes[0].emptyDir.medium",

@@ -68,7 +68,7 @@ const MIN_CPU_QUOTA: Duration = Duration::from_millis(1);
 
 /// Processes and threads of one container: what the kubelet's `podPidsLimit` is where one is set (OpenShift). Without
 /// one, a container could leave the host none.
-const MAX_PROCESSES: u32 = 4096;
+pub(super) const MAX_PROCESSES: u32 = 4096;
 
 impl Limits {
     fn cpu_quota_usec(&self) -> Option<u128> {
