@@ -21,8 +21,9 @@ fn pod(case: &Case, more: &Value) -> Pod {
 
 /// Create it, and see what the scheduler says.
 async fn said_of(case: &Case, more: &Value) -> String {
-    let refused = case.create_until(&pod(case, more), |pod: Option<&Pod>| refusal(pod).is_some());
-    refusal(Some(&refused.await)).unwrap_or_default()
+    let is_refused = |pod: Option<&Pod>| refusal(pod).is_some();
+    let refused = case.create_until(&pod(case, more), is_refused).await;
+    refusal(Some(&refused)).unwrap_or_default()
 }
 
 fn refusal(pod: Option<&Pod>) -> Option<String> {
