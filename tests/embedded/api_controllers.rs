@@ -275,6 +275,33 @@ async fn a_pod_is_tried_again_when_a_node_changes_and_left_alone_when_it_is_anot
     assert_eq!(foreign["status"]["conditions"], Value::Null);
 }
 
+#[tokio::test]
+async fn a_pod_waits_for_its_claim() {
+    let cluster = Cluster::new();
+    node(&cluster, "gpu-server-03", "2").await;
+    let mut wanting = pod_for("p", "gpu-server-03", "1");
+    wanting["spec"]["volumes"] = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]);
+    cluster.post(PODS, &wanting).await.expect(201);
+    let waits_for = async |why: &str| {
+        let message = format!("0/1 nodes are available: {why}. not found");
+        until(&cluster, PODS, "p", |pod| {
+            pod["status"]["conditions"][0]["message"] == message
+        })
+        .await;
+    };
+    waits_for("persistentvolumeclaim \"c\" not found").await;
+    let mut unbound = claim("c");
+    unbound["spec"]["storageClassName"] = json!("nosuch");
+    cluster.post(CLAIMS, &unbound).await.expect(201);
+    waits_for("pod has unbound immediate PersistentVolumeClaims").await;
+    let volume = json!({"metadata": {"name": "v"}, "spec": {
+        "capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteMany"], "storageClassName": "nosuch",
+        "nfs": {"server": "10.77.0.11", "path": "/"},
+    }});
+    cluster.post(VOLUMES, &volume).await.expect(201);
+    until(&cluster, PODS, "p", |pod| pod["spec"]["nodeName"].is_string()).await;
+}
+
 /// The log forgets more than the controllers have seen: they look at everything again.
 #[tokio::test]
 async fn pods_are_placed_however_short_the_window_is() {

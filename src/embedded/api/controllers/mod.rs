@@ -71,11 +71,12 @@ impl Controllers {
     fn reconcile(&mut self, state: &mut State) -> Result<(), ApiError> {
         let news = News::since(self.seen.take(), state);
         let revision = state.revision();
-        self.binder.reconcile(state, &news);
         self.expiry.reconcile(state, &news);
+        // Before the pods that want them.
         claims::reconcile(state, &news, &self.volumes)?;
         self.owners.reconcile(state, &news)?;
         definitions::reconcile(state, &news)?;
+        self.binder.reconcile(state, &news);
         namespaces::reconcile(state, &news)?;
         self.seen = Some(revision);
         Ok(())
