@@ -33,6 +33,8 @@ mod known_answer;
 mod listing;
 mod logs;
 mod native_leg;
+mod placing;
+mod refusing;
 mod sampling;
 mod watching;
 mod writing;

@@ -64,40 +64,57 @@ fn pod_for(name: &str, host: &str, cpu: &str) -> Value {
 #[tokio::test]
 async fn a_claim_is_bound_to_a_matching_volume() {
     let cluster = Cluster::new();
-    let volume = json!({"metadata": {"name": "v"}, "spec": {
-        "capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteMany"], "storageClassName": "nfs",
-        "nfs": {"server": "10.77.0.11", "path": "/"},
-    }});
-    let made = cluster.post(VOLUMES, &volume).await.expect(201);
+    cluster.post(CLAIMS, &claim("first")).await.expect(201);
+    let first = until(&cluster, CLAIMS, "first", |claim| {
+        claim["status"]["phase"] == "Bound"
+    })
+    .await;
+    let name = first["spec"]["volumeName"].as_str().unwrap();
+    let volume = format!("{VOLUMES}/{name}");
+    let kept = json!({"spec": {"persistentVolumeReclaimPolicy": "Retain"}});
+    let made = cluster.merge(&volume, &kept).await.expect(200);
     assert_eq!(
         made["metadata"]["finalizers"],
         json!(["kubernetes.io/pv-protection"])
     );
-    until(&cluster, VOLUMES, "v", |volume| {
-        volume["status"]["phase"] == "Available"
+    cluster
+        .delete(&format!("{CLAIMS}/first"), &json!({}))
+        .await
+        .expect(200);
+    gone(&cluster, CLAIMS, "first").await;
+    until(&cluster, VOLUMES, name, |volume| {
+        volume["status"]["phase"] == "Released"
     })
     .await;
 
-    let mut wanted = claim("c");
-    wanted["spec"]["storageClassName"] = json!("nfs");
-    cluster.post(CLAIMS, &wanted).await.expect(201);
-    let bound = until(&cluster, CLAIMS, "c", |claim| claim["status"]["phase"] == "Bound").await;
-    assert_eq!(bound["spec"]["volumeName"], "v");
+    let second = json!({"namespace": "default", "name": "second", "uid": null, "resourceVersion": null});
+    cluster
+        .merge(&volume, &json!({"spec": {"claimRef": second}}))
+        .await
+        .expect(200);
+    cluster.post(CLAIMS, &claim("second")).await.expect(201);
+    let bound = until(&cluster, CLAIMS, "second", |claim| {
+        claim["status"]["phase"] == "Bound"
+    })
+    .await;
+    assert_eq!(bound["spec"]["volumeName"], name);
     assert_eq!(bound["status"]["capacity"], json!({"storage": "5Gi"}));
     assert_eq!(
         bound["metadata"]["annotations"]["pv.kubernetes.io/bind-completed"],
         "yes"
     );
+}
 
-    cluster
-        .delete(&format!("{CLAIMS}/c"), &json!({}))
-        .await
-        .expect(200);
-    gone(&cluster, CLAIMS, "c").await;
-    until(&cluster, VOLUMES, "v", |volume| {
-        volume["status"]["phase"] == "Released"
-    })
-    .await;
+#[tokio::test]
+async fn a_volume_from_elsewhere_is_refused_by_its_source() {
+    let cluster = Cluster::new();
+    let volume = json!({"metadata": {"name": "v"}, "spec": {
+        "capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteMany"], "storageClassName": "nfs",
+        "nfs": {"server": "10.77.0.11", "path": "/"},
+    }});
+    let refused = cluster.post(VOLUMES, &volume).await.refused(422);
+    assert_eq!(refused["details"]["causes"][0]["field"], "spec.nfs");
+    assert!(refused["message"].as_str().unwrap().contains("docs/embedded.md"));
 }
 
 #[tokio::test]
@@ -258,6 +275,33 @@ async fn a_pod_is_tried_again_when_a_node_changes_and_left_alone_when_it_is_anot
     assert_eq!(foreign["status"]["conditions"], Value::Null);
 }
 
+#[tokio::test]
+async fn a_pod_waits_for_its_claim() {
+    let cluster = Cluster::new();
+    node(&cluster, "gpu-server-03", "2").await;
+    let mut wanting = pod_for("p", "gpu-server-03", "1");
+    wanting["spec"]["volumes"] = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]);
+    cluster.post(PODS, &wanting).await.expect(201);
+    let waits_for = async |why: &str| {
+        let message = format!("0/1 nodes are available: {why}. not found");
+        until(&cluster, PODS, "p", |pod| {
+            pod["status"]["conditions"][0]["message"] == message
+        })
+        .await;
+    };
+    waits_for("persistentvolumeclaim \"c\" not found").await;
+    let mut unbound = claim("c");
+    unbound["spec"]["storageClassName"] = json!("nosuch");
+    cluster.post(CLAIMS, &unbound).await.expect(201);
+    waits_for("pod has unbound immediate PersistentVolumeClaims").await;
+    let volume = json!({"metadata": {"name": "v"}, "spec": {
+        "capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteMany"], "storageClassName": "nosuch",
+        "nfs": {"server": "10.77.0.11", "path": "/"},
+    }});
+    cluster.post(VOLUMES, &volume).await.expect(201);
+    until(&cluster, PODS, "p", |pod| pod["spec"]["nodeName"].is_string()).await;
+}
+
 /// The log forgets more than the controllers have seen: they look at everything again.
 #[tokio::test]
 async fn pods_are_placed_however_short_the_window_is() {
@@ -391,4 +435,119 @@ async fn some_namespaces_are_for_ever() {
         refused["message"],
         "namespaces \"default\" is forbidden: this namespace may not be deleted"
     );
+}
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+/// A config map that belongs to others, and that each of them waits for when it is deleted in the foreground.
+fn owned(name: &str, owners: &[&Value]) -> Value {
+    let reference = |owner: &&Value| {
+        let metadata = &owner["metadata"];
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "name": metadata["name"], "uid": metadata["uid"],
+            "blockOwnerDeletion": true})
+    };
+    let owners: Vec<_> = owners.iter().map(reference).collect();
+    json!({"metadata": {"name": name, "ownerReferences": owners}})
+}
+
+async fn map(cluster: &Cluster, name: &str, owners: &[&Value]) -> Value {
+    cluster.post(MAPS, &owned(name, owners)).await.expect(201)
+}
+
+#[tokio::test]
+async fn what_belongs_to_nobody_any_longer_goes() {
+    let cluster = Cluster::new();
+    let (a, b) = (map(&cluster, "a", &[]).await, map(&cluster, "b", &[]).await);
+    let both = map(&cluster, "both", &[&a, &b]).await;
+    map(&cluster, "below", &[&both]).await;
+    map(&cluster, "alone", &[&a]).await;
+    cluster.delete(&format!("{MAPS}/a"), &json!({})).await.expect(200);
+    gone(&cluster, MAPS, "alone").await;
+    cluster.get(&format!("{MAPS}/below")).await.expect(200);
+    cluster.delete(&format!("{MAPS}/b"), &json!({})).await.expect(200);
+    gone(&cluster, MAPS, "both").await;
+    gone(&cluster, MAPS, "below").await;
+
+    // Another object of the name is another owner.
+    map(&cluster, "a", &[]).await;
+    map(&cluster, "late", &[&a]).await;
+    gone(&cluster, MAPS, "late").await;
+    // Of a kind that is not served here nobody knows whether there are any.
+    let mut foreign = owned("foreign", &[&a]);
+    foreign["metadata"]["ownerReferences"][0]["apiVersion"] = json!("apps/v1");
+    cluster.post(MAPS, &foreign).await.expect(201);
+    map(&cluster, "later", &[&b]).await;
+    gone(&cluster, MAPS, "later").await;
+    cluster.get(&format!("{MAPS}/foreign")).await.expect(200);
+}
+
+#[tokio::test]
+async fn an_owner_waits_for_what_belongs_to_it_or_lets_it_go() {
+    let cluster = Cluster::new();
+    let owner = map(&cluster, "owner", &[]).await;
+    let mut held = owned("held", &[&owner]);
+    held["metadata"]["finalizers"] = json!(["migbench.io/held"]);
+    cluster.post(MAPS, &held).await.expect(201);
+    let foreground = json!({"propagationPolicy": "Foreground"});
+    let marked = cluster
+        .delete(&format!("{MAPS}/owner"), &foreground)
+        .await
+        .expect(200);
+    assert_eq!(marked["metadata"]["finalizers"], json!(["foregroundDeletion"]));
+    until(&cluster, MAPS, "held", |map| {
+        map["metadata"]["deletionTimestamp"].is_string()
+    })
+    .await;
+    cluster.get(&format!("{MAPS}/owner")).await.expect(200);
+    let release = json!({"metadata": {"finalizers": null}});
+    cluster.merge(&format!("{MAPS}/held"), &release).await.expect(200);
+    gone(&cluster, MAPS, "owner").await;
+
+    let owner = map(&cluster, "owner", &[]).await;
+    map(&cluster, "free", &[&owner]).await;
+    let orphan = json!({"propagationPolicy": "Orphan"});
+    cluster
+        .delete(&format!("{MAPS}/owner"), &orphan)
+        .await
+        .expect(200);
+    gone(&cluster, MAPS, "owner").await;
+    let free = cluster.get(&format!("{MAPS}/free")).await.expect(200);
+    assert_eq!(free["metadata"].get("ownerReferences"), None);
+    let wrong = json!({"propagationPolicy": "Sideways"});
+    cluster.delete(&format!("{MAPS}/free"), &wrong).await.refused(422);
+}
+
+#[tokio::test]
+async fn the_objects_of_a_definition_go_with_it_and_hold_up_no_namespace() {
+    let cluster = Cluster::new();
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let definition = json!({"metadata": {"name": "things.example.com"}, "spec": {
+        "group": "example.com", "scope": "Namespaced", "names": {"plural": "things", "kind": "Thing"},
+        "versions": [{"name": "v1", "served": true, "storage": true}],
+    }});
+    cluster.post(definitions, &definition).await.expect(201);
+    let namespaces = "/api/v1/namespaces";
+    cluster
+        .post(namespaces, &json!({"metadata": {"name": "n"}}))
+        .await
+        .expect(201);
+    let things = "/apis/example.com/v1/namespaces/n/things";
+    let mut held = json!({"metadata": {"name": "t", "finalizers": ["example.com/held"]}});
+    cluster.post(things, &held).await.expect(201);
+    let path = format!("{definitions}/things.example.com");
+    cluster.delete(&path, &json!({})).await.expect(200);
+    until(&cluster, things, "t", |thing| {
+        thing["metadata"]["deletionTimestamp"].is_string()
+    })
+    .await;
+    cluster.get(&path).await.expect(200);
+    held["metadata"]["finalizers"] = Value::Null;
+    cluster.merge(&format!("{things}/t"), &held).await.expect(200);
+    gone(&cluster, definitions, "things.example.com").await;
+    cluster.get(things).await.refused(404);
+    cluster
+        .delete(&format!("{namespaces}/n"), &json!({}))
+        .await
+        .expect(200);
+    gone(&cluster, namespaces, "n").await;
 }

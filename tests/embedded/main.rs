@@ -5,11 +5,13 @@ mod api_apply;
 mod api_controllers;
 mod api_kubectl;
 mod api_recorded;
+mod api_refusals;
 mod api_semantics;
 mod api_tls;
 mod api_verbs;
 mod cleanup;
 mod cluster_up;
+mod hostile;
 mod node_pods;
 mod node_runtime;
 

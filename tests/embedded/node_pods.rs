@@ -591,3 +591,148 @@ async fn nodes_say_what_the_host_has() {
     }
     cluster.end().await;
 }
+
+#[tokio::test]
+async fn a_container_leaves_a_message_or_the_end_of_its_log() {
+    let cluster = Cluster::new().await;
+    let falls_back = |name: &str, script: &str| {
+        with(
+            container(name, script),
+            "terminationMessagePolicy",
+            json!("FallbackToLogsOnError"),
+        )
+    };
+    let elsewhere = with(
+        container("elsewhere", "printf there > /tmp/said"),
+        "terminationMessagePath",
+        json!("/tmp/said"),
+    );
+    let containers = [
+        container(
+            "writes",
+            "echo loss is not a number > /dev/termination-log; exit 3",
+        ),
+        falls_back("falls-back", "echo out of device memory >&2; exit 4"),
+        falls_back("succeeds", "echo done"),
+        elsewhere,
+    ];
+    cluster.create("p", spec(&containers)).await;
+    let pod = cluster.until_phase("p", "Failed").await;
+    let message = |name: &str| {
+        let state = status(&pod, name).unwrap().state.clone().unwrap();
+        state.terminated.unwrap().message
+    };
+    assert_eq!(message("writes").as_deref(), Some("loss is not a number\n"));
+    assert_eq!(message("falls-back").as_deref(), Some("out of device memory\n"));
+    assert_eq!(message("succeeds"), None);
+    assert_eq!(message("elsewhere").as_deref(), Some("there"));
+    cluster.end().await;
+}
+
+#[tokio::test]
+async fn a_limit_of_nothing_limits_nothing() {
+    let cluster = Cluster::new().await;
+    let free = with(
+        container("c", "exit 0"),
+        "resources",
+        json!({"limits": {"cpu": "0", "memory": "0"}}),
+    );
+    let created = cluster.create("p", spec(&[free])).await;
+    assert_eq!(created.status.unwrap().qos_class.as_deref(), Some("BestEffort"));
+    cluster.until_phase("p", "Succeeded").await;
+    cluster.end().await;
+}
+
+#[tokio::test]
+async fn the_limits_of_a_whole_pod_are_its_cgroups() {
+    let cluster = Cluster::new().await;
+    let whole = json!({"limits": {"cpu": "100m", "memory": "64Mi"}});
+    let created = cluster
+        .create("p", with(spec(&[container("c", FOREVER)]), "resources", whole))
+        .await;
+    assert_eq!(created.status.unwrap().qos_class.as_deref(), Some("Guaranteed"));
+    cluster.until_phase("p", "Running").await;
+    let uid = created.metadata.uid.unwrap();
+    let name = format!("pod{uid}");
+    let find = std::process::Command::new("find")
+        .args(["/sys/fs/cgroup", "-type", "d", "-name", &name])
+        .output();
+    let directories = String::from_utf8(find.unwrap().stdout).unwrap();
+    let files = ["memory.max", "memory.limit_in_bytes"];
+    let read = |directory: &str| {
+        files
+            .iter()
+            .find_map(|file| std::fs::read_to_string(Path::new(directory).join(file)).ok())
+    };
+    let found: Vec<_> = directories.lines().filter_map(read).collect();
+    if found.is_empty() {
+        skip(format!("this host offers {}", cluster.runtime.describe()));
+    } else {
+        assert_eq!(found, [format!("{}\n", 64 << 20)]);
+    }
+    cluster.end().await;
+}
+
+#[tokio::test]
+async fn a_containers_own_rules_start_it_again() {
+    let cluster = Cluster::new().await;
+    let volume = cluster.volume().await;
+    let script = format!("[ -e /v/again ] && {FOREVER}; touch /v/again; exit 42");
+    let rule = json!({"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}});
+    let mut trainer = with(mounting("c", &script), "restartPolicyRules", json!([rule]));
+    trainer["restartPolicy"] = json!("Never");
+    cluster.create("p", spec_with_volume(&[trainer])).await;
+    let pod = cluster
+        .until("p", |pod| {
+            status(pod, "c").is_some_and(|status| status.restart_count == 1)
+        })
+        .await;
+    assert_eq!(phase(&pod), "Running");
+    assert_eq!(last_state(&pod, "c"), "terminated 42 Error");
+    assert!(volume.join("again").exists());
+    cluster.end().await;
+}
+
+#[tokio::test]
+async fn a_pod_fails_at_its_deadline() {
+    let cluster = Cluster::new().await;
+    let mut late = with(
+        spec(&[container("c", FOREVER)]),
+        "activeDeadlineSeconds",
+        json!(1),
+    );
+    late["terminationGracePeriodSeconds"] = json!(0);
+    let created = cluster.create("p", late).await;
+    let pod = cluster.until_phase("p", "Failed").await;
+    assert_eq!(
+        pod.status.as_ref().unwrap().reason.as_deref(),
+        Some("DeadlineExceeded")
+    );
+    assert!(state(&pod, "c").starts_with("terminated"), "{}", state(&pod, "c"));
+    let reasons: Vec<_> = cluster
+        .events("p")
+        .await
+        .into_iter()
+        .map(|(reason, _)| reason)
+        .collect();
+    assert!(reasons.contains(&"DeadlineExceeded".to_owned()), "{reasons:?}");
+    cluster.delete(&created, 0).await;
+    cluster.end().await;
+}
+
+#[tokio::test]
+async fn a_log_is_cut_where_it_is_asked_for() {
+    let cluster = Cluster::new().await;
+    cluster
+        .create("p", spec(&[container("c", "echo one; echo two; echo three")]))
+        .await;
+    cluster.until_phase("p", "Succeeded").await;
+    let limited = |bytes: i64| LogParams {
+        limit_bytes: Some(bytes),
+        ..LogParams::default()
+    };
+    for (bytes, expected) in [(4, "one\n"), (6, "one\ntw"), (100, "one\ntwo\nthree\n")] {
+        assert_eq!(cluster.logs("p", limited(bytes)).await, expected);
+    }
+    cluster.end().await;
+}

@@ -2,7 +2,10 @@
 //! with the reason.
 
 use std::{
+    io::Read,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -13,7 +16,7 @@ use migbench::embedded::{
         cgroup::{Limits, Mode},
         container::Container,
         runtime::{Error, Runtime, Spec},
-        shim::Mount,
+        shim::{Config, Isolation, Mount},
         state::State,
     },
 };
@@ -337,4 +340,85 @@ async fn a_dropped_container_does_not_outlive_its_owner() {
         .unwrap();
     assert!(!process.exists());
     host.end();
+}
+
+#[tokio::test]
+async fn links_on_the_way_to_a_mount_path_are_the_containers() {
+    let Some(host) = Host::with(has_namespaces) else {
+        return;
+    };
+    let mounts = vec![Mount {
+        source: host.volume(),
+        target: "/var/run/migbench-test/x".into(),
+        ..Mount::default()
+    }];
+    let script = "ls -d /var/run/migbench-test/x/. && echo data > /var/run/migbench-test/x/file";
+    let container = host
+        .runtime
+        .start(Spec {
+            mounts,
+            ..spec(script)
+        })
+        .await
+        .unwrap();
+    assert_eq!(container.ended().await.code, 0);
+    let written = std::fs::read_to_string(host.volume().join("file"));
+    assert_eq!(written.unwrap(), "data\n");
+    assert!(!Path::new("/run/migbench-test").exists());
+    host.end();
+}
+
+#[tokio::test]
+async fn a_planted_link_in_a_volume_leads_nowhere() {
+    let Some(host) = Host::with(has_namespaces) else {
+        return;
+    };
+    std::os::unix::fs::symlink("/etc", host.volume().join("planted")).unwrap();
+    let planted = Mount {
+        source: host.volume(),
+        sub_path: "planted".into(),
+        target: "/data".into(),
+        read_only: false,
+    };
+    let error = host
+        .runtime
+        .start(Spec {
+            mounts: vec![planted],
+            ..spec("ls /data")
+        })
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("leads out of the volume"), "{error}");
+    host.end();
+}
+
+#[test]
+fn what_a_container_leaves_in_another_session_ends_with_it() {
+    let bundle = tempfile::tempdir().unwrap();
+    let config = Config {
+        command: ["sh", "-c", "setsid sleep 600 & echo started"]
+            .map(str::to_owned)
+            .into(),
+        env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+        working_dir: "/".into(),
+        mounts: Vec::new(),
+        cgroups: Vec::new(),
+        isolation: Isolation::default(),
+        hidden: bundle.path().into(),
+    };
+    config.store(bundle.path()).unwrap();
+    let (control, theirs) = UnixStream::pair().unwrap();
+    let mut shim = Command::new(env!("CARGO_BIN_EXE_migbench"))
+        .args(["shim", "run", "--bundle"])
+        .arg(bundle.path())
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut printed = String::new();
+    // Ends when the last process that could write to it has ended.
+    shim.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
+    assert_eq!(printed, "started\n");
+    assert!(shim.wait().unwrap().success());
+    drop(control);
 }

@@ -156,6 +156,14 @@ fn resource_list(server: &Server, group: &str, version: &str) -> Response {
     Json(list).into_response()
 }
 
+fn verbs(resource: &Resource) -> Vec<&'static str> {
+    let collection = resource.rules.deletes_collections();
+    let known = VERBS
+        .into_iter()
+        .filter(|verb| collection || *verb != "deletecollection");
+    known.collect()
+}
+
 /// The subresources of a resource and the verbs they know.
 fn subresources(resource: &Resource) -> Vec<(&'static str, &'static [&'static str])> {
     let mut subresources: Vec<(&str, &[&str])> = Vec::new();
@@ -171,7 +179,7 @@ fn subresources(resource: &Resource) -> Vec<(&'static str, &'static [&'static st
 fn listing(resource: &Resource) -> Vec<Value> {
     let mut main = json!({
         "name": resource.plural, "singularName": resource.singular, "namespaced": resource.namespaced,
-        "kind": resource.kind, "verbs": VERBS,
+        "kind": resource.kind, "verbs": verbs(resource),
     });
     describe(resource, &mut main);
     let below = subresources(resource).into_iter().map(|(name, verbs)| {
@@ -237,7 +245,7 @@ fn aggregated_resource(resource: &Resource) -> Value {
         .map(|(name, verbs)| json!({"subresource": name, "responseKind": kind, "verbs": verbs}))
         .collect();
     let mut entry = json!({
-        "resource": resource.plural, "responseKind": kind, "singularResource": resource.singular, "verbs": VERBS,
+        "resource": resource.plural, "responseKind": kind, "singularResource": resource.singular, "verbs": verbs(resource),
         "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
     });
     if !below.is_empty() {

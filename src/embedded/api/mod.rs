@@ -18,9 +18,11 @@ mod body;
 mod clock;
 mod controllers;
 mod discovery;
+mod events;
 mod exec;
 mod handlers;
 mod kinds;
+mod metadata;
 mod names;
 mod openapi;
 mod patch;
@@ -166,13 +168,20 @@ impl Api {
             .route("/livez", get("ok"))
             .route("/readyz", get("ok"))
             .route("/version", get(discovery::version))
+            .route("/version/", get(discovery::version))
             .route("/openapi/v3", get(openapi::index))
+            .route("/openapi/v3/", get(openapi::index))
             .route("/openapi/v3/{*place}", get(openapi::document))
             .route("/api", get(discovery::core_versions))
+            .route("/api/", get(discovery::core_versions))
             .route("/apis", get(discovery::groups))
+            .route("/apis/", get(discovery::groups))
             .route("/api/{version}", get(discovery::core_resources))
+            .route("/api/{version}/", get(discovery::core_resources))
             .route("/apis/{group}", get(discovery::one_group))
+            .route("/apis/{group}/", get(discovery::one_group))
             .route("/apis/{group}/{version}", get(discovery::group_resources))
+            .route("/apis/{group}/{version}/", get(discovery::group_resources))
             .route("/api/{version}/{*path}", any(handlers::core))
             .route("/apis/{group}/{version}/{*path}", any(handlers::group))
             .fallback(unknown)

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
+    events,
     query::Query,
     resource::Resource,
     table::{self, RowObject, metadata_only},
@@ -18,6 +19,8 @@ use super::{
 pub(crate) enum Form {
     /// As stored.
     Object,
+    /// An event as `events.k8s.io/v1` has it.
+    NewEvent,
     /// Metadata only.
     Metadata,
     /// `kubectl get`.
@@ -66,6 +69,7 @@ impl Form {
     pub(crate) fn object<'a>(self, resource: &Resource, object: &'a Value) -> Cow<'a, Value> {
         match self {
             Self::Object => Cow::Borrowed(object),
+            Self::NewEvent => Cow::Owned(events::shown(object)),
             Self::Metadata => Cow::Owned(metadata_only(object)),
             Self::Table(row) => {
                 let version = &object["metadata"]["resourceVersion"];
@@ -92,6 +96,10 @@ impl Form {
                 metadata,
                 items: objects.map(|object| list_item(resource, object)).collect(),
             },
+            Self::NewEvent => Listing::Other(json!({
+                "kind": "EventList", "apiVersion": "events.k8s.io/v1", "metadata": metadata,
+                "items": objects.map(events::shown).collect::<Vec<_>>(),
+            })),
             Self::Metadata => Listing::Other(json!({
                 "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
                 "items": objects.map(metadata_only).collect::<Vec<_>>(),

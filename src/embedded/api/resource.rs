@@ -14,6 +14,7 @@ use k8s_openapi::{
             ConfigMap, Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service,
             ServiceAccount,
         },
+        events::v1::Event as NewEvent,
         storage::v1::StorageClass,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -23,9 +24,9 @@ use serde_json::Value;
 
 use super::{
     kinds::{
-        Rules, claim::ClaimRules, custom::CustomRules, custom::DefinitionRules, event::EventRules,
-        generic::GenericRules, namespace::NamespaceRules, node::NodeRules, pod::PodRules,
-        volume::VolumeRules,
+        Rules, claim::ClaimRules, config::ConfigMapRules, config::SecretRules, custom::CustomRules,
+        custom::DefinitionRules, event::EventRules, generic::GenericRules, namespace::NamespaceRules,
+        node::NodeRules, pod::PodRules, service::ServiceRules, volume::VolumeRules,
     },
     status::Names,
     store::{Key, State},
@@ -121,8 +122,9 @@ impl Resource {
 
 static BUILT_IN: LazyLock<Vec<Arc<Resource>>> = LazyLock::new(|| {
     [
-        Resource::built_in::<ConfigMap>(&["cm"]),
+        Resource::built_in::<ConfigMap>(&["cm"]).rules(&ConfigMapRules),
         Resource::built_in::<Event>(&["ev"]).rules(&EventRules),
+        Resource::built_in::<NewEvent>(&["ev"]).rules(&EventRules),
         Resource::built_in::<Namespace>(&["ns"])
             .with_status()
             .rules(&NamespaceRules),
@@ -139,9 +141,11 @@ static BUILT_IN: LazyLock<Vec<Arc<Resource>>> = LazyLock::new(|| {
             .with_status()
             .in_all()
             .rules(&PodRules),
-        Resource::built_in::<Secret>(&[]),
+        Resource::built_in::<Secret>(&[]).rules(&SecretRules),
         Resource::built_in::<ServiceAccount>(&["sa"]),
-        Resource::built_in::<Service>(&["svc"]).in_all(),
+        Resource::built_in::<Service>(&["svc"])
+            .in_all()
+            .rules(&ServiceRules),
         Resource::built_in::<CustomResourceDefinition>(&["crd", "crds"])
             .with_status()
             .rules(&DefinitionRules),
@@ -173,6 +177,13 @@ pub(crate) fn all(state: &State) -> Vec<Arc<Resource>> {
         .filter_map(|(_, definition)| serde_json::from_value((**definition).clone()).ok())
         .flat_map(custom);
     BUILT_IN.iter().cloned().chain(custom).collect()
+}
+
+/// The resource of a kind.
+pub(crate) fn of_kind(state: &State, group: &str, kind: &str) -> Option<Arc<Resource>> {
+    let matches = |resource: &&Arc<Resource>| resource.group == group && resource.kind == kind;
+    let built_in = BUILT_IN.iter().find(matches).cloned();
+    built_in.or_else(|| all(state).iter().find(matches).cloned())
 }
 
 /// The resource of a path.

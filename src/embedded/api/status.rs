@@ -1,5 +1,7 @@
 //! Errors as Kubernetes says them: `Status` objects.
 
+use std::fmt;
+
 use axum::{
     Json,
     http::StatusCode,
@@ -101,6 +103,18 @@ impl Cause {
         Self::new("FieldValueForbidden", field, format!("Forbidden: {detail}"))
     }
 
+    /// More than there may be.
+    pub(crate) fn too_long(field: impl Into<String>, bytes: usize) -> Self {
+        let message = format!("Too long: may not be more than {bytes} bytes");
+        Self::new("FieldValueTooLong", field, message)
+    }
+
+    /// Path of the field.
+    #[cfg(test)]
+    pub(crate) fn field(&self) -> &str {
+        &self.field
+    }
+
     /// A field that another manager owns.
     pub(crate) fn manager_conflict(field: impl Into<String>, manager: &str) -> Self {
         Self::new("FieldManagerConflict", field, format!("conflict with {manager}"))
@@ -121,6 +135,12 @@ impl Cause {
 
     fn to_json(&self) -> Value {
         json!({"reason": self.reason, "message": self.message, "field": self.field})
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        write!(formatter, "{}: {}", self.field, self.message)
     }
 }
 
@@ -187,10 +207,7 @@ impl ApiError {
     }
 
     fn invalid_with(kind: &str, name: &str, causes: &[Cause], mut details: Value) -> Self {
-        let listed: Vec<_> = causes
-            .iter()
-            .map(|cause| format!("{}: {}", cause.field, cause.message))
-            .collect();
+        let listed: Vec<_> = causes.iter().map(ToString::to_string).collect();
         let listed = match listed.as_slice() {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),

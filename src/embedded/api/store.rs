@@ -108,6 +108,11 @@ impl State {
         })
     }
 
+    /// Every object.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&Key, &Object)> {
+        self.objects.iter()
+    }
+
     /// Every object of a namespace. To find out that there is none costs no more than there are resources.
     pub(crate) fn in_namespace<'a>(
         &'a self,

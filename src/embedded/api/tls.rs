@@ -151,7 +151,7 @@ pub async fn serve(
         tokio::select! {
             () = &mut shutdown => return,
             Some(ended) = connections.join_next() => if let Err(panic) = ended {
-                tracing::error!(%panic, "a request");
+                tracing::error!(%panic, "a request was not answered");
             },
             (stream, _) = accepted(|| listener.accept()) => {
                 let present = connections.len();
@@ -204,7 +204,7 @@ impl Entrance {
         let late = async {
             sleep_until(until).await;
             if known.load(Ordering::Relaxed) {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         };
         tokio::select! {

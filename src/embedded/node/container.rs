@@ -114,8 +114,8 @@ impl Container {
         let mut exit = self.exit.clone();
         match exit.wait_for(Option::is_some).await.map(|exit| *exit) {
             Ok(Some(exit)) => exit,
-            // The task that waits for it is gone only when the whole runtime is being torn down.
-            _ => std::future::pending().await,
+            // Better a cluster that ends than a container that never does.
+            _ => panic!("the task that waited for the container's end has panicked"),
         }
     }
 }

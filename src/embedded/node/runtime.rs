@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::process::CommandExt,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
@@ -33,6 +33,8 @@ pub struct Runtime {
     state: State,
     cgroups: Cgroups,
     isolation: Isolation,
+    /// Why containers get no mount namespace; for people.
+    refused: Option<String>,
     /// The migbench binary, for its shim.
     program: PathBuf,
     means: Means,
@@ -55,8 +57,12 @@ pub struct Spec {
     pub working_dir: PathBuf,
     /// Volumes.
     pub mounts: Vec<Mount>,
+    /// Where it leaves a message about its end, absolute.
+    pub termination_message: PathBuf,
     /// Limits.
     pub limits: Limits,
+    /// Limits of its whole pod, where it has any of its own.
+    pub pod_limits: Option<Limits>,
 }
 
 /// Why a container did not start.
@@ -93,11 +99,12 @@ impl Runtime {
     pub fn with_program(state: State, program: PathBuf) -> anyhow::Result<Self> {
         let cgroups = cgroup::detect(&Mounts::detect()?, state.id(), &|base| state.note_cgroup(base));
         let trial = tempfile::tempdir_in(state.directory())?;
-        let isolation = Isolation::detect(&program, trial.path())?;
+        let (isolation, refused) = Isolation::detect(&program, trial.path())?;
         Ok(Self {
             state,
             cgroups,
             isolation,
+            refused,
             program,
             means: Means::default(),
         })
@@ -125,16 +132,16 @@ impl Runtime {
 
     /// How containers are kept apart and limited here, in words.
     pub fn describe(&self) -> String {
-        format!("{}; {}", self.cgroups.describe(), self.isolation.describe())
+        let refused = self.refused.iter().map(|reason| format!(" ({reason})"));
+        let isolation = self.isolation.describe() + &refused.collect::<String>();
+        format!("{}; {isolation}", self.cgroups.describe())
     }
 
     /// Start a container: returns once its program runs.
     pub async fn start(&self, spec: Spec) -> Result<Arc<Container>, Error> {
         let id = new_id();
         let bundle = self.bundle(&spec).map_err(doing("bundle"))?;
-        let group = self
-            .group(&spec.pod_uid, &id, &spec.limits)
-            .map_err(doing("cgroup"))?;
+        let group = self.group(&spec, &id).map_err(doing("cgroup"))?;
         let started = self.launch(spec, &id, bundle, group.clone()).await;
         if started.is_err() {
             let _ = group.remove();
@@ -186,21 +193,40 @@ impl Runtime {
             .join(&spec.name)
             .join(spec.life.to_string());
         fs::create_dir_all(bundle.join(SCRATCH))?;
+        let message = bundle.join(TERMINATION_LOG);
+        fs::write(&message, "")?;
+        // Whatever user the program becomes.
+        fs::set_permissions(&message, fs::Permissions::from_mode(0o666))?;
         Ok(bundle)
     }
 
-    fn group(&self, pod_uid: &str, id: &str, limits: &Limits) -> io::Result<Group> {
-        self.cgroups.create(&pod_path(pod_uid).join(id), limits)
+    fn group(&self, spec: &Spec, id: &str) -> io::Result<Group> {
+        let pod = pod_path(&spec.pod_uid);
+        if let Some(limits) = &spec.pod_limits {
+            self.cgroups.create(&pod, limits)?;
+        }
+        let group = self.cgroups.create(&pod.join(id), &spec.limits)?;
+        group.end_together()?;
+        Ok(group)
     }
 
     fn configure(&self, spec: Spec, bundle: &Path, group: &Group) -> io::Result<()> {
+        let mut mounts = spec.mounts;
+        if spec.termination_message.has_root() && spec.termination_message.parent().is_some() {
+            mounts.push(Mount {
+                source: bundle.to_owned(),
+                sub_path: TERMINATION_LOG.into(),
+                target: spec.termination_message,
+                read_only: false,
+            });
+        }
         let mut env = spec.env;
         env.push((CLUSTER_VARIABLE.to_owned(), self.state.id().to_owned()));
         let config = Config {
             command: spec.command,
             env,
             working_dir: spec.working_dir,
-            mounts: spec.mounts,
+            mounts,
             cgroups: group.directories().to_vec(),
             isolation: self.isolation,
             hidden: self.state.clusters().to_owned(),
@@ -259,6 +285,9 @@ impl Runtime {
 
 /// How long a container that has ended may still be printing.
 const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// Name of the file in a bundle that the container may leave a message in.
+pub(super) const TERMINATION_LOG: &str = "termination-log";
 
 fn pod_path(uid: &str) -> PathBuf {
     Path::new(cgroup::PODS).join(format!("pod{uid}"))

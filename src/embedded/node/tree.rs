@@ -114,7 +114,7 @@ impl Tree {
 }
 
 /// A path to what a descriptor refers to, for calls that know paths only.
-pub(crate) fn path_of(descriptor: impl AsFd) -> PathBuf {
+pub(crate) fn path_of(descriptor: &impl AsFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", descriptor.as_fd().as_raw_fd()))
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use serde_json::{Value, json};
 
 use super::{
@@ -34,7 +34,7 @@ pub(super) struct Binder {
     waiting: HashMap<Key, Waiting>,
     /// Those of them that have not been tried as they are now.
     fresh: Vec<Key>,
-    /// Whether the others have a new chance: a node has changed, or a pod has left one.
+    /// Whether the others have a new chance: a node or a claim has changed, or a pod has left a node.
     changed: bool,
 }
 
@@ -54,6 +54,7 @@ impl Binder {
             resource::of::<Node>().qualified(),
             resource::of::<Pod>().qualified(),
         );
+        let claims = resource::of::<PersistentVolumeClaim>().qualified();
         if news.more {
             *self = Self::default();
             let all = |resource| state.list(resource, None);
@@ -65,6 +66,7 @@ impl Binder {
             match &change.key.resource {
                 resource if *resource == nodes => self.see_node(&change.key, object),
                 resource if *resource == pods => self.see_pod(&change.key, object),
+                resource if *resource == claims => self.changed = true,
                 _ => {}
             }
         }
@@ -143,7 +145,12 @@ impl Binder {
             let taken = self.taken.get(name).cloned();
             (name.as_str(), node, taken.unwrap_or_default())
         });
-        match placement::choose(pod, nodes).map(str::to_owned) {
+        let obstacle = unready_claim(state, key, pod).filter(|_| !self.nodes.is_empty());
+        let chosen = match obstacle {
+            Some(claim) => Err(placement::unready(self.nodes.len(), &claim)),
+            None => placement::choose(pod, nodes).map(str::to_owned),
+        };
+        match chosen {
             Ok(node) => {
                 let requests = requests::of_pod(pod);
                 self.waiting.remove(key);
@@ -153,6 +160,24 @@ impl Binder {
             Err(reason) => refuse(state, key, &reason),
         }
     }
+}
+
+/// What is not ready of the pod's claims.
+fn unready_claim(state: &State, pod_key: &Key, pod: &Pod) -> Option<String> {
+    let claims = resource::of::<PersistentVolumeClaim>().qualified();
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let mut wanted = volumes.filter_map(|volume| volume.persistent_volume_claim.as_ref());
+    wanted.find_map(|wanted| {
+        let name = &wanted.claim_name;
+        match state.get(&Key::new(claims.as_str(), &pod_key.namespace, name)) {
+            None => Some(format!("persistentvolumeclaim \"{name}\" not found")),
+            Some(claim) if claim.pointer("/metadata/deletionTimestamp").is_some() => {
+                Some(format!("persistentvolumeclaim \"{name}\" is being deleted"))
+            }
+            Some(claim) if text(claim, "/status/phase") == "Bound" => None,
+            Some(_) => Some("pod has unbound immediate PersistentVolumeClaims".to_owned()),
+        }
+    })
 }
 
 fn typed(pod: &Object) -> Pod {

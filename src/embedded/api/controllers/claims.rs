@@ -243,7 +243,8 @@ fn edit(state: &mut State, key: &Key, change: impl FnOnce(&mut Value)) {
     }
 }
 
-fn drop_finalizer(state: &mut State, key: &Key, finalizer: &str) -> Result<(), ApiError> {
+/// Let an object go as far as one finalizer is concerned.
+pub(super) fn drop_finalizer(state: &mut State, key: &Key, finalizer: &str) -> Result<(), ApiError> {
     let Some(target) = Target::of_key(state, key) else {
         return Ok(());
     };

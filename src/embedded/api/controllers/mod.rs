@@ -1,14 +1,16 @@
-//! What a control plane does on its own: empty namespaces that are deleted, bind claims to volumes, put pods on nodes, let
-//! old events go.
+//! What a control plane does on its own: empty namespaces that are deleted, bind claims to volumes, put pods on nodes, delete
+//! what belonged to objects that are gone, let old events go.
 //!
 //! Each controller is told what was written since it last looked, and brings the state closer to what it should be. What it
 //! writes is news again, until nothing is left to do. So a write costs the same however many objects there are.
 
 mod binder;
 mod claims;
+mod definitions;
 mod directories;
 mod events;
 mod namespaces;
+mod owners;
 mod placement;
 
 use std::{path::PathBuf, sync::Arc};
@@ -16,7 +18,7 @@ use std::{path::PathBuf, sync::Arc};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use self::{binder::Binder, events::Expiry};
+use self::{binder::Binder, events::Expiry, owners::Owners};
 use super::{
     status::ApiError,
     store::{Change, State, Store},
@@ -38,6 +40,7 @@ async fn run(store: Arc<Store>, volumes: PathBuf) {
         seen: None,
         binder: Binder::default(),
         expiry: Expiry::default(),
+        owners: Owners::default(),
         volumes,
     };
     loop {
@@ -59,6 +62,7 @@ struct Controllers {
     seen: Option<u64>,
     binder: Binder,
     expiry: Expiry,
+    owners: Owners,
     volumes: PathBuf,
 }
 
@@ -67,9 +71,12 @@ impl Controllers {
     fn reconcile(&mut self, state: &mut State) -> Result<(), ApiError> {
         let news = News::since(self.seen.take(), state);
         let revision = state.revision();
-        self.binder.reconcile(state, &news);
         self.expiry.reconcile(state, &news);
+        // Before the pods that want them.
         claims::reconcile(state, &news, &self.volumes)?;
+        self.owners.reconcile(state, &news)?;
+        definitions::reconcile(state, &news)?;
+        self.binder.reconcile(state, &news);
         namespaces::reconcile(state, &news)?;
         self.seen = Some(revision);
         Ok(())

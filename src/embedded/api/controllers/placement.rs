@@ -173,6 +173,11 @@ fn refusal(objections: &[Objection]) -> String {
     )
 }
 
+/// Why no node takes a pod that lacks something itself, again in the scheduler's words.
+pub(super) fn unready(nodes: usize, what: &str) -> String {
+    format!("0/{nodes} nodes are available: {what}. not found")
+}
+
 /// `1 Insufficient cpu, 2 node(s) didn't match …`.
 fn counted<'a>(reasons: impl Iterator<Item = &'a str>) -> String {
     let mut counts = BTreeMap::new();

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::{Call, read, write};
 use crate::embedded::api::{
-    status::{self, ApiError},
-    verbs::{self, DeleteOptions, Page, text},
+    status::{self, ApiError, Cause},
+    verbs::{self, DeleteOptions, Page, Propagation, text},
 };
 
 pub(super) fn one(call: &Call, bytes: &[u8]) -> Result<Response, ApiError> {
@@ -63,10 +63,31 @@ fn options(call: &Call, bytes: &[u8]) -> Result<DeleteOptions, ApiError> {
     let dry_run = body["dryRun"]
         .as_array()
         .is_some_and(|list| list.iter().any(|word| word == "All"));
+    let propagation = propagation(call, &body)?;
     Ok(DeleteOptions {
+        propagation,
         grace_seconds: grace.or(call.query.number("gracePeriodSeconds")?),
         uid: precondition("uid"),
         version: precondition("resourceVersion"),
         dry_run: dry_run || write::dry_run(call)?,
     })
+}
+
+fn propagation(call: &Call, body: &Value) -> Result<Propagation, ApiError> {
+    let stated = body["propagationPolicy"].as_str().unwrap_or_default();
+    let stated = if stated.is_empty() {
+        call.query.text("propagationPolicy")
+    } else {
+        stated
+    };
+    match (stated, body["orphanDependents"].as_bool()) {
+        ("Foreground", _) => Ok(Propagation::Foreground),
+        ("Orphan", _) | ("", Some(true)) => Ok(Propagation::Orphan),
+        ("Background" | "", _) => Ok(Propagation::Background),
+        (other, _) => {
+            let known = ["Background", "Foreground", "Orphan"];
+            let cause = Cause::not_supported("propagationPolicy", &other.into(), &known);
+            Err(ApiError::invalid_options("DeleteOptions", &[cause]))
+        }
+    }
 }

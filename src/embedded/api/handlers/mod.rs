@@ -5,6 +5,8 @@ mod node;
 mod read;
 mod write;
 
+use std::sync::Arc;
+
 use axum::{
     Json,
     body::{Body, Bytes},
@@ -15,7 +17,9 @@ use http::{HeaderMap, Method, StatusCode, request::Parts};
 use http_body_util::BodyExt;
 use serde_json::Value;
 
-use super::{Server, query::Query, represent::Form, status::ApiError, target::Target};
+use super::{
+    Server, events, query::Query, represent::Form, resource::Resource, status::ApiError, target::Target,
+};
 
 /// Largest body that is read: the API server's limit.
 const BODY_LIMIT: usize = 3 * 1024 * 1024;
@@ -25,13 +29,18 @@ const BODY_LIMIT: usize = 3 * 1024 * 1024;
 struct Call {
     server: Server,
     target: Target,
+    /// What the path names, where that is another face of the target's resource.
+    sent: Arc<Resource>,
     query: Query,
     headers: HeaderMap,
 }
 
 impl Call {
     fn form(&self) -> Form {
-        Form::negotiate(&self.headers, &self.query)
+        match Form::negotiate(&self.headers, &self.query) {
+            Form::Object if events::is_newer(&self.sent) => Form::NewEvent,
+            form => form,
+        }
     }
 
     /// Answer with an object in the form that was asked for.
@@ -66,14 +75,17 @@ async fn respond(server: Server, place: [&str; 3], request: Request) -> Response
 
 async fn dispatch(server: Server, place: [&str; 3], request: Request) -> Result<Response, ApiError> {
     let [group, version, path] = place;
-    let target = server
+    let mut target = server
         .store
         .read(|state| Target::parse(state, group, version, path))?;
     let query = Query::of(request.uri())?;
     let (mut parts, body) = request.into_parts();
+    let sent = target.resource.clone();
+    target.resource = events::stored_as(&sent);
     let call = Call {
         server,
         target,
+        sent,
         query,
         headers: parts.headers.clone(),
     };
@@ -88,7 +100,12 @@ async fn dispatch(server: Server, place: [&str; 3], request: Request) -> Result<
 }
 
 async fn object(call: Call, parts: &Parts, body: Body) -> Result<Response, ApiError> {
-    let named = call.target.name.is_some();
+    let (named, resource) = (call.target.name.is_some(), &call.target.resource);
+    // Over all namespaces there is nothing but reading.
+    let everywhere = resource.namespaced && call.target.namespace.is_none();
+    if everywhere && parts.method != Method::GET {
+        return Err(ApiError::method_not_allowed());
+    }
     match (parts.method.clone(), named) {
         (Method::GET, true) if !call.query.flag("watch") => read::get(&call),
         (Method::GET, _) if call.query.flag("watch") => read::watch(&call),
@@ -97,7 +114,9 @@ async fn object(call: Call, parts: &Parts, body: Body) -> Result<Response, ApiEr
         (Method::PUT, true) => write::replace(&call, &read_body(body).await?),
         (Method::PATCH, true) => write::patch(&call, &read_body(body).await?),
         (Method::DELETE, true) => delete::one(&call, &read_body(body).await?),
-        (Method::DELETE, false) => delete::collection(&call, &read_body(body).await?),
+        (Method::DELETE, false) if resource.rules.deletes_collections() => {
+            delete::collection(&call, &read_body(body).await?)
+        }
         _ => Err(ApiError::method_not_allowed()),
     }
 }

@@ -13,28 +13,22 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::Call;
 use crate::embedded::{
     ContainerKey, ExecRequest, LogOptions,
-    api::{exec, status::ApiError, store::Object, verbs::text},
+    api::{
+        exec,
+        query::Query,
+        status::{ApiError, Cause, Names},
+        store::Object,
+        verbs::text,
+    },
 };
 
 /// `…/pods/x/log`.
 pub(super) async fn log(call: &Call) -> Result<Response, ApiError> {
     let (pod, key) = container(call)?;
+    let (options, mut limit) = log_options(&call.query, &key.pod)?;
     if text(&pod, "/spec/nodeName").is_empty() {
         return Ok(([(CONTENT_TYPE, "text/plain")], Body::empty()).into_response());
     }
-    let query = &call.query;
-    let seconds: Option<i64> = query.number("sinceSeconds")?;
-    let ago = seconds.map(|seconds| {
-        let ago = Timestamp::now().checked_sub(SignedDuration::from_secs(seconds));
-        ago.unwrap_or(Timestamp::MIN)
-    });
-    let options = LogOptions {
-        follow: query.flag("follow"),
-        previous: query.flag("previous"),
-        tail_lines: query.number("tailLines")?,
-        since: query.text("sinceTime").parse().ok().or(ago),
-        timestamps: query.flag("timestamps"),
-    };
     let waiting = waiting(&pod, &key.container).filter(|_| !options.previous);
     let lines = call
         .server
@@ -42,8 +36,83 @@ pub(super) async fn log(call: &Call) -> Result<Response, ApiError> {
         .logs(key, options)
         .await
         .map_err(|refusal| ApiError::bad_request(refusal + &waiting.unwrap_or_default()))?;
-    let body = Body::from_stream(ReceiverStream::new(lines).map(Ok::<_, std::convert::Infallible>));
+    let wanted = ReceiverStream::new(lines).scan(false, move |full, mut chunk| {
+        let was_full = *full;
+        chunk.truncate(limit);
+        limit -= chunk.len();
+        *full = limit == 0;
+        std::future::ready((!was_full).then_some(chunk))
+    });
+    let body = Body::from_stream(wanted.map(Ok::<_, std::convert::Infallible>));
     Ok(([(CONTENT_TYPE, "text/plain")], body).into_response())
+}
+
+/// What the query asks for, and how many bytes of it at most.
+fn log_options(query: &Query, pod: &str) -> Result<(LogOptions, usize), ApiError> {
+    let [seconds, tail, limit] =
+        ["sinceSeconds", "tailLines", "limitBytes"].map(|name| query.number::<i64>(name));
+    let (seconds, tail, limit) = (seconds?, tail?, limit?);
+    let since = match query.text("sinceTime") {
+        "" => None,
+        time => Some(
+            time.parse::<Timestamp>()
+                .map_err(|error| ApiError::bad_request(format!("sinceTime: {error}")))?,
+        ),
+    };
+    let mut causes = Vec::new();
+    if let Some(tail) = tail.filter(|tail| *tail < 0) {
+        causes.push(Cause::invalid(
+            "tailLines",
+            &tail.into(),
+            "must be greater than or equal to 0",
+        ));
+    }
+    if let Some(limit) = limit.filter(|limit| *limit < 1) {
+        causes.push(Cause::invalid(
+            "limitBytes",
+            &limit.into(),
+            "must be greater than 0",
+        ));
+    }
+    match seconds {
+        Some(_) if since.is_some() => {
+            let rule = "at most one of `sinceTime` or `sinceSeconds` may be specified";
+            causes.push(Cause::forbidden("", rule));
+        }
+        Some(seconds) if seconds < 1 => {
+            causes.push(Cause::invalid(
+                "sinceSeconds",
+                &seconds.into(),
+                "must be greater than 0",
+            ));
+        }
+        _ => {}
+    }
+    if !query.text("stream").is_empty() {
+        causes.push(Cause::forbidden("stream", "may not be specified"));
+    }
+    if !causes.is_empty() {
+        let names = Names {
+            group: "",
+            plural: "pods",
+            kind: "PodLogOptions",
+        };
+        return Err(ApiError::invalid(names, pod, &causes));
+    }
+    let ago = |seconds| {
+        Timestamp::now()
+            .checked_sub(SignedDuration::from_secs(seconds))
+            .unwrap_or(Timestamp::MIN)
+    };
+    let options = LogOptions {
+        follow: query.flag("follow"),
+        previous: query.flag("previous"),
+        tail_lines: tail.and_then(|lines| lines.try_into().ok()),
+        since: since.or(seconds.map(ago)),
+        timestamps: query.flag("timestamps"),
+    };
+    let limit = limit.and_then(|bytes| bytes.try_into().ok());
+    Ok((options, limit.unwrap_or(usize::MAX)))
 }
 
 /// `…/pods/x/exec`.

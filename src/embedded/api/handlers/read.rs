@@ -10,6 +10,7 @@ use http::StatusCode;
 
 use super::Call;
 use crate::embedded::api::{
+    events,
     selector::Selector,
     status::ApiError,
     verbs,
@@ -65,7 +66,12 @@ pub(super) fn watch(call: &Call) -> Result<Response, ApiError> {
 
 pub(super) fn selector(call: &Call) -> Result<Selector, ApiError> {
     let (labels, fields) = (call.query.text("labelSelector"), call.query.text("fieldSelector"));
-    let selector = Selector::parse(&call.target.resource, labels, fields)?;
+    let fields = if events::is_newer(&call.sent) {
+        events::stored_fields(fields)
+    } else {
+        fields.into()
+    };
+    let selector = Selector::parse(&call.target.resource, labels, &fields)?;
     Ok(match &call.target.name {
         Some(name) => selector.named(name),
         None => selector,

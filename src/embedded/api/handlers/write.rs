@@ -8,6 +8,7 @@ use super::Call;
 use crate::embedded::api::{
     apply,
     body::{self, Decoded, FieldValidation},
+    events,
     patch::Patch,
     status::{ApiError, Cause},
     store::{Object, State},
@@ -17,7 +18,7 @@ use crate::embedded::api::{
 const WARNING: HeaderName = HeaderName::from_static("warning");
 
 pub(super) fn create(call: &Call, bytes: &[u8]) -> Result<Response, ApiError> {
-    let decoded = decode(call, body::parse(&call.target.resource, &call.headers, bytes)?)?;
+    let decoded = decode(call, body::parse(&call.sent, &call.headers, bytes)?)?;
     let options = options(call)?;
     let created = call
         .server
@@ -30,7 +31,7 @@ pub(super) fn create(call: &Call, bytes: &[u8]) -> Result<Response, ApiError> {
 }
 
 pub(super) fn replace(call: &Call, bytes: &[u8]) -> Result<Response, ApiError> {
-    let decoded = decode(call, body::parse(&call.target.resource, &call.headers, bytes)?)?;
+    let decoded = decode(call, body::parse(&call.sent, &call.headers, bytes)?)?;
     let options = options(call)?;
     let replaced = call
         .server
@@ -43,12 +44,17 @@ pub(super) fn patch(call: &Call, bytes: &[u8]) -> Result<Response, ApiError> {
     if body::media_type(&call.headers) == apply::MEDIA_TYPE {
         return server_side_apply(call, bytes);
     }
-    let patch = Patch::parse(&call.target.resource, body::media_type(&call.headers), bytes)?;
+    let patch = Patch::parse(&call.sent, body::media_type(&call.headers), bytes)?;
     let options = options(call)?;
     let mut warnings = Vec::new();
     let patched = call.server.store.write(|state| {
         verbs::update(state, &call.target, &options, |old| {
-            let decoded = decode(call, patch.apply(old)?)?;
+            let patched = if events::is_newer(&call.sent) {
+                patch.apply(&events::shown(old))?
+            } else {
+                patch.apply(old)?
+            };
+            let decoded = decode(call, patched)?;
             warnings = decoded.warnings;
             verbs::check_patched_uid(&call.target, old, &decoded.object)?;
             Ok(decoded.object)
@@ -106,7 +112,15 @@ fn apply_to(
 
 fn decode(call: &Call, object: Value) -> Result<Decoded, ApiError> {
     let validation = FieldValidation::parse(call.query.text("fieldValidation"))?;
-    body::decode(&call.target.resource, object, validation)
+    let decoded = body::decode(&call.sent, object, validation)?;
+    Ok(if events::is_newer(&call.sent) {
+        Decoded {
+            object: events::stored(&decoded.object),
+            ..decoded
+        }
+    } else {
+        decoded
+    })
 }
 
 fn options(call: &Call) -> Result<WriteOptions, ApiError> {
@@ -114,6 +128,7 @@ fn options(call: &Call) -> Result<WriteOptions, ApiError> {
         dry_run: dry_run(call)?,
         manager: manager(call),
         applied: false,
+        own: false,
     })
 }
 

@@ -2,13 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::Rules;
-use crate::embedded::api::status::Cause;
+use super::{Rules, resource_validation};
+use crate::{
+    embedded::api::{status::Cause, verbs::text},
+    k8s::quantity,
+};
 
 /// Keeps a claim while pods use it.
 pub(crate) const PROTECTION: &str = "kubernetes.io/pvc-protection";
 /// The storage class that provisions directories on this host; the default class.
 pub(crate) const STORAGE_CLASS: &str = "embedded";
+
+const SIZE: &str = "spec.resources[storage]";
 
 /// Claims are protected by a finalizer and bound by the controller.
 #[derive(Debug)]
@@ -40,8 +45,12 @@ impl Rules for ClaimRules {
                 "at least 1 access mode is required",
             ));
         }
-        if object.pointer("/spec/resources/requests/storage").is_none() {
-            causes.push(Cause::required("spec.resources[storage]", ""));
+        match text(object, "/spec/resources/requests/storage") {
+            "" => causes.push(Cause::required(SIZE, "")),
+            size if quantity::nano(size).is_some_and(|size| size <= 0) => {
+                causes.push(Cause::invalid(SIZE, &json!(size), "must be greater than zero"));
+            }
+            size => causes.extend(resource_validation::quantity(SIZE, size, false)),
         }
         causes
     }
@@ -50,7 +59,6 @@ impl Rules for ClaimRules {
         let fixed = |object: &Value| {
             let mut spec = object["spec"].clone();
             if let Some(spec) = spec.as_object_mut() {
-                spec.remove("resources");
                 spec.remove("volumeName");
             }
             spec

@@ -2,8 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::Rules;
+use super::{Rules, claim::protect};
 use crate::embedded::api::clock;
+
+/// Keeps a definition until its objects are gone.
+pub(crate) const CLEAN_UP: &str = "customresourcecleanup.apiextensions.k8s.io";
 
 /// Definitions are established as soon as they are stored.
 #[derive(Debug)]
@@ -36,6 +39,7 @@ impl Rules for DefinitionRules {
             .filter(|version| version["storage"] == true)
             .map(|version| version["name"].clone())
             .collect();
+        protect(object, CLEAN_UP);
         object["status"] = json!({
             "acceptedNames": object["spec"]["names"],
             "storedVersions": stored,

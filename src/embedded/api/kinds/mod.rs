@@ -1,24 +1,36 @@
 //! What is particular to one kind of object: defaults, rules, and how it is deleted.
 
 pub(crate) mod claim;
+pub(crate) mod config;
+mod container_validation;
 pub(crate) mod custom;
 pub(crate) mod event;
+pub(crate) mod fields;
 pub(crate) mod generic;
 pub(crate) mod namespace;
 pub(crate) mod node;
 pub(crate) mod pod;
 pub(crate) mod pod_defaults;
+mod pod_immutable;
 pub(crate) mod pod_validation;
+mod resource_validation;
+pub(crate) mod service;
 pub(crate) mod volume;
+mod volume_validation;
 
 use std::fmt::Debug;
 
 use serde_json::Value;
 
-use super::status::Cause;
+use super::{metadata::NameRule, names, status::Cause};
 
 /// The rules of a kind. The defaults are those of a kind without any.
 pub(crate) trait Rules: Debug + Sync {
+    /// What is wrong with a name.
+    fn name_rule(&self) -> NameRule {
+        names::subdomain
+    }
+
     /// Fill in what a client may leave out; on create and on update.
     fn default(&self, _object: &mut Value) {}
 
@@ -61,6 +73,11 @@ pub(crate) trait Rules: Debug + Sync {
     /// Whether `metadata.generation` counts changes of the specification.
     fn counts_generations(&self) -> bool {
         false
+    }
+
+    /// Whether all objects of a collection can be deleted in one request.
+    fn deletes_collections(&self) -> bool {
+        true
     }
 
     /// Fields that a field selector may name, besides `metadata.name` and `metadata.namespace`.

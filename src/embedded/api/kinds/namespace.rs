@@ -3,12 +3,21 @@
 use serde_json::{Value, json};
 
 use super::Rules;
+use crate::embedded::api::{metadata::NameRule, names};
 
 /// A namespace's `spec.finalizers` hold it back until its contents are gone.
 #[derive(Debug)]
 pub(crate) struct NamespaceRules;
 
 impl Rules for NamespaceRules {
+    fn name_rule(&self) -> NameRule {
+        names::label
+    }
+
+    fn deletes_collections(&self) -> bool {
+        false
+    }
+
     fn prepare(&self, object: &mut Value) {
         let name = object["metadata"]["name"].clone();
         object["metadata"]["labels"]["kubernetes.io/metadata.name"] = name;

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use super::{Rules, pod_defaults, pod_validation};
+use super::{Rules, pod_defaults, pod_immutable, pod_validation};
 use crate::embedded::api::status::Cause;
 
 /// A pod is deleted in two phases: marked by the API, removed by its kubelet.
@@ -30,7 +30,7 @@ impl Rules for PodRules {
     }
 
     fn validate_update(&self, old: &Value, new: &Value) -> Vec<Cause> {
-        pod_validation::immutable(&old["spec"], &new["spec"])
+        pod_immutable::immutable(&old["spec"], &new["spec"])
     }
 
     fn grace_period(&self, object: &Value, requested: Option<i64>) -> Option<i64> {

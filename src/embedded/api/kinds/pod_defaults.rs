@@ -1,15 +1,21 @@
 //! What an API server fills in where a pod says nothing (recorded from Kubernetes 1.35, less what admission adds:
 //! tolerations, priority and the service account's volume).
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::{
-    api::core::v1::{Container, Pod, PodSpec, Probe, Volume},
+    api::core::v1::{Container, EmptyDirVolumeSource, Pod, PodSpec, Probe, ResourceRequirements, Volume},
     apimachinery::pkg::api::resource::Quantity,
 };
+
+use crate::k8s::quantity;
 
 /// Seconds between SIGTERM and SIGKILL.
 pub(crate) const GRACE_SECONDS: i64 = 30;
 /// Mode of files that volumes bring: 0644.
 const FILE_MODE: i32 = 0o644;
+/// Nano-units in one.
+const NANO: i128 = 1_000_000_000;
 
 /// Fill in the defaults.
 pub(crate) fn fill(pod: &mut Pod) {
@@ -22,6 +28,10 @@ pub(crate) fn fill(pod: &mut Pod) {
         .chain(&mut spec.containers)
     {
         fill_container(container);
+    }
+    if let Some(own) = &mut spec.resources {
+        request_containers(own, &spec.containers);
+        request_limits(own);
     }
     for volume in spec.volumes.iter_mut().flatten() {
         fill_volume(volume);
@@ -47,13 +57,7 @@ fn fill_container(container: &mut Container) {
     set(&mut container.image_pull_policy, policy);
     set(&mut container.termination_message_path, "/dev/termination-log");
     set(&mut container.termination_message_policy, "File");
-    let resources = container.resources.get_or_insert_default();
-    if let Some(limits) = resources.limits.clone() {
-        let requests = resources.requests.get_or_insert_default();
-        for (name, limit) in limits {
-            requests.entry(name).or_insert(limit);
-        }
-    }
+    request_limits(container.resources.get_or_insert_default());
     for port in container.ports.iter_mut().flatten() {
         set(&mut port.protocol, "TCP");
     }
@@ -77,6 +81,43 @@ fn fill_container(container: &mut Container) {
     }
 }
 
+/// What is limited for the whole pod, and requested by containers alone, is requested as often as they do.
+fn request_containers(own: &mut ResourceRequirements, containers: &[Container]) {
+    for name in own
+        .limits
+        .iter()
+        .flatten()
+        .map(|(name, _)| name.clone())
+        .collect::<Vec<_>>()
+    {
+        let requested = containers.iter().filter_map(|container| {
+            quantity::nano(&container.resources.as_ref()?.requests.as_ref()?.get(&name)?.0)
+        });
+        let nanos: i128 = requested.sum();
+        if nanos > 0 {
+            let sum = if nanos % NANO == 0 {
+                (nanos / NANO).to_string()
+            } else {
+                format!("{}m", nanos * 1000 / NANO)
+            };
+            own.requests
+                .get_or_insert_default()
+                .entry(name)
+                .or_insert(Quantity(sum));
+        }
+    }
+}
+
+/// What is limited and not requested is requested up to its limit.
+fn request_limits(resources: &mut ResourceRequirements) {
+    if let Some(limits) = resources.limits.clone() {
+        let requests = resources.requests.get_or_insert_default();
+        for (name, limit) in limits {
+            requests.entry(name).or_insert(limit);
+        }
+    }
+}
+
 fn fill_probe(probe: &mut Probe) {
     probe.timeout_seconds.get_or_insert(1);
     probe.period_seconds.get_or_insert(10);
@@ -89,6 +130,13 @@ fn fill_probe(probe: &mut Probe) {
 }
 
 fn fill_volume(volume: &mut Volume) {
+    let bare = Volume {
+        name: volume.name.clone(),
+        ..Volume::default()
+    };
+    if *volume == bare {
+        volume.empty_dir = Some(EmptyDirVolumeSource::default());
+    }
     if let Some(source) = &mut volume.config_map {
         source.default_mode.get_or_insert(FILE_MODE);
     }
@@ -113,20 +161,36 @@ fn pull_policy(image: &str) -> &'static str {
     if tagged { "IfNotPresent" } else { "Always" }
 }
 
-/// `Guaranteed` where every container's CPU and memory limits equal its requests, `BestEffort` where nobody asks for
-/// anything, else `Burstable`.
+/// Amounts above nothing of CPU and memory.
+type Compute = BTreeMap<&'static str, i128>;
+
+/// `Guaranteed` where CPU and memory are limited everywhere and the limits are the requests, `BestEffort` where nobody asks
+/// for anything, else `Burstable`. Where the pod has resources of its own, these alone count.
 pub(crate) fn qos_class(pod: &Pod) -> &'static str {
     let Some(spec) = &pod.spec else {
         return "BestEffort";
     };
-    let containers: Vec<_> = spec
+    let containers = spec
         .containers
         .iter()
-        .chain(spec.init_containers.iter().flatten())
-        .collect();
-    if containers.iter().all(|container| asks_nothing(container)) {
+        .chain(spec.init_containers.iter().flatten());
+    let counted: Vec<_> = match &spec.resources {
+        Some(own) => vec![Some(own)],
+        None => containers.map(|container| container.resources.as_ref()).collect(),
+    };
+    let part = |own: Option<&ResourceRequirements>| {
+        own.map(|own| (compute(own.limits.as_ref()), compute(own.requests.as_ref())))
+            .unwrap_or_default()
+    };
+    let parts: Vec<(Compute, Compute)> = counted.into_iter().map(part).collect();
+    let guaranteed =
+        |(limits, requests): &(Compute, Compute)| limits.len() == COMPUTE.len() && limits == requests;
+    if parts
+        .iter()
+        .all(|(limits, requests)| limits.is_empty() && requests.is_empty())
+    {
         "BestEffort"
-    } else if containers.iter().all(|container| is_guaranteed(container)) {
+    } else if parts.iter().all(guaranteed) {
         "Guaranteed"
     } else {
         "Burstable"
@@ -135,31 +199,20 @@ pub(crate) fn qos_class(pod: &Pod) -> &'static str {
 
 const COMPUTE: [&str; 2] = ["cpu", "memory"];
 
-fn amount<'a>(container: &'a Container, limits: bool, name: &str) -> Option<&'a Quantity> {
-    let resources = container.resources.as_ref()?;
-    let list = if limits {
-        &resources.limits
-    } else {
-        &resources.requests
+fn compute(quantities: Option<&BTreeMap<String, Quantity>>) -> Compute {
+    let amount = |name| {
+        Some((
+            name,
+            quantity::nano(&quantities?.get(name)?.0).filter(|amount| *amount > 0)?,
+        ))
     };
-    list.as_ref()?.get(name)
-}
-
-fn asks_nothing(container: &Container) -> bool {
-    COMPUTE
-        .iter()
-        .all(|name| amount(container, true, name).is_none() && amount(container, false, name).is_none())
-}
-
-fn is_guaranteed(container: &Container) -> bool {
-    COMPUTE.iter().all(|name| {
-        let limit = amount(container, true, name);
-        limit.is_some() && limit == amount(container, false, name)
-    })
+    COMPUTE.into_iter().filter_map(amount).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     #[test]
@@ -173,5 +226,55 @@ mod tests {
         ] {
             assert_eq!(pull_policy(image), policy, "{image}");
         }
+    }
+
+    fn pod(spec: &Value) -> Pod {
+        let mut pod = serde_json::from_value(json!({"spec": spec})).unwrap();
+        fill(&mut pod);
+        pod
+    }
+
+    #[test]
+    fn the_class_is_reckoned_by_amounts_above_nothing() {
+        let class = |resources: &Value| {
+            qos_class(&pod(
+                &json!({"containers": [{"name": "c", "image": "i", "resources": resources}]}),
+            ))
+        };
+        assert_eq!(
+            class(&json!({"limits": {"cpu": "0", "memory": "0"}})),
+            "BestEffort"
+        );
+        assert_eq!(
+            class(&json!({"limits": {"cpu": 1, "memory": "1Gi"}, "requests": {"cpu": "1000m"}})),
+            "Guaranteed"
+        );
+        assert_eq!(class(&json!({"limits": {"cpu": "1"}})), "Burstable");
+    }
+
+    #[test]
+    fn the_resources_of_a_whole_pod_alone_make_its_class() {
+        let limits = json!({"cpu": "100m", "memory": "64Mi"});
+        let container = json!({"name": "c", "image": "i", "resources": {"requests": {"cpu": "50m"}}});
+        let whole =
+            pod(&json!({"resources": {"limits": limits}, "containers": [{"name": "c", "image": "i"}]}));
+        assert_eq!(qos_class(&whole), "Guaranteed");
+        assert_eq!(json!(whole.spec.unwrap().resources.unwrap().requests), limits);
+        let partly = pod(&json!({"resources": {"limits": limits}, "containers": [container]}));
+        assert_eq!(qos_class(&partly), "Burstable");
+        let requests = json!({"cpu": "50m", "memory": "64Mi"});
+        assert_eq!(json!(partly.spec.unwrap().resources.unwrap().requests), requests);
+    }
+
+    #[test]
+    fn a_volume_without_a_source_is_an_empty_directory() {
+        let volumes = json!([{"name": "a"}, {"name": "b", "emptyDir": null}, {"name": "c", "configMap": {"name": "m"}}]);
+        let volumes = pod(&json!({"containers": [], "volumes": volumes}))
+            .spec
+            .unwrap()
+            .volumes
+            .unwrap();
+        let is_empty: Vec<_> = volumes.iter().map(|volume| volume.empty_dir.is_some()).collect();
+        assert_eq!(is_empty, [true, true, false]);
     }
 }

@@ -2,48 +2,121 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume};
-use serde_json::{Value, json};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use serde_json::{Map, Value, json};
 
-use crate::{
-    embedded::api::{
-        names::{self, LABEL_RULE},
-        status::Cause,
-    },
-    k8s::quantity,
+use super::{container_validation, resource_validation, volume_validation};
+use crate::embedded::api::{
+    metadata::{self, invalid},
+    names,
+    status::Cause,
 };
 
 const RESTART_POLICIES: [&str; 3] = ["Always", "Never", "OnFailure"];
-const PULL_POLICIES: [&str; 3] = ["Always", "IfNotPresent", "Never"];
+const DNS_POLICIES: [&str; 4] = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
+const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+const OPERATORS: [&str; 2] = ["Equal", "Exists"];
 
 /// Everything wrong with a pod's specification.
 pub(crate) fn causes(pod: &Pod) -> Vec<Cause> {
     let Some(spec) = &pod.spec else {
         return vec![Cause::required("spec.containers", "")];
     };
-    let mut causes = volumes(spec.volumes.as_deref().unwrap_or_default());
+    let (mut causes, volumes) = volume_validation::causes(spec.volumes.as_deref().unwrap_or_default());
     if spec.containers.is_empty() {
         causes.push(Cause::required("spec.containers", ""));
     }
-    causes.extend(containers(spec));
+    causes.extend(containers(spec, &volumes));
+    causes.extend(resource_validation::of_pod(spec));
     causes.extend(policies(spec));
+    causes.extend(numbers(spec));
+    causes.extend(placement(spec));
     causes
 }
 
-fn policies(spec: &PodSpec) -> Vec<Cause> {
+fn containers(spec: &PodSpec, volumes: &BTreeSet<&str>) -> Vec<Cause> {
+    let init = spec.init_containers.as_deref().unwrap_or_default();
+    let grace = spec.termination_grace_period_seconds.unwrap_or_default();
+    let mut seen = BTreeSet::new();
     let mut causes = Vec::new();
-    if let Some(policy) = &spec.restart_policy
-        && !RESTART_POLICIES.contains(&policy.as_str())
-    {
-        causes.push(Cause::not_supported(
-            "spec.restartPolicy",
-            &json!(policy),
-            &RESTART_POLICIES,
+    for (field, list, init) in [
+        ("spec.containers", spec.containers.as_slice(), false),
+        ("spec.initContainers", init, true),
+    ] {
+        for (index, container) in list.iter().enumerate() {
+            let path = format!("{field}[{index}]");
+            causes.extend(name(&format!("{path}.name"), &container.name, &mut seen));
+            causes.extend(container_validation::causes(&path, container, volumes));
+            causes.extend(hooks(&path, container, init, grace));
+        }
+    }
+    causes
+}
+
+fn hooks(path: &str, container: &Container, init: bool, grace: i64) -> Option<Cause> {
+    let lifecycle = container.lifecycle.as_ref()?;
+    let field = format!("{path}.lifecycle");
+    if init {
+        return Some(Cause::forbidden(
+            field,
+            "may not be set for init containers without restartPolicy=Always",
         ));
     }
-    if let Some(grace) = spec.termination_grace_period_seconds
-        && grace < 0
+    let hook = lifecycle.pre_stop.as_ref()?;
+    let field = format!("{field}.preStop");
+    match (&hook.exec, &hook.sleep) {
+        (Some(_), Some(_)) => {
+            let rule = "may not specify more than 1 handler type";
+            Some(Cause::forbidden(format!("{field}.sleep"), rule))
+        }
+        (Some(exec), None) if exec.command.as_ref().is_none_or(Vec::is_empty) => {
+            Some(Cause::required(format!("{field}.exec.command"), ""))
+        }
+        (None, Some(sleep)) if !(0..=grace).contains(&sleep.seconds) => {
+            let rule = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
+            Some(Cause::invalid(
+                format!("{field}.sleep"),
+                &json!(sleep.seconds),
+                &rule,
+            ))
+        }
+        (None, None) if hook.http_get.is_none() && hook.tcp_socket.is_none() => {
+            Some(Cause::required(field, "must specify a handler type"))
+        }
+        _ => None,
+    }
+}
+
+fn policies(spec: &PodSpec) -> impl Iterator<Item = Cause> {
+    let restart = one_of(
+        "spec.restartPolicy",
+        spec.restart_policy.as_ref(),
+        &RESTART_POLICIES,
+    );
+    let dns = one_of("spec.dnsPolicy", spec.dns_policy.as_ref(), &DNS_POLICIES);
+    restart.into_iter().chain(dns)
+}
+
+/// A value outside a fixed set. None is for the defaults to fill in.
+pub(super) fn one_of(field: impl Into<String>, value: Option<&String>, known: &[&str]) -> Option<Cause> {
+    let value = value.filter(|value| !known.contains(&value.as_str()))?;
+    Some(Cause::not_supported(field, &json!(value), known))
+}
+
+fn numbers(spec: &PodSpec) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    if let Some(seconds) = spec
+        .active_deadline_seconds
+        .filter(|seconds| !(1..=i64::from(i32::MAX)).contains(seconds))
     {
+        let rule = format!("must be between 1 and {}, inclusive", i32::MAX);
+        causes.push(Cause::invalid(
+            "spec.activeDeadlineSeconds",
+            &json!(seconds),
+            &rule,
+        ));
+    }
+    if let Some(grace) = spec.termination_grace_period_seconds.filter(|grace| *grace < 0) {
         let rule = "must be greater than or equal to 0";
         causes.push(Cause::invalid(
             "spec.terminationGracePeriodSeconds",
@@ -54,200 +127,113 @@ fn policies(spec: &PodSpec) -> Vec<Cause> {
     causes
 }
 
-fn volumes(volumes: &[Volume]) -> Vec<Cause> {
-    let mut seen = BTreeSet::new();
-    let mut causes = Vec::new();
-    for (index, volume) in volumes.iter().enumerate() {
-        causes.extend(name(
-            &format!("spec.volumes[{index}].name"),
-            &volume.name,
-            &mut seen,
+/// Where the pod may go to: what no node could match, however it is labelled.
+fn placement(spec: &PodSpec) -> Vec<Cause> {
+    let selector: Option<Map<String, Value>> = spec.node_selector.as_ref().map(|selector| {
+        selector
+            .iter()
+            .map(|(key, value)| (key.clone(), json!(value)))
+            .collect()
+    });
+    let mut causes = metadata::labels("spec.nodeSelector", selector.as_ref());
+    let node = spec.node_name.iter().filter(|name| !name.is_empty());
+    causes.extend(node.flat_map(|name| invalid("spec.nodeName", name, names::subdomain(name))));
+    for (index, toleration) in spec.tolerations.iter().flatten().enumerate() {
+        let field = |name: &str| format!("spec.tolerations[{index}].{name}");
+        if let Some(key) = toleration.key.as_deref().filter(|key| !key.is_empty()) {
+            causes.extend(invalid(&field("key"), key, names::qualified(key)));
+        }
+        let stated = |value: &'_ Option<String>| value.clone().filter(|value| !value.is_empty());
+        causes.extend(one_of(
+            field("operator"),
+            stated(&toleration.operator).as_ref(),
+            &OPERATORS,
+        ));
+        causes.extend(one_of(
+            field("effect"),
+            stated(&toleration.effect).as_ref(),
+            &EFFECTS,
         ));
     }
     causes
 }
 
-fn containers(spec: &PodSpec) -> Vec<Cause> {
-    let mut seen = BTreeSet::new();
-    let mounts: BTreeSet<_> = spec
-        .volumes
-        .iter()
-        .flatten()
-        .map(|volume| volume.name.as_str())
-        .collect();
-    let lists = [
-        (
-            "spec.initContainers",
-            spec.init_containers.as_deref().unwrap_or_default(),
-        ),
-        ("spec.containers", &spec.containers),
-    ];
-    let mut causes = Vec::new();
-    for (field, list) in lists {
-        for (index, container) in list.iter().enumerate() {
-            let path = format!("{field}[{index}]");
-            causes.extend(name(&format!("{path}.name"), &container.name, &mut seen));
-            causes.extend(one_container(&path, container, &mounts));
-        }
-    }
-    causes
-}
-
-fn one_container(path: &str, container: &Container, volumes: &BTreeSet<&str>) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    if container.image.as_deref().is_none_or(str::is_empty) {
-        causes.push(Cause::required(format!("{path}.image"), ""));
-    }
-    if let Some(policy) = &container.image_pull_policy
-        && !PULL_POLICIES.contains(&policy.as_str())
-    {
-        causes.push(Cause::not_supported(
-            format!("{path}.imagePullPolicy"),
-            &json!(policy),
-            &PULL_POLICIES,
-        ));
-    }
-    for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
-        let field = format!("{path}.volumeMounts[{index}]");
-        if !volumes.contains(mount.name.as_str()) {
-            causes.push(Cause::not_found(format!("{field}.name"), &json!(mount.name)));
-        }
-        if mount.mount_path.is_empty() {
-            causes.push(Cause::required(format!("{field}.mountPath"), ""));
-        }
-    }
-    causes.extend(resources(path, container));
-    causes
-}
-
-fn resources(path: &str, container: &Container) -> Vec<Cause> {
-    let Some(resources) = &container.resources else {
-        return Vec::new();
-    };
-    let (limits, requests) = (
-        resources.limits.iter().flatten(),
-        resources.requests.iter().flatten(),
-    );
-    let mut causes = Vec::new();
-    let named = limits
-        .map(|entry| ("limits", entry))
-        .chain(requests.map(|entry| ("requests", entry)));
-    for (list, (name, quantity)) in named {
-        if quantity::nano(&quantity.0).is_none() {
-            let field = format!("{path}.resources.{list}[{name}]");
-            causes.push(Cause::invalid(
-                field,
-                &json!(quantity.0),
-                "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
-            ));
-        }
-    }
-    for (name, request) in resources.requests.iter().flatten() {
-        let Some(limit) = resources.limits.as_ref().and_then(|limits| limits.get(name)) else {
-            continue;
-        };
-        if quantity::nano(&request.0) > quantity::nano(&limit.0) {
-            let rule = format!("must be less than or equal to {name} limit of {}", limit.0);
-            causes.push(Cause::invalid(
-                format!("{path}.resources.requests"),
-                &json!(request.0),
-                &rule,
-            ));
-        }
-    }
-    causes
-}
-
-fn name<'a>(field: &str, name: &'a str, seen: &mut BTreeSet<&'a str>) -> Option<Cause> {
+/// What is wrong with a name that must be a label and the only one of its kind.
+pub(super) fn name<'a>(field: &str, name: &'a str, seen: &mut BTreeSet<&'a str>) -> Vec<Cause> {
     if name.is_empty() {
-        Some(Cause::required(field, ""))
-    } else if !names::is_label(name) {
-        Some(Cause::invalid(field, &json!(name), LABEL_RULE))
-    } else if !seen.insert(name) {
-        Some(Cause::duplicate(field, &json!(name)))
-    } else {
-        None
+        return vec![Cause::required(field, "")];
     }
-}
-
-const IMMUTABLE: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
-    `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing \
-    tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
-
-/// The change of a pod's specification, where it is one that is not allowed.
-pub(crate) fn immutable(old: &Value, new: &Value) -> Vec<Cause> {
-    let (old, new) = (fixed_part(old, old), fixed_part(new, old));
-    if old == new {
-        return Vec::new();
+    let mut causes: Vec<_> = invalid(field, name, names::label(name)).collect();
+    if !seen.insert(name) {
+        causes.push(Cause::duplicate(field, &json!(name)));
     }
-    vec![Cause::forbidden(
-        "spec",
-        &format!("{IMMUTABLE}\n{}", difference(&old, &new)),
-    )]
-}
-
-/// A specification without what may change.
-fn fixed_part(spec: &Value, old: &Value) -> Value {
-    let mut spec = spec.clone();
-    let Some(fields) = spec.as_object_mut() else {
-        return spec;
-    };
-    fields.remove("activeDeadlineSeconds");
-    for list in ["containers", "initContainers"] {
-        for container in fields
-            .get_mut(list)
-            .and_then(Value::as_array_mut)
-            .into_iter()
-            .flatten()
-        {
-            container
-                .as_object_mut()
-                .map(|container| container.remove("image"));
-        }
-    }
-    let added = |toleration: &Value| !contains(&old["tolerations"], toleration);
-    if let Some(tolerations) = fields.get_mut("tolerations").and_then(Value::as_array_mut) {
-        tolerations.retain(|toleration| !added(toleration));
-    }
-    fields.retain(|_, value| value.as_array().is_none_or(|list| !list.is_empty()));
-    spec
-}
-
-fn contains(list: &Value, item: &Value) -> bool {
-    list.as_array().is_some_and(|list| list.contains(item))
-}
-
-fn difference(old: &Value, new: &Value) -> String {
-    let fields = |spec: &Value| spec.as_object().cloned().unwrap_or_default();
-    let (old, new) = (fields(old), fields(new));
-    let names: BTreeSet<_> = old.keys().chain(new.keys()).collect();
-    let line = |sign: char, name: &str, value: Option<&Value>| {
-        value
-            .map(|value| format!("{sign} \"{name}\": {value},\n"))
-            .unwrap_or_default()
-    };
-    names
-        .into_iter()
-        .filter(|name| old.get(*name) != new.get(*name))
-        .map(|name| line('-', name, old.get(name)) + &line('+', name, new.get(name)))
-        .collect()
+    causes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn image_and_added_tolerations_may_change() {
-        let old = json!({"containers": [{"name": "c", "image": "a"}], "nodeName": "n"});
-        let new = json!({"containers": [{"name": "c", "image": "b"}], "nodeName": "n", "tolerations": [{"key": "k"}]});
-        assert_eq!(immutable(&old, &new), []);
+    fn said(spec: &Value) -> Vec<String> {
+        let pod: Pod = serde_json::from_value(json!({"spec": spec})).unwrap();
+        causes(&pod).iter().map(ToString::to_string).collect()
+    }
+
+    fn container(more: &Value) -> Value {
+        let mut container = json!({"name": "c", "image": "i"});
+        container
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        container
     }
 
     #[test]
-    fn the_node_may_not_change() {
-        let old = json!({"nodeName": "a"});
-        let causes = immutable(&old, &json!({"nodeName": "b"}));
-        assert_eq!(causes.len(), 1);
+    fn a_name_is_one_containers_alone() {
+        let spec = json!({"containers": [container(&json!({}))], "initContainers": [container(&json!({}))]});
+        assert_eq!(
+            said(&spec),
+            ["spec.initContainers[0].name: Duplicate value: \"c\""]
+        );
+    }
+
+    #[test]
+    fn hooks_are_of_containers_and_of_one_kind() {
+        let spec = |hook: Value| json!({"terminationGracePeriodSeconds": 5, "containers": [container(&json!({"lifecycle": {"preStop": hook}}))]});
+        assert_eq!(said(&spec(json!({"exec": {"command": ["true"]}}))), [""; 0]);
+        assert_eq!(
+            said(&spec(json!({"sleep": {"seconds": 6}}))),
+            [
+                "spec.containers[0].lifecycle.preStop.sleep: Invalid value: 6: must be non-negative and less than \
+              terminationGracePeriodSeconds (5)"
+            ]
+        );
+        assert_eq!(
+            said(&spec(json!({}))),
+            ["spec.containers[0].lifecycle.preStop: Required value: must specify a handler type"]
+        );
+    }
+
+    #[test]
+    fn policies_numbers_and_places_are_checked() {
+        let spec = json!({
+            "containers": [container(&json!({}))], "restartPolicy": "Sometimes", "dnsPolicy": "Mine",
+            "activeDeadlineSeconds": 0, "nodeSelector": {"a b": "c"}, "nodeName": "N",
+            "tolerations": [{"key": "k", "operator": "Maybe", "effect": "NoRun"}],
+        });
+        let fields: Vec<_> = said(&spec)
+            .iter()
+            .map(|cause| cause.split(": ").next().unwrap().to_owned())
+            .collect();
+        let expected = [
+            "restartPolicy",
+            "dnsPolicy",
+            "activeDeadlineSeconds",
+            "nodeSelector",
+            "nodeName",
+            "tolerations[0].operator",
+            "tolerations[0].effect",
+        ];
+        assert_eq!(fields, expected.map(|field| format!("spec.{field}")));
     }
 }

@@ -4,10 +4,10 @@ use k8s_openapi::api::core::v1::Namespace;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{WriteOptions, metadata, settle_namespace, text, validate};
+use super::{WriteOptions, metadata_of, refuse, settle_namespace, text, validate};
 use crate::embedded::api::{
     apply, clock,
-    kinds::namespace::is_terminating,
+    kinds::{fields, namespace::is_terminating},
     names, resource,
     status::ApiError,
     store::{Key, Object, State},
@@ -39,6 +39,13 @@ pub(crate) fn create(
     }
     complete(target, &mut object, options)?;
     validate(target, &object)?;
+    if !options.own {
+        refuse(
+            target,
+            text(&object, "/metadata/name"),
+            &fields::undone(&target.resource.kind, &object),
+        )?;
+    }
     let name = text(&object, "/metadata/name").to_owned();
     let key = target.key(&name);
     if let Some(present) = state.get(&key) {
@@ -57,7 +64,7 @@ pub(crate) fn create(
 
 fn settle_name(target: &Target, object: &mut Value) -> Result<(), ApiError> {
     let generate = text(object, "/metadata/generateName").to_owned();
-    let metadata = metadata(object)?;
+    let metadata = metadata_of(object)?;
     let stated = metadata
         .get("name")
         .and_then(Value::as_str)
@@ -104,7 +111,7 @@ fn admit(state: &State, target: &Target, name: &str) -> Result<(), ApiError> {
 
 fn complete(target: &Target, object: &mut Value, options: &WriteOptions) -> Result<(), ApiError> {
     let resource = &target.resource;
-    let metadata = metadata(object)?;
+    let metadata = metadata_of(object)?;
     for field in SERVER_OWNED {
         metadata.remove(field);
     }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{has_finalizers, text};
 use crate::embedded::api::{
     clock,
+    kinds::claim::protect,
     status::ApiError,
     store::{Object, State},
     target::Target,
@@ -19,8 +20,39 @@ pub(crate) struct DeleteOptions {
     pub(crate) uid: Option<String>,
     /// Only this version of it.
     pub(crate) version: Option<String>,
+    /// What becomes of what belongs to it.
+    pub(crate) propagation: Propagation,
     /// Do everything but store it.
     pub(crate) dry_run: bool,
+}
+
+/// What becomes of the objects that belong to a deleted one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Propagation {
+    /// They are deleted once it is gone.
+    #[default]
+    Background,
+    /// They are deleted first, and it stays until then.
+    Foreground,
+    /// They stay, and belong to nobody.
+    Orphan,
+}
+
+/// Finalizers that hold an object back until the controller has seen to what belongs to it.
+pub(crate) const FOREGROUND: &str = "foregroundDeletion";
+pub(crate) const ORPHAN: &str = "orphan";
+
+impl Propagation {
+    fn hold(self, object: Object) -> Object {
+        let finalizer = match self {
+            Self::Background => return object,
+            Self::Foreground => FOREGROUND,
+            Self::Orphan => ORPHAN,
+        };
+        let mut held = (*object).clone();
+        protect(&mut held, finalizer);
+        Object::new(held)
+    }
 }
 
 /// What a delete left.
@@ -56,6 +88,7 @@ pub(crate) fn delete(
     if let Some(why) = target.resource.rules.undeletable(name) {
         return Err(ApiError::forbidden(target.resource.names(), name, why));
     }
+    let old = options.propagation.hold(old);
     let step = next_step(target, &old, options);
     if options.dry_run {
         return Ok(Deleted {

@@ -7,7 +7,7 @@ mod list;
 mod update;
 
 pub(crate) use create::create;
-pub(crate) use delete::{DeleteOptions, delete};
+pub(crate) use delete::{DeleteOptions, FOREGROUND, ORPHAN, Propagation, delete};
 pub(crate) use list::{Page, snapshot};
 pub(crate) use update::{check_patched_uid, update};
 
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{
     apply::Writer,
-    names::{self, SUBDOMAIN_RULE},
+    metadata,
     status::{ApiError, Cause},
     target::Target,
 };
@@ -27,6 +27,8 @@ pub(crate) struct WriteOptions {
     pub(crate) dry_run: bool,
     /// Who owns the fields written.
     pub(crate) manager: String,
+    /// Whether it is the cluster's own, which knows what it does.
+    pub(crate) own: bool,
     /// Whether the object says itself who owns what: it comes from a server-side apply.
     pub(crate) applied: bool,
 }
@@ -36,6 +38,7 @@ impl WriteOptions {
     pub(crate) fn by(manager: &str) -> Self {
         Self {
             manager: manager.into(),
+            own: true,
             ..Self::default()
         }
     }
@@ -68,22 +71,10 @@ fn has_finalizers(object: &Value) -> bool {
 
 /// Refuse an object whose name, or anything else, breaks its kind's rules.
 fn validate(target: &Target, object: &Value) -> Result<(), ApiError> {
-    let name = text(object, "/metadata/name");
-    let mut causes = Vec::new();
-    if name.is_empty() {
-        causes.push(Cause::required(
-            "metadata.name",
-            "name or generateName is required",
-        ));
-    } else if !names::is_subdomain(name) {
-        causes.push(Cause::invalid(
-            "metadata.name",
-            &object["metadata"]["name"],
-            SUBDOMAIN_RULE,
-        ));
-    }
-    causes.extend(target.resource.rules.validate(object));
-    refuse(target, name, &causes)
+    let rules = target.resource.rules;
+    let mut causes = metadata::causes(object, rules.name_rule());
+    causes.extend(rules.validate(object));
+    refuse(target, text(object, "/metadata/name"), &causes)
 }
 
 fn refuse(target: &Target, name: &str, causes: &[Cause]) -> Result<(), ApiError> {
@@ -102,7 +93,7 @@ fn settle_namespace(target: &Target, object: &mut Value) -> Result<(), ApiError>
         let message = "the namespace of the provided object does not match the namespace sent on the request";
         return Err(ApiError::bad_request(message));
     }
-    let metadata = metadata(object)?;
+    let metadata = metadata_of(object)?;
     if namespace.is_empty() {
         metadata.remove("namespace");
     } else {
@@ -111,7 +102,7 @@ fn settle_namespace(target: &Target, object: &mut Value) -> Result<(), ApiError>
     Ok(())
 }
 
-fn metadata(object: &mut Value) -> Result<&mut serde_json::Map<String, Value>, ApiError> {
+fn metadata_of(object: &mut Value) -> Result<&mut serde_json::Map<String, Value>, ApiError> {
     let fields = object
         .as_object_mut()
         .ok_or_else(|| ApiError::bad_request("the body is not an object"))?;

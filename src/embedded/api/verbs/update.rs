@@ -3,10 +3,12 @@
 use serde_json::{Value, json};
 
 use super::{
-    WriteOptions, create::name_mismatch, has_finalizers, metadata, refuse, settle_namespace, text, validate,
+    WriteOptions, create::name_mismatch, has_finalizers, metadata_of, refuse, settle_namespace, text,
+    validate,
 };
 use crate::embedded::api::{
     apply,
+    kinds::fields,
     status::{ApiError, Cause},
     store::{Object, State},
     target::Target,
@@ -72,7 +74,7 @@ fn check_identity(target: &Target, old: &Value, new: &mut Value) -> Result<(), A
     if !version.is_empty() && version != text(old, "/metadata/resourceVersion") {
         return Err(ApiError::modified(target.resource.names(), &name));
     }
-    metadata(new)?.insert("name".into(), json!(name));
+    metadata_of(new)?.insert("name".into(), json!(name));
     Ok(())
 }
 
@@ -85,7 +87,7 @@ pub(crate) fn check_patched_uid(target: &Target, old: &Value, patched: &Value) -
 }
 
 fn keep_metadata(old: &Value, new: &mut Value) -> Result<(), ApiError> {
-    let metadata = metadata(new)?;
+    let metadata = metadata_of(new)?;
     for field in KEPT {
         match old["metadata"].get(field) {
             Some(value) => metadata.insert(field.into(), value.clone()),
@@ -127,6 +129,7 @@ fn accept(target: &Target, old: &Value, mut new: Value) -> Result<Value, ApiErro
     validate(target, &new)?;
     let mut causes = resource.rules.validate_update(old, &new);
     causes.extend(new_finalizers(old, &new));
+    causes.extend(newly_undone(&resource.kind, old, &new));
     refuse(target, text(old, "/metadata/name"), &causes)?;
     if resource.rules.counts_generations() && specification(old) != specification(&new) {
         let generation = old
@@ -136,6 +139,14 @@ fn accept(target: &Target, old: &Value, mut new: Value) -> Result<Value, ApiErro
         new["metadata"]["generation"] = json!(generation + 1);
     }
     Ok(new)
+}
+
+/// What this cluster would leave undone of what has not been there before.
+fn newly_undone(kind: &str, old: &Value, new: &Value) -> Vec<Cause> {
+    let before = fields::undone(kind, old);
+    let mut causes = fields::undone(kind, new);
+    causes.retain(|cause| !before.contains(cause));
+    causes
 }
 
 /// An object that is being deleted takes no new finalizers.

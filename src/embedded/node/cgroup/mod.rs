@@ -68,7 +68,7 @@ const MIN_CPU_QUOTA: Duration = Duration::from_millis(1);
 
 /// Processes and threads of one container: what the kubelet's `podPidsLimit` is where one is set (OpenShift). Without
 /// one, a container could leave the host none.
-const MAX_PROCESSES: u32 = 4096;
+pub(super) const MAX_PROCESSES: u32 = 4096;
 
 impl Limits {
     fn cpu_quota_usec(&self) -> Option<u128> {
@@ -87,6 +87,13 @@ impl Limits {
         1 + (self.cpu_shares() - 2) * 9999 / 262_142
     }
 }
+
+/// Files that only a kernel with swap accounting has.
+const WITH_SWAP: [&str; 3] = [
+    "memory.swap.max",
+    "memory.memsw.limit_in_bytes",
+    "memory.swappiness",
+];
 
 impl Cgroups {
     /// The mode found.
@@ -166,8 +173,10 @@ impl Hierarchy {
 
     fn limit(&self, directory: &Path, limits: &Limits) -> io::Result<()> {
         for (controller, file, value) in self.settings(limits) {
-            if self.controllers.contains(controller) {
-                write(&directory.join(file), &value)?;
+            let path = directory.join(file);
+            let is_there = !WITH_SWAP.contains(&file) || path.exists();
+            if self.controllers.contains(controller) && is_there {
+                write(&path, &value)?;
             }
         }
         Ok(())
@@ -198,7 +207,20 @@ impl Hierarchy {
                 "memory.limit_in_bytes"
             };
             settings.push(("memory", file, bytes.to_string()));
+            if !self.unified {
+                // Of memory and swap together; after the other, which it may not be below.
+                settings.push(("memory", "memory.memsw.limit_in_bytes", bytes.to_string()));
+            }
         }
+        settings.push((
+            "memory",
+            if self.unified {
+                "memory.swap.max"
+            } else {
+                "memory.swappiness"
+            },
+            "0".to_owned(),
+        ));
         settings
     }
 }
@@ -213,6 +235,15 @@ impl Group {
     /// Its directories.
     pub fn directories(&self) -> &[PathBuf] {
         &self.directories
+    }
+
+    /// Have the kernel end all of it when it ends a process in it for want of memory. cgroup v1 cannot.
+    pub fn end_together(&self) -> io::Result<()> {
+        let files = self
+            .directories
+            .iter()
+            .map(|directory| directory.join("memory.oom.group"));
+        all(files.filter(|file| file.exists()).map(|file| write(&file, "1")))
     }
 
     /// Whether the kernel killed a process in it for want of memory. To be asked before it is removed.
@@ -317,6 +348,37 @@ mod tests {
             .unwrap();
         assert_eq!(read("cpu.cfs_quota_us").as_deref(), Some("70000"));
         assert_eq!(read("memory.limit_in_bytes").as_deref(), Some("1048576"));
+    }
+
+    #[test]
+    fn nothing_is_swapped_and_all_end_together_where_the_kernel_can() {
+        for (unified, files) in [
+            (true, [("memory.swap.max", "0"), ("memory.oom.group", "1")]),
+            (
+                false,
+                [
+                    ("memory.memsw.limit_in_bytes", "1048576"),
+                    ("memory.swappiness", "0"),
+                ],
+            ),
+        ] {
+            let place = tempfile::tempdir().unwrap();
+            let directory = place.path().join("pod/c");
+            fs::create_dir_all(&directory).unwrap();
+            for (file, _) in files {
+                fs::write(directory.join(file), "").unwrap();
+            }
+            let made = hierarchy(unified, place.path())
+                .create(Path::new("pod/c"), &limits(None))
+                .unwrap();
+            let group = Group {
+                directories: vec![made],
+            };
+            group.end_together().unwrap();
+            for (file, value) in files {
+                assert_eq!(fs::read_to_string(directory.join(file)).unwrap(), value, "{file}");
+            }
+        }
     }
 
     #[test]

@@ -77,7 +77,11 @@ fn pod_field(pod: &Pod, path: &str) -> Result<String, ConfigError> {
         "metadata.namespace" => metadata.namespace.clone(),
         "metadata.uid" => metadata.uid.clone(),
         "spec.nodeName" => pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
-        "status.hostIP" | "status.podIP" => Some(ADDRESS.to_owned()),
+        "spec.serviceAccountName" => pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.service_account_name.clone()),
+        "status.hostIP" | "status.podIP" | "status.hostIPs" | "status.podIPs" => Some(ADDRESS.to_owned()),
         _ => match (key("metadata.labels['"), key("metadata.annotations['")) {
             (Some(key), _) => entry(&metadata.labels, &key),
             (_, Some(key)) => entry(&metadata.annotations, &key),

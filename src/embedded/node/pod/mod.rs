@@ -13,6 +13,8 @@ pub(crate) mod admission;
 mod backoff;
 mod environment;
 mod expand;
+mod message;
+mod restart;
 mod slot;
 mod start;
 pub(crate) mod status;

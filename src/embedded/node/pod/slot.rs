@@ -12,7 +12,7 @@ use k8s_openapi::{
 };
 use tokio::time::Instant;
 
-use super::backoff::Backoff;
+use super::{backoff::Backoff, message};
 use crate::embedded::{images::Image, node::container::Container};
 
 /// Exit code of what was never found to have run, or could not be started; the kubelet's.
@@ -176,14 +176,16 @@ impl Slot {
     }
 
     /// Take note of its end, if it has ended.
-    pub(crate) fn observe(&mut self) {
+    pub(crate) async fn observe(&mut self) {
         let State::Running(container) = &self.state else {
             return;
         };
         let Some(exit) = container.exit() else { return };
+        let message = message::of(&self.spec, container, exit).await;
         self.state = State::Terminated(ContainerStateTerminated {
             exit_code: exit.code,
             reason: Some(exit.reason().to_owned()),
+            message,
             started_at: Some(Time(container.started_at())),
             finished_at: Some(Time(exit.finished_at)),
             container_id: Some(container_id(container.id())),

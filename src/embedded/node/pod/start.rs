@@ -1,15 +1,17 @@
 //! Starting the containers of a pod that are due.
 
 use std::{
+    path::Path,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::Container as Spec;
+use k8s_openapi::api::core::v1::{Container as Spec, ResourceRequirements};
 use tokio::time::Instant;
 
 use super::{
     environment::{ConfigError, command, environment},
+    restart::restarts,
     slot::Slot,
     status::restart_policy,
     volumes,
@@ -89,7 +91,7 @@ impl Worker {
             return None;
         }
         if let Some(code) = slot.exit_code() {
-            if !restarts(&policy, code, slot.init) {
+            if !restarts(&policy, Some(&slot.spec), code, slot.init) {
                 return None;
             }
             self.back_off(which).await;
@@ -251,6 +253,8 @@ impl Worker {
             .map(|volumes| volumes.mounts(spec))
             .transpose()
             .map_err(ConfigError)?;
+        let whole = self.pod.spec.as_ref().and_then(|spec| spec.resources.as_ref());
+        let message_path = spec.termination_message_path.as_deref().unwrap_or_default();
         Ok(RuntimeSpec {
             pod_uid: self.uid().to_owned(),
             name: spec.name.clone(),
@@ -259,52 +263,40 @@ impl Worker {
             env,
             working_dir: spec.working_dir.clone().unwrap_or_else(|| "/".to_owned()).into(),
             mounts: mounts.unwrap_or_default(),
-            limits: limits(spec),
+            termination_message: Path::new("/").join(message_path),
+            limits: limits(spec.resources.as_ref()),
+            pod_limits: whole.map(|whole| limits(Some(whole))),
         })
     }
 }
 
-/// Whether a container that ended with this code gets another life. Init containers are done with exit 0.
-fn restarts(policy: &str, code: i32, init: bool) -> bool {
-    match policy {
-        "Never" => false,
-        "Always" if !init => true,
-        _ => code != 0,
-    }
-}
-
-fn limits(spec: &Spec) -> Limits {
-    let resources = spec.resources.clone().unwrap_or_default();
+/// What may be used of these. A limit of 0 is none, as for the kubelet.
+fn limits(resources: Option<&ResourceRequirements>) -> Limits {
+    let resources = resources.cloned().unwrap_or_default();
     let limits = Amounts::of(resources.limits.as_ref());
+    let limit = |name| limits.find(name).filter(|limit| *limit > 0);
     Limits {
-        cpu_millicores: limits.find("cpu"),
+        cpu_millicores: limit("cpu"),
         cpu_request_millicores: Amounts::of(resources.requests.as_ref()).get("cpu"),
-        memory_bytes: limits.find("memory"),
+        memory_bytes: limit("memory"),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
-    fn semantic_13_restart_policies() {
-        for (policy, code, init, expected) in [
-            ("Always", 0, false, true),
-            ("Always", 1, false, true),
-            ("Always", 0, true, false),
-            ("Always", 1, true, true),
-            ("OnFailure", 0, false, false),
-            ("OnFailure", 137, false, true),
-            ("Never", 0, false, false),
-            ("Never", 1, false, false),
-            ("Never", 1, true, false),
-        ] {
-            assert_eq!(
-                restarts(policy, code, init),
-                expected,
-                "{policy} {code} init={init}"
-            );
-        }
+    fn a_limit_of_nothing_is_no_limit() {
+        let resources = json!({"limits": {"cpu": "0", "memory": "1Mi"}, "requests": {"cpu": "100m"}});
+        let resources: ResourceRequirements = serde_json::from_value(resources).unwrap();
+        let expected = Limits {
+            cpu_millicores: None,
+            cpu_request_millicores: 100,
+            memory_bytes: Some(1 << 20),
+        };
+        assert_eq!(limits(Some(&resources)), expected);
     }
 }

@@ -1,6 +1,7 @@
 //! The status of a pod as a function of its containers' states: phase and conditions, as the kubelet computes them
 //! (`pkg/kubelet/kubelet_pods.go` `getPhase`, `pkg/kubelet/status/generate.go`) and as recorded from a real one.
 
+use super::restart::restarts;
 use k8s_openapi::{
     api::core::v1::{ContainerState, ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus},
     apimachinery::pkg::apis::meta::v1::Time,
@@ -22,11 +23,19 @@ pub(crate) struct Observed {
     pub(crate) prepared: bool,
     /// Whether no container will ever be started again: the pod is being deleted.
     pub(crate) ending: bool,
+    /// Whether it was active for longer than its deadline allows.
+    pub(crate) overdue: bool,
 }
+
+/// Reason and message of a pod that was active for too long.
+pub(crate) const OVERDUE: (&str, &str) = (
+    "DeadlineExceeded",
+    "Pod was active on the node longer than the specified deadline",
+);
 
 /// The status at `now`. What `previous` holds for conditions that have not changed is kept: their transition times.
 pub(crate) fn compute(pod: &Pod, observed: &Observed, previous: &PodStatus, now: &Time) -> PodStatus {
-    let phase = phase(restart_policy(pod), observed, previous);
+    let phase = phase(pod, observed, previous);
     let conditions = Conditions {
         pod,
         observed,
@@ -40,6 +49,8 @@ pub(crate) fn compute(pod: &Pod, observed: &Observed, previous: &PodStatus, now:
     PodStatus {
         observed_generation: pod.metadata.generation,
         phase: Some(phase.to_owned()),
+        reason: observed.overdue.then(|| OVERDUE.0.to_owned()),
+        message: observed.overdue.then(|| OVERDUE.1.to_owned()),
         conditions: Some(conditions.all()),
         host_ip: Some(ADDRESS.to_owned()),
         host_ips: Some(vec![HostIP {
@@ -81,34 +92,55 @@ pub(crate) fn is_terminal(phase: Option<&str>) -> bool {
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
-fn phase(policy: &str, observed: &Observed, previous: &PodStatus) -> &'static str {
+fn phase(pod: &Pod, observed: &Observed, previous: &PodStatus) -> &'static str {
     match previous.phase.as_deref() {
         Some("Succeeded") => return "Succeeded",
         Some("Failed") => return "Failed",
         _ => {}
     }
-    let failed = |status: &ContainerStatus| last_exit(status).is_some_and(|code| code != 0);
-    if policy == "Never" && observed.init.iter().any(failed) {
+    if observed.overdue {
+        return "Failed";
+    }
+    let fails = |status: &ContainerStatus| {
+        last_exit(status).is_some_and(|code| code != 0) && !comes_back(pod, status, true)
+    };
+    if observed.init.iter().any(fails) {
         return "Failed";
     }
     let incomplete = observed.init.iter().any(|status| last_exit(status).is_none());
     if incomplete && !observed.ending {
         return "Pending";
     }
-    main_phase(policy, observed)
+    main_phase(pod, observed)
 }
 
-fn main_phase(policy: &str, observed: &Observed) -> &'static str {
+/// Whether a container that has ended is started again.
+fn comes_back(pod: &Pod, status: &ContainerStatus, init: bool) -> bool {
+    let spec = pod.spec.as_ref();
+    let init_containers = spec.and_then(|spec| spec.init_containers.as_deref());
+    let containers = spec.map(|spec| spec.containers.as_slice());
+    let mut list = if init { init_containers } else { containers }
+        .into_iter()
+        .flatten();
+    let container = list.find(|container| container.name == status.name);
+    last_exit(status).is_some_and(|code| restarts(restart_policy(pod), container, code, init))
+}
+
+fn main_phase(pod: &Pod, observed: &Observed) -> &'static str {
     let count =
         |is: fn(&ContainerStatus) -> bool| observed.containers.iter().filter(|status| is(status)).count();
     let stopped = count(|status| !is_running(status) && last_exit(status).is_some());
     let succeeded = count(|status| !is_running(status) && last_exit(status) == Some(0));
+    let again = !observed.ending
+        && observed
+            .containers
+            .iter()
+            .any(|status| comes_back(pod, status, false));
     match (count(is_running), observed.containers.len() - stopped) {
         (running, alive) if alive > running => "Pending",
         (1.., _) => "Running",
-        _ if policy == "Always" && !observed.ending => "Running",
+        _ if again => "Running",
         _ if succeeded == stopped => "Succeeded",
-        _ if policy == "OnFailure" && !observed.ending => "Running",
         _ => "Failed",
     }
 }
@@ -258,6 +290,7 @@ mod tests {
             start_time,
             prepared: true,
             ending: false,
+            overdue: false,
         }
     }
 
@@ -317,6 +350,29 @@ mod tests {
                 "{policy}: {containers}"
             );
         }
+    }
+
+    #[test]
+    fn a_container_that_comes_back_by_its_own_rules_keeps_the_pod_running() {
+        let mut pod = pod("Never");
+        let rule = json!({"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}});
+        let container = json!({"name": "c0", "restartPolicy": "Never", "restartPolicyRules": [rule]});
+        pod.spec.as_mut().unwrap().containers = vec![serde_json::from_value(container).unwrap()];
+        for (code, expected) in [("42", "Running"), ("1", "Failed"), ("0", "Succeeded")] {
+            let status = compute(&pod, &observed("", code), &PodStatus::default(), &at(0));
+            assert_eq!(status.phase.as_deref(), Some(expected), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_pod_past_its_deadline_has_failed_for_that_reason() {
+        let late = Observed {
+            overdue: true,
+            ..observed("", "0")
+        };
+        let status = status_of("Never", &late);
+        let told = (status.phase.as_deref(), status.reason.as_deref());
+        assert_eq!(told, (Some("Failed"), Some("DeadlineExceeded")));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use k8s_openapi::api::core::v1::LifecycleHandler;
+use k8s_openapi::api::core::v1::{LifecycleHandler, Pod};
 use kube::api::{DeleteParams, Preconditions};
 use tokio::{
     sync::watch,
@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     slot::Slot,
-    status::is_terminal,
+    status::{OVERDUE, is_terminal},
     worker::{Desired, Worker, until},
 };
 use crate::embedded::{
@@ -34,11 +34,21 @@ impl Worker {
             // That the deletion was seen shows by its generation.
             self.publish().await;
             self.stop_all().await;
-            self.give_up();
+            self.give_up().await;
             self.publish().await;
         }
         self.clean_up().await;
         self.delete().await;
+    }
+
+    /// Stop everything because the pod's deadline is over; it stays, as one that has failed.
+    pub(super) async fn fail_overdue(&mut self) {
+        let (reason, message) = OVERDUE;
+        self.event(None, normal(reason, message)).await;
+        self.stop_all().await;
+        self.overdue = true;
+        self.give_up().await;
+        self.publish().await;
     }
 
     fn has_ended(&self) -> bool {
@@ -127,8 +137,8 @@ impl Worker {
         Err(format!("command {command:?} was cut off"))
     }
 
-    fn give_up(&mut self) {
-        self.observe();
+    async fn give_up(&mut self) {
+        self.observe().await;
         self.init
             .iter_mut()
             .chain(&mut self.containers)
@@ -179,19 +189,36 @@ async fn grace_over(mut desired: watch::Receiver<Desired>, begun: Instant, floor
     }
 }
 
-/// What the API server granted; nothing for a pod that is gone already.
+/// Wait until a pod has been active for longer than its deadline, which may be set and brought forward meanwhile.
+pub(super) async fn overdue(mut desired: watch::Receiver<Desired>, accepted: Instant) {
+    loop {
+        let seconds = {
+            let desired = desired.borrow_and_update();
+            let spec = desired.pod.spec.as_ref();
+            spec.and_then(|spec| spec.active_deadline_seconds)
+        };
+        let deadline = seconds.and_then(|seconds| {
+            accepted.checked_add(Duration::from_secs(seconds.try_into().unwrap_or_default()))
+        });
+        tokio::select! {
+            () = until(deadline) => return,
+            outcome = desired.changed() => if outcome.is_err() {
+                return std::future::pending().await;
+            },
+        }
+    }
+}
+
+/// What the API server granted, or else the pod's own; nothing for a pod that is gone already.
 fn grace(desired: &Desired) -> Duration {
-    let seconds = desired
-        .pod
-        .metadata
-        .deletion_grace_period_seconds
-        .filter(|_| !desired.removed);
+    let own = |pod: &Pod| pod.spec.as_ref()?.termination_grace_period_seconds;
+    let granted = desired.pod.metadata.deletion_grace_period_seconds;
+    let seconds = granted.or(own(&desired.pod)).filter(|_| !desired.removed);
     Duration::from_secs(seconds.unwrap_or_default().try_into().unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::Pod;
     use serde_json::json;
 
     use super::*;
@@ -221,6 +248,26 @@ mod tests {
             let (_sender, receiver) = watch::channel(desired);
             assert_eq!(waited(receiver, 2).await, seconds);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_may_be_set_and_brought_forward() {
+        let deadline = |seconds: Option<i64>| Desired {
+            pod: Arc::new(
+                serde_json::from_value(json!({"spec": {"activeDeadlineSeconds": seconds, "containers": []}}))
+                    .unwrap(),
+            ),
+            removed: false,
+        };
+        let (sender, receiver) = watch::channel(deadline(None));
+        let begun = Instant::now();
+        let waiting = tokio::spawn(overdue(receiver, begun));
+        for seconds in [20, 10] {
+            sleep(Duration::from_secs(3)).await;
+            sender.send_replace(deadline(Some(seconds)));
+        }
+        waiting.await.unwrap();
+        assert_eq!(begun.elapsed().as_secs(), 10);
     }
 
     #[tokio::test(start_paused = true)]

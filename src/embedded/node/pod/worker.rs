@@ -22,6 +22,7 @@ use super::{
     admission::Room,
     slot::Slot,
     status::{self, Observed},
+    terminate,
     volumes::Volumes,
 };
 use crate::{
@@ -66,6 +67,8 @@ pub(crate) struct Worker {
     pub(super) containers: Vec<Slot>,
     pub(super) volumes: Option<Volumes>,
     start_time: Time,
+    accepted: Instant,
+    pub(super) overdue: bool,
     published: PodStatus,
 }
 
@@ -89,6 +92,8 @@ impl Worker {
             containers: slots(spec.containers, false),
             volumes: None,
             start_time: Time(Timestamp::now()),
+            accepted: Instant::now(),
+            overdue: false,
             published: pod.status.clone().unwrap_or_default(),
             pod,
         }
@@ -98,9 +103,14 @@ impl Worker {
     pub(crate) async fn run(mut self) {
         let mut desired = self.desired.clone();
         if !status::is_terminal(self.published.phase.as_deref()) && self.admit().await {
-            tokio::select! {
-                () = self.live() => {}
-                _ = desired.wait_for(Desired::is_ending) => {}
+            let overdue = terminate::overdue(self.desired.clone(), self.accepted);
+            let late = tokio::select! {
+                () = self.live() => false,
+                _ = desired.wait_for(Desired::is_ending) => false,
+                () = overdue => true,
+            };
+            if late {
+                self.fail_overdue().await;
             }
             self.node.room.give_back(self.uid());
         }
@@ -146,7 +156,7 @@ impl Worker {
     /// Keep the containers as the restart policy wants them, until none will run again.
     async fn live(&mut self) {
         loop {
-            self.observe();
+            self.observe().await;
             self.publish().await;
             let again = self.start_due().await;
             self.publish().await;
@@ -164,11 +174,10 @@ impl Worker {
         self.init.iter().chain(&self.containers)
     }
 
-    pub(super) fn observe(&mut self) {
-        self.init
-            .iter_mut()
-            .chain(&mut self.containers)
-            .for_each(Slot::observe);
+    pub(super) async fn observe(&mut self) {
+        for slot in self.init.iter_mut().chain(&mut self.containers) {
+            slot.observe().await;
+        }
     }
 
     /// Wait until one of the running containers ends.
@@ -195,7 +204,8 @@ impl Worker {
             containers: self.containers.iter().map(Slot::status).collect(),
             start_time: self.start_time.clone(),
             prepared: self.volumes.is_some(),
-            ending,
+            ending: ending || self.overdue,
+            overdue: self.overdue,
         };
         let status = status::compute(&pod, &observed, &self.published, &Time(Timestamp::now()));
         if status != self.published {

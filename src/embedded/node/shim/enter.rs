@@ -29,7 +29,7 @@ pub fn enter(bundle: &Path, pid: i32, sealed: bool, command: &[String]) -> anyho
     enter_namespaces(&config.isolation.namespaces(sealed), pid)?;
     config.enter_working_dir()?;
     if config.isolation.mounts {
-        privilege::limit()?;
+        privilege::limit(config.isolation)?;
     }
     let mut program = config.program(command)?;
     match program.status() {

@@ -44,7 +44,7 @@ fn become_program(bundle: &Path, report: &UnixStream) -> anyhow::Result<()> {
     let mut program = config.program(&config.command)?;
     join(cgroups)?;
     if config.isolation.mounts {
-        privilege::limit()?;
+        privilege::limit(config.isolation)?;
     }
     let error = program.exec();
     anyhow::bail!(not_started(&program.get_program().to_string_lossy(), &error))

@@ -1,9 +1,14 @@
-//! What a container's root may do: not undo its mounts, nor touch the host's kernel, devices, clock or network.
+//! What a container's root may do: not undo its mounts, nor touch the host's kernel, devices, clock or network, nor start
+//! processes without end.
 
 use anyhow::Context;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, remove_capability_from_bounding_set, set_capabilities,
 };
+
+use super::Isolation;
+use crate::embedded::node::cgroup::MAX_PROCESSES;
 
 /// Those of containerd, less the ones that reach the host from here: MKNOD, since there is no device cgroup, and NET_RAW and
 /// AUDIT_WRITE, since the network is the host's.
@@ -21,7 +26,13 @@ const KEPT: CapabilitySet = CapabilitySet::CHOWN
 
 /// See that the program which this process becomes, and all that it starts, have no other capabilities. This process keeps
 /// its own until then, so that no container can look into it.
-pub(super) fn limit() -> anyhow::Result<()> {
+pub(super) fn limit(isolation: Isolation) -> anyhow::Result<()> {
+    if isolation.user {
+        // For a host whose cgroups this user may not write: it counts within the user namespace alone (since Linux 5.14).
+        let (_, most) = getrlimit(Resource::RLIMIT_NPROC)?;
+        let limit = most.min(MAX_PROCESSES.into());
+        setrlimit(Resource::RLIMIT_NPROC, limit, limit)?;
+    }
     for capability in CapabilitySet::all().difference(KEPT).iter() {
         match remove_capability_from_bounding_set(capability) {
             // Newer than this kernel.

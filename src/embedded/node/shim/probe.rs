@@ -56,12 +56,21 @@ impl Isolation {
         },
     ];
 
-    /// The best that this host permits. `program` is the migbench binary, `scratch` an empty directory.
-    pub fn detect(program: &Path, scratch: &Path) -> anyhow::Result<Self> {
-        let permitted = |isolation: &&Self| isolation.is_permitted(program, scratch).unwrap_or(false);
-        let best = Self::ATTEMPTS.iter().find(permitted);
-        best.copied()
-            .context("not even a plain process can be started here")
+    /// The best that this host permits, and why containers get no mount namespace, if they do not. `program` is the
+    /// migbench binary, `scratch` an empty directory.
+    pub fn detect(program: &Path, scratch: &Path) -> anyhow::Result<(Self, Option<String>)> {
+        let mut refused = None;
+        for isolation in Self::ATTEMPTS {
+            match isolation.attempt(program, scratch) {
+                Ok(()) => return Ok((isolation, refused.filter(|_| !isolation.mounts))),
+                // Without root it is not the first attempt that could have come to something.
+                Err(error) if isolation.mounts && isolation.user != geteuid().is_root() => {
+                    refused = Some(format!("{error:#}"));
+                }
+                Err(_) => {}
+            }
+        }
+        anyhow::bail!("not even a plain process can be started here")
     }
 
     /// In words.
@@ -85,7 +94,7 @@ impl Isolation {
         format!("{pid}, {mounts}{user}")
     }
 
-    fn is_permitted(self, program: &Path, bundle: &Path) -> anyhow::Result<bool> {
+    fn attempt(self, program: &Path, bundle: &Path) -> anyhow::Result<()> {
         use std::os::unix::process::CommandExt;
         let trial = Config {
             command: vec!["true".into()],
@@ -103,15 +112,18 @@ impl Isolation {
         };
         trial.store(bundle)?;
         fs::create_dir_all(bundle.join(SCRATCH))?;
-        let status = Command::new(program)
+        let output = Command::new(program)
             .arg0(ARG0)
             .args(["shim", "probe", "--bundle"])
             .arg(bundle)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()?;
-        Ok(status.success())
+            .output()?;
+        anyhow::ensure!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok(())
     }
 
     /// The namespaces by their names below `/proc/<pid>/ns`; the user's first, since it permits the others. Not that one

@@ -208,7 +208,7 @@ fn below(path: &Path) -> PathBuf {
 fn hide(tree: &Tree, path: &Path) -> anyhow::Result<()> {
     match tree.find(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        found => tmpfs(&path_of(found?), "mode=0555,size=4k"),
+        found => tmpfs(&path_of(&found?), "mode=0555,size=4k"),
     }
 }
 
@@ -233,7 +233,8 @@ fn add_volume(tree: &Tree, volume: &Mount) -> anyhow::Result<()> {
         (found.dev(), found.ino()) != (root.dev(), root.ino()),
         "it is the root"
     );
-    bind(&source, &path_of(&target))?;
+    // Nothing of the host is mounted in a volume.
+    mount(Some(&source), &path_of(&target), NONE, MsFlags::MS_BIND, NONE)?;
     if volume.read_only {
         // Looked up again: now the volume is found there.
         remount_read_only(&path_of(&tree.find(&volume.target)?))?;
