@@ -2,6 +2,9 @@
 
 use std::{fmt::Display, fs, path::Path};
 
+use indicatif::HumanBytes;
+use nix::sys::statvfs::statvfs;
+
 use super::{
     Error, Means, PullProgress, distribution,
     environment::{self, Environment},
@@ -11,8 +14,6 @@ use super::{
     step::{Step, in_a_line, last_lines},
     variables, wheel,
 };
-use indicatif::HumanBytes;
-use nix::sys::statvfs::statvfs;
 
 /// Build an environment, unless it is there or another builder makes it while this one waits.
 pub(super) async fn build(
