@@ -1,30 +1,19 @@
 //! Building a Python environment, with progress.
 
-use std::{
-    fmt::Display,
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fmt::Display, fs, path::Path};
 
 use indicatif::HumanBytes;
 use nix::sys::statvfs::statvfs;
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
-};
 
 use super::{
     Error, Means, PullProgress, distribution,
-    environment::Environment,
+    environment::{self, Environment},
     lock,
     python::Python,
     site::{Provisional, Site},
+    step::{Step, in_a_line, last_lines},
     variables, wheel,
 };
-
-/// How often a builder looks at how much has been fetched.
-const LOOK: Duration = Duration::from_millis(300);
 
 /// Build an environment, unless it is there or another builder makes it while this one waits.
 pub(super) async fn build(
@@ -110,9 +99,7 @@ impl<P: Fn(PullProgress)> Builder<'_, P> {
         self.run(site, proof, Step::default())
             .await
             .map_err(|said| self.failed("importing it", last_lines(&said)))?;
-        self.environment
-            .complete(&built, &python, place)
-            .map_err(|error| self.failed(place.display(), error))?;
+        environment::complete(&built, &python, place).map_err(|error| self.failed(place.display(), error))?;
         if let Some(fetched) = fetched {
             fetched.keep();
         }
@@ -196,45 +183,6 @@ impl<P: Fn(PullProgress)> Builder<'_, P> {
             .map_err(|said| self.unobtainable("its wheels could not be fetched", &in_a_line(&said)))
     }
 
-    /// Run a command to its end; its output lines and the growth of what is watched are the progress. The error is what
-    /// it said.
-    pub(super) async fn run(&self, site: &Site, command: Command, step: Step) -> Result<(), String> {
-        let name = format!("{:?}", command.as_std().get_program());
-        let failed = |error: std::io::Error| format!("{name}: {error}");
-        let mut worker = site.spawn(command).map_err(failed)?;
-        let complaints = tokio::spawn(collect(worker.child.stderr.take()));
-        self.follow(&mut worker.child, step).await;
-        let status = worker.child.wait().await.map_err(failed)?;
-        if status.success() {
-            return Ok(());
-        }
-        Err(format!(
-            "{}\n{name}: {status}",
-            complaints.await.unwrap_or_default()
-        ))
-    }
-
-    async fn follow(&self, child: &mut Child, step: Step) {
-        let Some(stdout) = child.stdout.take() else {
-            return;
-        };
-        let mut lines = BufReader::new(stdout).lines();
-        let mut looks = tokio::time::interval(LOOK);
-        let Step { mut phase, watched } = step;
-        loop {
-            tokio::select! {
-                line = lines.next_line() => match line {
-                    Ok(Some(line)) => phase = phase_of(&line).or(phase),
-                    _ => return,
-                },
-                _ = looks.tick() => if let Some(phase) = &phase {
-                    let bytes = watched.as_deref().map(size);
-                    self.report(phase, bytes.filter(|bytes| *bytes > 0));
-                },
-            }
-        }
-    }
-
     pub(super) fn report(&self, phase: &str, bytes: Option<u64>) {
         (self.progress)(PullProgress {
             phase: phase.to_owned(),
@@ -278,15 +226,6 @@ impl<P: Fn(PullProgress)> Builder<'_, P> {
     }
 }
 
-/// What is told while a command runs.
-#[derive(Debug, Default)]
-pub(super) struct Step {
-    /// What is being done, until the command's output says it.
-    pub(super) phase: Option<String>,
-    /// Where what it fetches lies.
-    pub(super) watched: Option<PathBuf>,
-}
-
 /// How pip installs: what the file lists, and nothing else.
 const PIP: [&str; 8] = [
     "install",
@@ -318,60 +257,12 @@ pub(super) fn is_local(variable: &str) -> bool {
     std::env::var(variable).is_ok_and(|address| address.starts_with("file:") || address.starts_with('/'))
 }
 
-/// The end of an error output in one line, for an error that is a paragraph.
-pub(super) fn in_a_line(text: &str) -> String {
-    let lines: Vec<_> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
-    lines[lines.len().saturating_sub(4)..].join(" | ")
-}
-
-/// What a line of pip's output says is being done, if it says so.
-fn phase_of(line: &str) -> Option<String> {
-    let line = line.trim();
-    if let Some(file) = line.strip_prefix("Downloading ") {
-        let (wheel, size) = file.split_once(' ').unwrap_or((file, ""));
-        let package: Vec<_> = wheel.split('-').take(2).collect();
-        return Some(
-            format!("downloading {} {size}", package.join(" "))
-                .trim_end()
-                .to_owned(),
-        );
-    }
-    line.starts_with("Installing collected packages")
-        .then(|| "installing".to_owned())
-}
-
-async fn collect(stderr: Option<impl tokio::io::AsyncRead + Unpin>) -> String {
-    let mut text = Vec::new();
-    if let Some(mut stderr) = stderr {
-        let _ = tokio::io::AsyncReadExt::read_to_end(&mut stderr, &mut text).await;
-    }
-    String::from_utf8_lossy(&text).into_owned()
-}
-
-/// The end of an error output, where the cause stands.
-fn last_lines(text: &str) -> String {
-    let lines: Vec<_> = text.trim_end().lines().collect();
-    lines[lines.len().saturating_sub(8)..].join("\n")
-}
-
-/// Bytes of all files below a directory; what vanishes meanwhile is not counted.
-fn size(directory: &Path) -> u64 {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let of = |entry: fs::DirEntry| match entry.metadata() {
-        Ok(metadata) if metadata.is_dir() => size(&entry.path()),
-        Ok(metadata) => metadata.len(),
-        Err(_) => 0,
-    };
-    entries.map(of).sum()
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::{
+        path::PathBuf,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
 
     use super::*;
     use crate::embedded::images::lock::Lock;
@@ -508,7 +399,7 @@ mod tests {
                 for way in ["--python FILE", "UV_PYTHON_INSTALL_MIRROR", "--workload builtin"] {
                     assert!(remedy.contains(way), "{remedy}");
                 }
-                assert!(missing.contains("python3"), "{missing}");
+                assert!(missing.contains("fetching one failed"), "{missing}");
                 assert!(
                     !missing.contains('\n') && !remedy.contains('\n'),
                     "{missing} {remedy}"
@@ -542,39 +433,5 @@ mod tests {
             Err(Error::Requirement { remedy, .. }) => assert!(remedy.contains("XDG_CACHE_HOME"), "{remedy}"),
             other => panic!("{other:?}"),
         }
-    }
-
-    #[test]
-    fn a_phase_is_told_in_a_few_words() {
-        let phase = phase_of("  Downloading numpy-1.24.3-cp311-cp311-manylinux.whl (17.3 MB)");
-        assert_eq!(phase.as_deref(), Some("downloading numpy 1.24.3 (17.3 MB)"));
-        let phase = phase_of("Installing collected packages: libclang, flatbuffers");
-        assert_eq!(phase.as_deref(), Some("installing"));
-        assert_eq!(phase_of("INFO: pip is looking at multiple versions"), None);
-    }
-
-    #[test]
-    fn sizes_add_up() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("below")).unwrap();
-        fs::write(dir.path().join("below/a"), [0; 10]).unwrap();
-        fs::write(dir.path().join("b"), [0; 5]).unwrap();
-        assert_eq!(size(dir.path()), 15);
-        assert_eq!(size(&dir.path().join("absent")), 0);
-    }
-
-    #[test]
-    fn an_error_output_fits_a_paragraph() {
-        assert_eq!(in_a_line("a\nb\n\n  c\nd\ne\n"), "b | c | d | e");
-    }
-
-    #[test]
-    fn of_an_error_output_the_end_is_shown() {
-        let text = (0..20)
-            .map(|line| line.to_string())
-            .collect::<Vec<_>>()
-            .join("\n");
-        assert_eq!(last_lines(&text), "12\n13\n14\n15\n16\n17\n18\n19");
-        assert_eq!(last_lines(""), "");
     }
 }

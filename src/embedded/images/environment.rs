@@ -108,20 +108,20 @@ impl Environment {
     pub(super) fn pythons(&self) -> Option<PathBuf> {
         Some(self.cache.as_ref()?.join("python"))
     }
+}
 
-    /// Move what was built in `built` with this Python, and proved usable, to its place.
-    pub(super) fn complete(&self, built: &Path, python: &Python, place: &Path) -> io::Result<()> {
-        let marker = Marker {
-            lock: python.lock.digest(),
-            python: python.version.clone(),
-            interpreter: python.program.clone(),
-            digest: digest(built, &python.version)?,
-        };
-        rename_in_scripts(built, place)?;
-        fs::write(built.join(MARKER), serde_json::to_vec(&marker)?)?;
-        site::remove(place)?;
-        fs::rename(built, place)
-    }
+/// Move what was built in `built` with this Python, and proved usable, to its place.
+pub(super) fn complete(built: &Path, python: &Python, place: &Path) -> io::Result<()> {
+    let marker = Marker {
+        lock: python.lock.digest(),
+        python: python.version.clone(),
+        interpreter: python.program.clone(),
+        digest: digest(built, &python.version)?,
+    };
+    rename_in_scripts(built, place)?;
+    fs::write(built.join(MARKER), serde_json::to_vec(&marker)?)?;
+    site::remove(place)?;
+    fs::rename(built, place)
 }
 
 /// A virtual environment knows its place by its scripts alone: say the new one there.

@@ -12,10 +12,11 @@ use anyhow::{Context, anyhow, bail};
 
 use super::{
     PullProgress,
-    build::{Builder, Step, in_a_line, is_local},
+    build::{Builder, is_local},
     lock,
     python::Python,
     site::{self, Provisional, Site},
+    step::{Step, in_a_line},
     variables, wheel,
 };
 
@@ -46,7 +47,7 @@ impl<P: Fn(PullProgress)> Builder<'_, P> {
         let step = Step {
             phase: Some(format!(
                 "fetching Python 3.{newest} (30 MB, unpacked 110 MB) by {} from {} into {}",
-                uv.display(),
+                uv.strip_prefix(site.path("")).unwrap_or(&uv).display(),
                 source(),
                 pythons.display()
             )),

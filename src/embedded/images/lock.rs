@@ -77,7 +77,7 @@ mod tests {
                 "x86_64" => "tensorflow-cpu==2.13.0",
                 _ => "tensorflow==2.13.0",
             };
-            let requirements: Vec<_> = lock.text.split("\n").filter(|line| line.contains("==")).collect();
+            let requirements: Vec<_> = lock.text.lines().filter(|line| line.contains("==")).collect();
             assert!(requirements.len() > 30, "{lock:?}");
             assert!(
                 requirements.iter().any(|line| line.starts_with(whole)),

@@ -15,6 +15,7 @@ mod fetch;
 mod lock;
 mod python;
 mod site;
+mod step;
 mod variables;
 mod wheel;
 

@@ -23,6 +23,9 @@ print(json.dumps({'minor': sys.version_info[1], 'major': sys.version_info[0],
     'missing': [module for module in ('venv', 'ssl', 'zlib', 'ctypes') if not has(module)],
     'pip': has('ensurepip')}))";
 
+/// Why most of the usual names will not do, which is not worth a word.
+const ABSENT: &str = "not found";
+
 /// An interpreter that will do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Python {
@@ -117,7 +120,7 @@ impl Search<'_> {
             .output()
             .await
             .map_err(|error| match error.kind() {
-                std::io::ErrorKind::NotFound => "not found".to_owned(),
+                std::io::ErrorKind::NotFound => ABSENT.to_owned(),
                 _ => error.to_string(),
             })?;
         let answer = serde_json::from_slice(&output.stdout).map_err(|_| "does not run".to_owned())?;
@@ -166,12 +169,14 @@ fn choose(found: Vec<(OsString, Result<Python, String>)>) -> Result<Python, Stri
     for (program, outcome) in found {
         match outcome {
             Ok(python) => suitable.push(python),
+            Err(reason) if reason == ABSENT => {}
             Err(reason) => refused.push(format!("{}: {reason}", program.display())),
         }
     }
     let best = suitable.iter().position(|python| python.pip).unwrap_or(0);
     match suitable.get(best) {
         Some(python) => Ok(python.clone()),
+        None if refused.is_empty() => Err("there is no Python".to_owned()),
         None => Err(refused.join(", ")),
     }
 }
@@ -233,6 +238,8 @@ mod tests {
         );
         let none = chosen(&[with(13, true), with(7, true)]);
         assert_eq!(none, Err("p: is Python 3.13.1, p: is Python 3.7.1".to_owned()));
+        let absent = chosen(&[Err(ABSENT.to_owned())]);
+        assert_eq!(absent, Err("there is no Python".to_owned()));
     }
 
     #[test]
@@ -244,7 +251,7 @@ mod tests {
             std::fs::write(bin.join(name), "").unwrap();
         }
         assert_eq!(inside(dir.path()), [bin.join("python3.11")]);
-        assert_eq!(inside(&dir.path().join("absent")), [OsString::new(); 0]);
+        assert!(inside(&dir.path().join("absent")).is_empty());
     }
 
     #[tokio::test]
