@@ -30,6 +30,8 @@ pub enum Command {
     Deploy(commands::deploy::Args),
     /// Remove what `deploy` installed.
     Destroy(commands::destroy::Args),
+    /// Pack this program as a container image, for clusters that can pull it from no registry.
+    Image(commands::image::Args),
     /// Check that a cluster has what a run needs; nothing stays behind.
     Doctor(commands::doctor::Args),
     /// Remove what killed runs left on a real cluster.
@@ -90,6 +92,7 @@ async fn dispatch(command: Command) -> Result<(), Error> {
         Command::List(args) => commands::list::execute(args).await,
         Command::Deploy(args) => commands::deploy::execute(args).await,
         Command::Destroy(args) => commands::destroy::execute(args).await,
+        Command::Image(args) => commands::image::execute(args).await,
         Command::Doctor(args) => Box::pin(commands::doctor::execute(args)).await,
         Command::CleanVolume(args) => commands::clean_volume::execute(args).await,
         Command::Cleanup(args) => commands::cleanup::execute(args).await,

@@ -21,7 +21,7 @@
 //! ```text
 //! the face    cli, commands, error, interrupt
 //! above       doctor, progress, report
-//! the run     run, migrate, deploy, install, scenario
+//! the run     run, migrate, deploy, install, image, scenario
 //! towers      orchestrator │ embedded │ workload      (they never import each other)
 //! measuring   sample, stats
 //! the ground  contract, record, k8s
@@ -40,6 +40,7 @@ pub mod workload;
 
 pub mod scenario;
 pub mod install;
+pub mod image;
 pub mod deploy;
 pub mod migrate;
 pub mod run;

@@ -8,8 +8,7 @@
 #   SCENARIOS              those to run; "smoke tensorflow" unless told otherwise
 #   NODES                  source and target, where they have other names than in the scenarios: "NAME NAME"
 #   NFS_SERVER, NFS_PATH   an export for checkpoints, where no storage class provides ReadWriteMany
-#   LOAD                   a command that brings an image archive (its argument) to the nodes, where they cannot pull
-#   ARCHIVE                that archive, where `.ci/image` has made it already
+#   LOAD                   a command that brings an image archive (its argument) to the nodes
 #   FAULT                  the rig's `fault` command; without it nothing is hurt
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -55,15 +54,13 @@ site=(--context "$context")
 [ -z "${NODES:-}" ] || site+=(--set "nodes.source=${NODES% *}" --set "nodes.target=${NODES#* }")
 [ -z "${NFS_SERVER:-}" ] || nfs=(--nfs-server "$NFS_SERVER" --nfs-path "${NFS_PATH:-/}")
 
-if [ -n "${LOAD:-}" ]; then
-  archive=${ARCHIVE:-target/migbench.tar}
-  [ -n "${ARCHIVE:-}" ] || step .ci/image "$archive"
-  [ -f "$archive" ] || skip "the image could not be built here"
-  step $LOAD "$archive"
-fi
 step cargo build --locked
 migbench=$PWD/target/debug/migbench
 results=$(mktemp -d)
+if [ -n "${LOAD:-}" ]; then
+  step "$migbench" image save "$results/migbench.tar"
+  step $LOAD "$results/migbench.tar"
+fi
 export MIGBENCH_RESULTS=$results
 
 nothing_but ""

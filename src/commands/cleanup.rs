@@ -8,7 +8,7 @@ use super::cluster_args::ClusterArgs;
 use crate::{
     deploy::leftovers::{self, Leftover},
     error::Error,
-    install::IMAGE,
+    install,
 };
 
 /// Remove what runs left on a cluster: found by label, also outside of namespaces. A run that ends by itself, by an error
@@ -24,9 +24,10 @@ pub struct Args {
     /// Look into this namespace alone, for who may not look into all.
     #[arg(long, value_name = "NAME")]
     pub namespace: Option<String>,
-    /// Image that holds this program, to remove directories from volumes with.
-    #[arg(long, value_name = "IMAGE", default_value = IMAGE)]
-    pub image: String,
+    /// Image that holds this program, to remove directories from volumes with; without, the one that `migbench deploy`
+    /// installed.
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<String>,
     /// Print what would be removed, and touch nothing.
     #[arg(long)]
     pub dry_run: bool,
@@ -66,7 +67,11 @@ impl Which {
 /// Run the command.
 pub async fn execute(args: Args) -> Result<(), Error> {
     let cluster = args.cluster.real()?.connect().await?;
-    let found = leftovers::find(&cluster.client, args.namespace.as_deref(), &args.image).await?;
+    let image = match args.image {
+        Some(image) => image,
+        None => install::image::installed(&cluster.client).await?,
+    };
+    let found = leftovers::find(&cluster.client, args.namespace.as_deref(), &image).await?;
     let now = Timestamp::now();
     let meant: Vec<_> = found
         .into_iter()

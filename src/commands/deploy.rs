@@ -3,7 +3,8 @@
 use super::{cluster_args::ClusterArgs, site_args::NfsArgs};
 use crate::{
     error::Error,
-    install::{self, IMAGE, Parameters, manifests},
+    image::delivery,
+    install::{self, IMAGE, Parameters, manifests, rollout},
 };
 
 /// Install orchestrator, node agents and their rights on a real cluster.
@@ -23,7 +24,8 @@ pub struct Args {
 /// What an installation may differ in.
 #[derive(Debug, clap::Args)]
 pub struct Installation {
-    /// Image that holds this program, as the nodes pull it.
+    /// Image that holds this program, as the nodes pull it or, after `migbench image save`, have it. `run`, `doctor` and
+    /// `cleanup` take the one that is installed.
     #[arg(long, value_name = "IMAGE", default_value = IMAGE)]
     pub image: String,
     /// A checkpoint volume to install.
@@ -52,6 +54,18 @@ pub async fn execute(args: Args) -> Result<(), Error> {
         cluster.name, cluster.kubernetes, cluster.endpoint
     ));
     install::apply::all(&cluster.client, &objects, |line| super::say(&line)).await?;
-    install::rollout::wait(&cluster.client, &objects, |line| super::say(&line)).await?;
-    Ok(())
+    let running = rollout::wait(&cluster.client, &objects, |line| super::say(&line)).await;
+    running.map_err(|error| told(error, &cluster.name))
+}
+
+/// What does not run, with what to do where it is the image.
+fn told(error: rollout::Error, cluster: &str) -> Error {
+    let missing = error.to_string();
+    match error {
+        rollout::Error::Image { image, .. } => Error::Preflight {
+            missing,
+            remedy: delivery::remedy(cluster.trim_start_matches("context "), &image),
+        },
+        rollout::Error::Kubernetes(error) => error.into(),
+    }
 }

@@ -12,10 +12,7 @@ use crate::{
     error::Error,
     interrupt::Interrupt,
     migrate,
-    run::{
-        cluster::{self, Choice},
-        settings::Site,
-    },
+    run::cluster::{self, Choice},
     scenario::Scenario,
 };
 
@@ -68,7 +65,7 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     let format = args.format;
     let choice = args.cluster.clone().choice()?;
     let means = Means::from(args.python.clone());
-    let mut intent = intent(args)?;
+    let mut intent = intent(args, &choice).await?;
     let mut place = doctor::place(&intent);
     if choice != Choice::Embedded {
         intent.scenario.use_image(&intent.site.image);
@@ -118,10 +115,10 @@ async fn prepare(
     }
 }
 
-fn intent(args: Args) -> Result<Intent, Error> {
+async fn intent(args: Args, choice: &Choice) -> Result<Intent, Error> {
     Ok(Intent {
         scenario: Scenario::load(&args.scenario, args.workload.as_deref(), &args.overrides)?,
-        site: Site::from(args.site),
+        site: args.site.resolve(choice).await?,
         orchestrator_url: args.orchestrator_url.map(String::from),
         strict: args.strict,
         patience: args.patience,

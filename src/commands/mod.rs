@@ -9,6 +9,7 @@ pub mod cluster_args;
 pub mod deploy;
 pub mod destroy;
 pub mod doctor;
+pub mod image;
 pub mod list;
 pub mod orchestrator;
 mod outcome;

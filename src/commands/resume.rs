@@ -38,7 +38,7 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     let usage = |error: store::ReadError| Error::Usage(error.to_string());
     let path = store::find(&args.results, args.run.as_deref()).map_err(usage)?;
     let record = store::read(&path).map_err(usage)?;
-    let mut settings = settings(&record)?;
+    let mut settings = settings(&record).await?;
     let directory = path.parent().unwrap_or(&path);
     settings.results = directory.parent().unwrap_or(directory).to_owned();
     if record.missing(settings.legs()).is_empty() {
@@ -56,7 +56,7 @@ pub async fn execute(args: Args) -> Result<(), Error> {
 }
 
 /// What was asked for then, with the id and the seed that were drawn then.
-fn settings(record: &RunRecord) -> Result<Settings, Error> {
+async fn settings(record: &RunRecord) -> Result<Settings, Error> {
     let arguments = record.settings.arguments.clone();
     let line = Line::try_parse_from(&arguments).map_err(|error| {
         Error::Usage(format!(
@@ -64,7 +64,7 @@ fn settings(record: &RunRecord) -> Result<Settings, Error> {
             record.id
         ))
     })?;
-    let mut settings = run::resolve(line.args, arguments)?;
+    let mut settings = run::resolve(line.args, arguments).await?;
     settings.id.clone_from(&record.id);
     settings.seed = record.settings.order_seed;
     Ok(settings)

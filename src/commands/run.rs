@@ -61,7 +61,7 @@ pub struct Args {
 /// Run the command.
 pub async fn execute(args: Args) -> Result<(), Error> {
     let arguments = std::env::args().skip(2).collect();
-    let settings = resolve(args, arguments)?;
+    let settings = resolve(args, arguments).await?;
     if settings.dry_run {
         return super::print(plan(&settings).await.as_bytes());
     }
@@ -97,7 +97,7 @@ async fn capacity(settings: &Settings) -> Result<u64, String> {
 }
 
 /// Check what was asked for.
-pub(super) fn resolve(args: Args, arguments: Vec<String>) -> Result<Settings, Error> {
+pub(super) async fn resolve(args: Args, arguments: Vec<String>) -> Result<Settings, Error> {
     let Args {
         scenario,
         workload,
@@ -116,6 +116,9 @@ pub(super) fn resolve(args: Args, arguments: Vec<String>) -> Result<Settings, Er
     let strategies = self::strategies(&strategies)?;
     let mut scenario = Scenario::load(&scenario, workload.as_deref(), &overrides)?;
     let choice = cluster.choice()?;
+    // A plan names no image, and is made also where the cluster is out of reach.
+    let looked_at = if dry_run { &Choice::Embedded } else { &choice };
+    let site = site.resolve(looked_at).await?;
     if choice != Choice::Embedded {
         scenario.use_image(&site.image);
     }
@@ -123,7 +126,7 @@ pub(super) fn resolve(args: Args, arguments: Vec<String>) -> Result<Settings, Er
         id: Uuid::now_v7().to_string(),
         scenario,
         choice,
-        site: site.into(),
+        site,
         means: python.into(),
         arguments,
         strategies,

@@ -2,8 +2,9 @@
 
 use crate::{
     deploy::supply::StorageOptions,
-    install::{IMAGE, Nfs},
-    run::settings::Site,
+    error::Error,
+    install::{self, IMAGE, Nfs},
+    run::{cluster::Choice, settings::Site},
 };
 
 /// What may be particular to a real cluster.
@@ -13,9 +14,9 @@ pub struct SiteArgs {
     /// Run in this namespace, which stays; without, one is made for the run and removed after it.
     #[arg(long, value_name = "NAME")]
     pub namespace: Option<String>,
-    /// Image that holds this program, as the nodes pull it.
-    #[arg(long, value_name = "IMAGE", default_value = IMAGE)]
-    pub image: String,
+    /// Image that holds this program; without, the one that `migbench deploy` installed.
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<String>,
     /// Where checkpoints are kept.
     #[command(flatten)]
     pub nfs: NfsArgs,
@@ -43,15 +44,23 @@ impl NfsArgs {
     }
 }
 
-impl From<SiteArgs> for Site {
-    fn from(args: SiteArgs) -> Self {
-        Self {
-            namespace: args.namespace,
-            image: args.image,
+impl SiteArgs {
+    /// What was told, and of the cluster what was not.
+    pub async fn resolve(self, choice: &Choice) -> Result<Site, Error> {
+        let image = match (self.image, choice) {
+            (Some(image), _) => image,
+            (None, Choice::Embedded) => IMAGE.to_owned(),
+            (None, Choice::Kube(access)) => {
+                install::image::installed(&access.connect().await?.client).await?
+            }
+        };
+        Ok(Site {
+            namespace: self.namespace,
+            image,
             storage: StorageOptions {
-                nfs: args.nfs.export(),
-                class: args.storage_class,
+                nfs: self.nfs.export(),
+                class: self.storage_class,
             },
-        }
+        })
     }
 }

@@ -1,9 +1,10 @@
 //! What is installed on a real cluster for good: orchestrator, node agents, their rights and, where asked for, a volume
 //! over NFS. [`manifests`] reads the files of `manifests/`, which kustomize reads too; [`apply`] and [`remove`] bring
-//! them to the cluster and away from it; [`rollout`] waits until they run.
+//! them to the cluster and away from it; [`rollout`] waits until they run; [`image`] finds out what they were made of.
 
 pub mod agent;
 pub mod apply;
+pub mod image;
 pub mod manifests;
 pub mod remove;
 pub mod rollout;

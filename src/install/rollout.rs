@@ -8,12 +8,36 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{apply::Kinds, describe};
-use crate::k8s::{Error, pod};
+use crate::k8s::{
+    self, gone,
+    obstacle::{self, Obstacle},
+    pod,
+};
 
 /// How long it may take; the image may have to be pulled, and an old orchestrator finishes its migrations first.
 const WITHIN: Duration = Duration::from_secs(240);
+/// How long a pod in which nothing runs may take to go away.
+const REMADE_WITHIN: Duration = Duration::from_secs(60);
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// Why what was applied does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A node cannot pull the image; told when the first pull fails, for the kubelet goes on trying for ever.
+    #[error("node {node} cannot pull image {image}: {obstacle}")]
+    Image {
+        /// Which node.
+        node: String,
+        /// Which image.
+        image: String,
+        /// What the kubelet says.
+        obstacle: Obstacle,
+    },
+    /// Anything else.
+    #[error(transparent)]
+    Kubernetes(#[from] k8s::Error),
+}
 
 /// How far a rollout is, in pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,10 +91,30 @@ pub async fn wait(
     let mut kinds = Kinds::of(client);
     let makes_pods = |object: &&DynamicObject| object.data.pointer("/spec/template").is_some();
     for object in objects.iter().filter(makes_pods) {
+        remake_unpullable(client, object, &mut tell).await?;
+    }
+    for object in objects.iter().filter(makes_pods) {
         let api = kinds.api(object).await?;
         let pods = one(client, &api, object).await?;
         let plural = if pods == 1 { "" } else { "s" };
         tell(format!("running {}: {pods} pod{plural}", describe(object)));
+    }
+    Ok(())
+}
+
+/// Delete the pods of an earlier attempt that wait for their image, so that new ones look for it at once: by now it may be
+/// there, and the kubelet looks again only after up to five minutes. Nothing runs in them.
+async fn remake_unpullable(
+    client: &Client,
+    object: &DynamicObject,
+    tell: &mut impl FnMut(String),
+) -> Result<(), Error> {
+    let api: Api<Pod> = Api::namespaced(client.clone(), &object.namespace().unwrap_or_default());
+    let waiting = pods(client, object).await?.into_iter();
+    for pod in waiting.filter(|pod| unpullable(pod).is_some()) {
+        let name = pod.name_any();
+        gone::delete(&api, &format!("pod {name}"), &name, REMADE_WITHIN).await?;
+        tell(format!("replaced Pod {name}, which waited for its image"));
     }
     Ok(())
 }
@@ -80,7 +124,8 @@ async fn one(client: &Client, api: &Api<DynamicObject>, object: &DynamicObject) 
     let (name, what) = (object.name_any(), describe(object));
     let deadline = Instant::now() + WITHIN;
     loop {
-        let now = api.get(&name).await.map_err(Error::api(format!("get {what}")))?;
+        let now = api.get(&name).await;
+        let now = now.map_err(k8s::Error::api(format!("get {what}")))?;
         let progress = Progress::of(&now);
         if let Some(done) = progress.filter(|progress| progress.is_done()) {
             return Ok(done.wanted);
@@ -88,22 +133,48 @@ async fn one(client: &Client, api: &Api<DynamicObject>, object: &DynamicObject) 
         // The pods of an earlier template may well be beyond help; they are on their way out.
         let pods = pods(client, object).await?;
         if progress.is_some_and(Progress::is_updated)
-            && let Some((pod, reason)) = pods.iter().find_map(|pod| Some((pod, pod::hopeless(pod)?)))
+            && let Some(error) = pods.iter().find_map(hopeless)
         {
-            return Err(Error::Impossible {
-                pod: pod.name_any(),
-                wanted: "running",
-                reason,
-            });
+            return Err(error);
         }
         if Instant::now() > deadline {
-            return Err(late(&what, &pods));
+            return Err(late(&what, &pods).into());
         }
         tokio::time::sleep(LOOK).await;
     }
 }
 
-async fn pods(client: &Client, object: &DynamicObject) -> Result<Vec<Pod>, Error> {
+fn hopeless(pod: &Pod) -> Option<Error> {
+    unpullable(pod).or_else(|| {
+        let pod_name = pod.name_any();
+        let reason = pod::hopeless(pod)?;
+        let wanted = "running";
+        Some(
+            k8s::Error::Impossible {
+                pod: pod_name,
+                wanted,
+                reason,
+            }
+            .into(),
+        )
+    })
+}
+
+fn unpullable(pod: &Pod) -> Option<Error> {
+    pod::statuses(pod).find_map(|(status, _)| {
+        let obstacle = Obstacle::of(status).filter(|obstacle| obstacle.kind == obstacle::Kind::Image)?;
+        let spec = pod.spec.as_ref()?;
+        let mut containers = spec.init_containers.iter().flatten().chain(&spec.containers);
+        let container = containers.find(|container| container.name == status.name)?;
+        Some(Error::Image {
+            node: spec.node_name.clone().unwrap_or_default(),
+            image: container.image.clone().unwrap_or_default(),
+            obstacle,
+        })
+    })
+}
+
+async fn pods(client: &Client, object: &DynamicObject) -> Result<Vec<Pod>, k8s::Error> {
     let labels = object
         .data
         .pointer("/spec/selector/matchLabels")
@@ -116,17 +187,17 @@ async fn pods(client: &Client, object: &DynamicObject) -> Result<Vec<Pod>, Error
     let api: Api<Pod> = Api::namespaced(client.clone(), &object.namespace().unwrap_or_default());
     let found = api.list(&ListParams::default().labels(&selector.join(","))).await;
     Ok(found
-        .map_err(Error::api(format!("list the pods of {}", describe(object))))?
+        .map_err(k8s::Error::api(format!("list the pods of {}", describe(object))))?
         .items)
 }
 
-fn late(what: &str, pods: &[Pod]) -> Error {
+fn late(what: &str, pods: &[Pod]) -> k8s::Error {
     let states: Vec<_> = pods
         .iter()
         .filter(|pod| !pod::all_run(pod))
         .map(|pod| format!("{} is {}", pod.name_any(), pod::describe(pod)))
         .collect();
-    Error::Late {
+    k8s::Error::Late {
         pod: what.to_owned(),
         wanted: "running",
         seconds: WITHIN.as_secs(),
@@ -146,6 +217,28 @@ mod tests {
             "spec": {"replicas": 1}, "status": status,
         });
         Progress::of(&serde_json::from_value(object).unwrap())
+    }
+
+    #[test]
+    fn an_image_that_cannot_be_pulled_is_told_with_node_and_name() {
+        let waiting = |reason: &str| {
+            let pod = json!({
+                "metadata": {"name": "p"},
+                "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "r/m:1"}]},
+                "status": {"containerStatuses": [{
+                    "name": "c", "image": "r/m:1", "imageID": "", "ready": false, "restartCount": 0,
+                    "state": {"waiting": {"reason": reason, "message": "no such host"}},
+                }]},
+            });
+            hopeless(&serde_json::from_value(pod).unwrap()).map(|error| error.to_string())
+        };
+        assert_eq!(
+            waiting("ErrImagePull").as_deref(),
+            Some("node n cannot pull image r/m:1: ErrImagePull: no such host")
+        );
+        let crash = waiting("CrashLoopBackOff").unwrap();
+        assert!(crash.starts_with("pod p cannot get running"), "{crash}");
+        assert_eq!(waiting("ContainerCreating"), None);
     }
 
     #[test]

@@ -18,6 +18,7 @@ orchestrator: contract k8s: it is a service that knows its contract alone
 embedded: contract k8s sample::mounts: the stand-in for Kubernetes knows nobody who uses it
 workload: contract k8s: a container knows nothing of what is done to it
 scenario: contract record k8s: what is wanted is settled before anything is done
+image: : a program that packs itself needs no cluster
 install: k8s sample::agent: what is installed does not depend on a run
 deploy: record k8s scenario install: how pods come to be does not depend on what for
 migrate: contract record k8s: a strategy is given a client, a pod and two nodes
