@@ -37,6 +37,10 @@ soak:
 image:
     .ci/image target/migbench.tar
 
+# The first command on hosts that it makes, as root.
+hosts:
+    tests/hosts.sh
+
 # Everything that wants a real cluster; its head says which.
 cluster:
     tests/cluster.sh
