@@ -27,6 +27,8 @@ use crate::{
     scenario::Scenario,
 };
 
+/// This very program, also where its file has been replaced since it started, as by a build.
+const THIS_PROGRAM: &str = "/proc/self/exe";
 /// How long it may take to come up; on a busy machine making keys and reaping dead clusters takes a while.
 const UP_WITHIN: Duration = Duration::from_secs(60);
 /// How long it may take to remove everything.
@@ -43,8 +45,7 @@ pub struct Process {
 impl Process {
     /// Start it and connect; its log goes to `log`.
     pub async fn start(log: &Path) -> Result<Cluster, Error> {
-        let program = std::env::current_exe().map_err(|error| Error::Embedded(error.to_string()))?;
-        let mut command = Command::new(program);
+        let mut command = Command::new(THIS_PROGRAM);
         command.args(["cluster", "up", "--private"]);
         let started = Child::start(command, log, UP_WITHIN).await;
         let (child, handshake): (_, Handshake) = started.map_err(Error::Embedded)?;
@@ -78,8 +79,7 @@ impl Backend for Process {
 
     fn orchestrator<'a>(&'a self, log: &'a Path) -> BoxFuture<'a, Result<Orchestrator, Error>> {
         Box::pin(async move {
-            let program = std::env::current_exe().map_err(anyhow::Error::from)?;
-            Orchestrator::start(&program, &self.handshake.kubeconfig, log).await
+            Orchestrator::start(Path::new(THIS_PROGRAM), &self.handshake.kubeconfig, log).await
         })
     }
 

@@ -33,7 +33,7 @@ pub enum Orchestrator {
 }
 
 impl Orchestrator {
-    /// Start `program` (this one, as a rule: `std::env::current_exe`) on a free port of the loopback interface, and wait until
+    /// Start `program` (this one, as a rule) on a free port of the loopback interface, and wait until
     /// it listens. What it logs is appended to `log`.
     ///
     /// # Errors
