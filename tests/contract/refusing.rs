@@ -156,11 +156,8 @@ async fn what_belongs_to_nobody_goes(case: Case) {
     };
     maps.delete("owner", &foreground).await.unwrap();
     for object in [owned, owner] {
-        let gone = await_condition(
-            maps.clone(),
-            &object.name_any(),
-            is_deleted(&object.uid().unwrap()),
-        );
+        let (name, uid) = (object.name_any(), object.uid().unwrap());
+        let gone = await_condition(maps.clone(), &name, is_deleted(&uid));
         soon(gone).await.unwrap();
     }
 }

@@ -61,35 +61,45 @@ fn pod_for(name: &str, host: &str, cpu: &str) -> Value {
     pod
 }
 
-#[tokio::test]
-async fn a_claim_is_bound_to_a_matching_volume() {
-    let cluster = Cluster::new();
-    cluster.post(CLAIMS, &claim("first")).await.expect(201);
-    let first = until(&cluster, CLAIMS, "first", |claim| {
+/// The name of a volume that was kept when its claim was deleted.
+async fn kept_volume(cluster: &Cluster) -> String {
+    cluster.post(CLAIMS, &claim("former")).await.expect(201);
+    let former = until(cluster, CLAIMS, "former", |claim| {
         claim["status"]["phase"] == "Bound"
     })
     .await;
-    let name = first["spec"]["volumeName"].as_str().unwrap();
-    let volume = format!("{VOLUMES}/{name}");
+    let name = former["spec"]["volumeName"].as_str().unwrap();
     let kept = json!({"spec": {"persistentVolumeReclaimPolicy": "Retain"}});
-    let made = cluster.merge(&volume, &kept).await.expect(200);
+    let made = cluster
+        .merge(&format!("{VOLUMES}/{name}"), &kept)
+        .await
+        .expect(200);
     assert_eq!(
         made["metadata"]["finalizers"],
         json!(["kubernetes.io/pv-protection"])
     );
     cluster
-        .delete(&format!("{CLAIMS}/first"), &json!({}))
+        .delete(&format!("{CLAIMS}/former"), &json!({}))
         .await
         .expect(200);
-    gone(&cluster, CLAIMS, "first").await;
-    until(&cluster, VOLUMES, name, |volume| {
+    gone(cluster, CLAIMS, "former").await;
+    until(cluster, VOLUMES, name, |volume| {
         volume["status"]["phase"] == "Released"
     })
     .await;
+    name.to_owned()
+}
 
+#[tokio::test]
+async fn a_claim_is_bound_to_a_matching_volume() {
+    let cluster = Cluster::new();
+    let name = kept_volume(&cluster).await;
     let second = json!({"namespace": "default", "name": "second", "uid": null, "resourceVersion": null});
     cluster
-        .merge(&volume, &json!({"spec": {"claimRef": second}}))
+        .merge(
+            &format!("{VOLUMES}/{name}"),
+            &json!({"spec": {"claimRef": second}}),
+        )
         .await
         .expect(200);
     cluster.post(CLAIMS, &claim("second")).await.expect(201);
@@ -294,11 +304,9 @@ async fn a_pod_waits_for_its_claim() {
     unbound["spec"]["storageClassName"] = json!("nosuch");
     cluster.post(CLAIMS, &unbound).await.expect(201);
     waits_for("pod has unbound immediate PersistentVolumeClaims").await;
-    let volume = json!({"metadata": {"name": "v"}, "spec": {
-        "capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteMany"], "storageClassName": "nosuch",
-        "nfs": {"server": "10.77.0.11", "path": "/"},
-    }});
-    cluster.post(VOLUMES, &volume).await.expect(201);
+    let volume = format!("{VOLUMES}/{}", kept_volume(&cluster).await);
+    let free = json!({"spec": {"claimRef": null, "storageClassName": "nosuch"}});
+    cluster.merge(&volume, &free).await.expect(200);
     until(&cluster, PODS, "p", |pod| pod["spec"]["nodeName"].is_string()).await;
 }
 

@@ -113,8 +113,9 @@ async fn what_this_cluster_does_not_do_is_refused_and_what_says_nothing_is_not()
             "dnsPolicy": "ClusterFirst"},
         "status": {},
     });
-    let made = cluster.post(PODS, &kubectl_run).await.expect(201);
-    // Sent back as it was answered.
+    let mut made = cluster.post(PODS, &kubectl_run).await.expect(201);
+    // Sent back as it was answered; the scheduler may have been at it meanwhile.
+    made["metadata"]["resourceVersion"] = Value::Null;
     cluster.put(&format!("{PODS}/p"), &made).await.expect(200);
 }
 

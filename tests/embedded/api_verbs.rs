@@ -366,7 +366,12 @@ async fn discovery_lists_what_is_there() {
         .collect();
     assert_eq!(
         groups,
-        ["apiextensions.k8s.io", "coordination.k8s.io", "storage.k8s.io"]
+        [
+            "apiextensions.k8s.io",
+            "coordination.k8s.io",
+            "events.k8s.io",
+            "storage.k8s.io"
+        ]
     );
     let lease = json!({"metadata": {"name": "l"}, "spec": {"holderIdentity": "me"}});
     cluster

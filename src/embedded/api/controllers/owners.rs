@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::News;
 use crate::embedded::api::{
@@ -100,11 +100,11 @@ impl Owners {
         if has(object, ORPHAN) {
             for dependent in &dependents {
                 change(state, dependent, |metadata| {
-                    drop_from(metadata, "ownerReferences", |owner| text(owner, "/uid") == uid)
+                    drop_from(metadata, "ownerReferences", |owner| text(owner, "/uid") == uid);
                 })?;
             }
             return change(state, key, |metadata| {
-                drop_from(metadata, "finalizers", |name| *name == ORPHAN)
+                drop_from(metadata, "finalizers", |name| *name == ORPHAN);
             });
         }
         if !has(object, FOREGROUND) {
@@ -125,7 +125,7 @@ impl Owners {
             return Ok(());
         }
         change(state, key, |metadata| {
-            drop_from(metadata, "finalizers", |name| *name == FOREGROUND)
+            drop_from(metadata, "finalizers", |name| *name == FOREGROUND);
         })
     }
 }
@@ -169,10 +169,11 @@ fn has(object: &Value, finalizer: &str) -> bool {
 }
 
 fn drop_from(metadata: &mut Value, list: &str, gone: impl Fn(&Value) -> bool) {
-    if let Some(list) = metadata[list].as_array_mut() {
-        list.retain(|item| !gone(item));
-    }
-    if metadata[list] == json!([]) {
+    let Some(items) = metadata.get_mut(list).and_then(Value::as_array_mut) else {
+        return;
+    };
+    items.retain(|item| !gone(item));
+    if items.is_empty() {
         metadata.as_object_mut().map(|fields| fields.remove(list));
     }
 }

@@ -104,7 +104,7 @@ const POD: Fields = &[
     ("resources.limits", Done),
     ("resources.requests", Done),
     ("restartPolicy", Done),
-    ("schedulerName", Only(&["default-scheduler"])),
+    ("schedulerName", Done),
     ("securityContext.appArmorProfile", Ignored(HARDENING)),
     ("securityContext.fsGroup", Ignored(OPEN)),
     ("securityContext.fsGroupChangePolicy", Ignored(OPEN)),
@@ -187,9 +187,18 @@ pub(crate) fn undone(kind: &str, object: &Value) -> Vec<Cause> {
 
 /// Init containers that would have to run beside the others.
 fn sidecars(spec: &Value) -> impl Iterator<Item = Cause> {
-    let init = spec["initContainers"].as_array().into_iter().flatten().enumerate();
+    let init = spec["initContainers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate();
     let sidecars = init.filter(|(_, container)| container["restartPolicy"] == "Always");
-    sidecars.map(|(index, _)| refuse(&format!("spec.initContainers[{index}].restartPolicy"), " for sidecars"))
+    sidecars.map(|(index, _)| {
+        refuse(
+            &format!("spec.initContainers[{index}].restartPolicy"),
+            " for sidecars",
+        )
+    })
 }
 
 /// Look at a value at a path, as the list has it and as the object has it.
@@ -277,7 +286,7 @@ mod tests {
                  "securityContext": {"privileged": true, "runAsUser": 1000, "capabilities": {"add": ["CHOWN", "SYS_ADMIN"]}}},
             ],
             "volumes": [{"name": "v", "emptyDir": {"medium": "Memory"}}, {"name": "w", "hostPath": {"path": "/"}}],
-            "hostPID": true, "hostUsers": false, "schedulerName": "other", "runtimeClassName": "gvisor",
+            "hostPID": true, "hostUsers": false, "runtimeClassName": "gvisor",
         });
         let mut found = refused("Pod", &spec);
         found.sort();
@@ -293,7 +302,6 @@ mod tests {
             "spec.initContainers[0].envFrom",
             "spec.initContainers[0].restartPolicy",
             "spec.runtimeClassName",
-            "spec.schedulerName",
             "spec.volumes[0].emptyDir.medium",
             "spec.volumes[1].hostPath",
         ];
@@ -355,7 +363,8 @@ mod tests {
                 }
             }
             for (fare, fields) in lines {
-                table += &format!("| {kind} | {} | {fare} |\n", fields.join(", "));
+                let line = ["| ", kind, " | ", &fields.join(", "), " | ", &fare, " |\n"].concat();
+                table.push_str(&line);
             }
         }
         table

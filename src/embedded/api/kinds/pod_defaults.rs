@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::core::v1::{Container, EmptyDirVolumeSource, Pod, PodSpec, Probe, ResourceRequirements, Volume},
+    api::core::v1::{Container, EmptyDirVolumeSource, Pod, PodSpec, ResourceRequirements, Volume},
     apimachinery::pkg::api::resource::Quantity,
 };
 
@@ -61,14 +61,6 @@ fn fill_container(container: &mut Container) {
     for port in container.ports.iter_mut().flatten() {
         set(&mut port.protocol, "TCP");
     }
-    let probes = [
-        &mut container.liveness_probe,
-        &mut container.readiness_probe,
-        &mut container.startup_probe,
-    ];
-    for probe in probes.into_iter().flatten() {
-        fill_probe(probe);
-    }
     for source in container
         .env
         .iter_mut()
@@ -118,17 +110,6 @@ fn request_limits(resources: &mut ResourceRequirements) {
     }
 }
 
-fn fill_probe(probe: &mut Probe) {
-    probe.timeout_seconds.get_or_insert(1);
-    probe.period_seconds.get_or_insert(10);
-    probe.success_threshold.get_or_insert(1);
-    probe.failure_threshold.get_or_insert(3);
-    if let Some(http) = &mut probe.http_get {
-        set(&mut http.path, "/");
-        set(&mut http.scheme, "HTTP");
-    }
-}
-
 fn fill_volume(volume: &mut Volume) {
     let bare = Volume {
         name: volume.name.clone(),
@@ -139,12 +120,6 @@ fn fill_volume(volume: &mut Volume) {
     }
     if let Some(source) = &mut volume.config_map {
         source.default_mode.get_or_insert(FILE_MODE);
-    }
-    if let Some(source) = &mut volume.secret {
-        source.default_mode.get_or_insert(FILE_MODE);
-    }
-    if let Some(source) = &mut volume.host_path {
-        set(&mut source.type_, "");
     }
 }
 

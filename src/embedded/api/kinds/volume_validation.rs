@@ -48,7 +48,7 @@ fn source(field: &str, volume: &Volume) -> Vec<Cause> {
         .collect();
     match present.first() {
         Some(&"persistentVolumeClaim") => {
-            causes.extend(named(&sources, field, "persistentVolumeClaim", "claimName"))
+            causes.extend(named(&sources, field, "persistentVolumeClaim", "claimName"));
         }
         Some(&"configMap") => {
             causes.extend(named(&sources, field, "configMap", "name"));
