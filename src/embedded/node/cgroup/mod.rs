@@ -66,7 +66,7 @@ const CPU_PERIOD: Duration = Duration::from_millis(100);
 /// The kernel refuses smaller quotas.
 const MIN_CPU_QUOTA: Duration = Duration::from_millis(1);
 
-/// Processes and threads of one container: what the kubelet's `podPidsLimit` is where one is set (OpenShift). Without
+/// Processes and threads of one container: what the kubelet's `podPidsLimit` is where one is set, as on `OpenShift`. Without
 /// one, a container could leave the host none.
 pub(super) const MAX_PROCESSES: u32 = 4096;
 

@@ -244,7 +244,8 @@ impl Volumes {
             let sub_path = inside(mount.sub_path.as_deref().unwrap_or_default())?;
             make_sub_directory(&volume.path, &sub_path).map_err(|error| {
                 format!(
-                    "failed to prepare subPath {sub_path:?} of volume {:?}: {error}",
+                    "failed to prepare subPath {} of volume {:?}: {error}",
+                    sub_path.display(),
                     mount.name
                 )
             })?;

@@ -143,15 +143,12 @@ fn replace_paths(text: &str, pairs: &[(PathBuf, PathBuf)]) -> String {
         };
         let inside = result.ends_with(|c: char| part_of_name(c) || c == '/');
         let found = pairs.iter().filter_map(|(from, to)| Some((to, fits(from)?)));
-        match found.min_by_key(|(_, after)| after.len()).filter(|_| !inside) {
-            Some((to, after)) => {
-                result.push_str(&to.to_string_lossy());
-                rest = after;
-            }
-            None => {
-                result.push('/');
-                rest = &path[1..];
-            }
+        if let Some((to, after)) = found.min_by_key(|(_, after)| after.len()).filter(|_| !inside) {
+            result.push_str(&to.to_string_lossy());
+            rest = after;
+        } else {
+            result.push('/');
+            rest = &path[1..];
         }
     }
     result + rest

@@ -10,8 +10,8 @@ use rustix::thread::{
 use super::Isolation;
 use crate::embedded::node::cgroup::MAX_PROCESSES;
 
-/// Those of containerd, less the ones that reach the host from here: MKNOD, since there is no device cgroup, and NET_RAW and
-/// AUDIT_WRITE, since the network is the host's.
+/// Those of containerd, less the ones that reach the host from here: `MKNOD`, since there is no device cgroup, `NET_RAW`,
+/// since the network is the host's, and `AUDIT_WRITE`.
 const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::FOWNER)
