@@ -177,7 +177,9 @@ fn write_to_watch(
 }
 
 fn sizes(criterion: &mut Criterion) {
-    SIZES.into_iter().for_each(|pods| of_size(criterion, pods));
+    for pods in SIZES {
+        of_size(criterion, pods);
+    }
 }
 
 type Events = futures::stream::BoxStream<'static, axum::body::Bytes>;
