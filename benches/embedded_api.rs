@@ -10,13 +10,15 @@
 )]
 
 use std::{
-    cell::RefCell,
     hint::black_box,
     time::{Duration, Instant},
 };
 
 use axum::{Router, body::Body, response::Response};
-use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main};
+use criterion::{
+    BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main,
+    measurement::WallTime,
+};
 use futures::StreamExt;
 use http::Request;
 use http_body_util::BodyExt;
@@ -81,20 +83,21 @@ fn pod(number: usize) -> Value {
 }
 
 async fn send(router: &Router, method: &str, path: &str, body: &Value) -> Response {
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header("content-type", "application/merge-patch+json");
+    let media_type = match method {
+        "PATCH" => "application/merge-patch+json",
+        _ => "application/json",
+    };
+    let request = Request::builder().method(method).uri(path);
     let body = if body.is_null() {
         Body::empty()
     } else {
         Body::from(body.to_string())
     };
-    let response = router.clone().oneshot(request.body(body).unwrap()).await;
-    response.unwrap()
+    let request = request.header("content-type", media_type).body(body).unwrap();
+    router.clone().oneshot(request).await.unwrap()
 }
 
-/// Write the status of a pod, another one each time.
+/// Write a pod's status, another one each time.
 async fn write(router: &Router, round: usize) {
     let path = format!("{PODS}/pod-00003/status");
     let status = json!({"status": {"message": format!("step {round}")}});
@@ -102,78 +105,81 @@ async fn write(router: &Router, round: usize) {
     assert_eq!(written.status(), 200);
 }
 
-fn lists(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("list");
+fn of_size(criterion: &mut Criterion, pods: usize) {
+    let cluster = Cluster::with_pods(pods);
+    let mut group = criterion.benchmark_group(format!("{pods} pods"));
     group.sample_size(10).sampling_mode(SamplingMode::Flat);
-    for pods in SIZES {
-        let cluster = Cluster::with_pods(pods);
-        group.bench_function(BenchmarkId::from_parameter(pods), |bench| {
-            bench.iter(|| {
-                cluster.runtime.block_on(async {
-                    let list = send(&cluster.router, "GET", PODS, &Value::Null).await;
-                    black_box(list.into_body().collect().await.unwrap().to_bytes().len())
-                })
+    group.bench_function("list", |bench| {
+        bench.iter(|| {
+            cluster.runtime.block_on(async {
+                let list = send(&cluster.router, "GET", PODS, &Value::Null).await;
+                black_box(list.into_body().collect().await.unwrap().to_bytes().len())
+            })
+        });
+    });
+    let mut round = 0;
+    group.bench_function("write, and all that it sets off", |bench| {
+        bench.iter(|| {
+            round += 1;
+            cluster.runtime.block_on(async {
+                write(&cluster.router, round).await;
+                settle().await;
             });
         });
+    });
+    for watchers in [1, WATCHERS] {
+        if watchers == 1 || pods == SIZES[0] {
+            write_to_watch(&mut group, &cluster, watchers, &mut round);
+        }
     }
     group.finish();
 }
 
-/// A write, and all that it sets off.
-fn writes(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("write");
-    group.sample_size(10).sampling_mode(SamplingMode::Flat);
-    for pods in SIZES {
-        let cluster = Cluster::with_pods(pods);
-        let mut round = 0;
-        group.bench_function(BenchmarkId::from_parameter(pods), |bench| {
-            bench.iter(|| {
-                round += 1;
+/// From before a write until every watch has its event; with the percentiles, which criterion does not print.
+fn write_to_watch(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    cluster: &Cluster,
+    watchers: usize,
+    round: &mut usize,
+) {
+    let mut taken = Vec::new();
+    let mut streams = cluster.runtime.block_on(watching(&cluster.router, watchers));
+    group.bench_function(BenchmarkId::new("write to watch", watchers), |bench| {
+        bench.iter_custom(|rounds| {
+            let mut sum = Duration::ZERO;
+            for _ in 0..rounds {
+                *round += 1;
+                let begun = Instant::now();
                 cluster.runtime.block_on(async {
-                    write(&cluster.router, round).await;
-                    settle().await;
+                    write(&cluster.router, *round).await;
+                    for stream in &mut streams {
+                        black_box(stream.next().await.unwrap());
+                    }
                 });
-            });
+                taken.push(begun.elapsed());
+                sum += begun.elapsed();
+                cluster.runtime.block_on(settle());
+            }
+            sum
         });
+    });
+    taken.sort();
+    // None, if another bench was asked for.
+    if let Some(last) = taken.len().checked_sub(1) {
+        let at = |share: usize| taken[last * share / 100];
+        println!(
+            "{watchers} watchers: p50 {:?}, p99 {:?} of {}",
+            at(50),
+            at(99),
+            taken.len()
+        );
     }
-    group.finish();
 }
 
-/// From before a write until a watch has its event; with the percentiles, which criterion does not print.
-fn watches(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("write to watch");
-    group.sample_size(10).sampling_mode(SamplingMode::Flat);
-    for (pods, watchers) in SIZES.map(|pods| (pods, 1)).into_iter().chain([(10, WATCHERS)]) {
-        let cluster = Cluster::with_pods(pods);
-        let taken = RefCell::new(Vec::new());
-        let mut round = 0;
-        let mut streams = cluster.runtime.block_on(watching(&cluster.router, watchers));
-        let name = format!("{pods} pods, {watchers} watchers");
-        group.bench_function(BenchmarkId::from_parameter(&name), |bench| {
-            bench.iter_custom(|rounds| {
-                let mut sum = Duration::ZERO;
-                for _ in 0..rounds {
-                    round += 1;
-                    let begun = Instant::now();
-                    cluster.runtime.block_on(async {
-                        write(&cluster.router, round).await;
-                        for stream in &mut streams {
-                            black_box(stream.next().await.unwrap());
-                        }
-                    });
-                    taken.borrow_mut().push(begun.elapsed());
-                    sum += begun.elapsed();
-                    cluster.runtime.block_on(settle());
-                }
-                sum
-            });
-        });
-        let mut taken = taken.into_inner();
-        taken.sort();
-        let at = |share: usize| taken[(taken.len() - 1) * share / 100];
-        println!("{name}: p50 {:?}, p99 {:?} of {}", at(50), at(99), taken.len());
+fn sizes(criterion: &mut Criterion) {
+    for pods in SIZES {
+        of_size(criterion, pods);
     }
-    group.finish();
 }
 
 type Events = futures::stream::BoxStream<'static, axum::body::Bytes>;
@@ -191,5 +197,5 @@ async fn watching(router: &Router, watchers: usize) -> Vec<Events> {
     streams
 }
 
-criterion_group!(benches, lists, writes, watches);
+criterion_group!(benches, sizes);
 criterion_main!(benches);
