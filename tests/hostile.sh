@@ -210,7 +210,7 @@ kernel_and_devices() {
     mount -t tmpfs tmpfs /mnt 2>/dev/null && echo "mounted"; mount -o remount,rw,bind /proc/sys 2>/dev/null && echo "remounted";
     umount -l /proc/sysrq-trigger 2>/dev/null && echo "unmounted";
     ls -d /dev/* | tr "\n" " "'
-  says kernel "/dev/fd /dev/full /dev/null /dev/ptmx /dev/pts /dev/random /dev/shm /dev/stderr /dev/stdin /dev/stdout /dev/urandom /dev/zero "
+  says kernel "/dev/fd /dev/full /dev/null /dev/ptmx /dev/pts /dev/random /dev/shm /dev/stderr /dev/stdin /dev/stdout /dev/termination-log /dev/urandom /dev/zero "
   pod cluster "cat /tmp/migbench-*/*/kubeconfig /var/tmp/migbench-*/*/kubeconfig $K 2>/dev/null; true"
   says cluster ""
 }

@@ -62,7 +62,7 @@ fn pod_for(name: &str, host: &str, cpu: &str) -> Value {
 }
 
 /// The name of a volume that was kept when its claim was deleted.
-async fn kept_volume(cluster: &Cluster) -> String {
+pub(crate) async fn kept_volume(cluster: &Cluster) -> String {
     cluster.post(CLAIMS, &claim("former")).await.expect(201);
     let former = until(cluster, CLAIMS, "former", |claim| {
         claim["status"]["phase"] == "Bound"

@@ -6,7 +6,7 @@ use migbench::deploy::{
 };
 use serde_json::{Value, json};
 
-use crate::api_fixture::Cluster;
+use crate::{api_controllers::kept_volume, api_fixture::Cluster};
 
 const ONE: &str = "0199d0f0-0000-7000-8000-0000000000a1";
 const OTHER: &str = "0199d0f0-0000-7000-8000-0000000000b2";
@@ -18,12 +18,6 @@ fn labels(run: &str) -> Value {
 
 fn pod(name: &str, labels: &Value) -> Value {
     json!({"metadata": {"name": name, "labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}})
-}
-
-fn volume(name: &str, labels: &Value) -> Value {
-    json!({"metadata": {"name": name, "labels": labels}, "spec": {
-        "capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteMany"], "nfs": {"server": "10.0.0.1", "path": "/"},
-    }})
 }
 
 /// What a killed run leaves: its namespace with a pod and the marker, and a volume.
@@ -38,11 +32,13 @@ async fn leave_behind(cluster: &Cluster, run: &str, given: Option<&str>) -> Plac
         .post(&pods, &pod(&format!("pod-{}", place.name()), &labels(run)))
         .await
         .expect(201);
+    let volume = kept_volume(cluster).await;
+    let labelled = json!({"metadata": {"labels": labels(run)}});
     cluster
-        .post("/api/v1/persistentvolumes", &volume(&place.name(), &labels(run)))
+        .merge(&format!("/api/v1/persistentvolumes/{volume}"), &labelled)
         .await
-        .expect(201);
-    place.volumes = vec![place.name()];
+        .expect(200);
+    place.volumes = vec![volume];
     place
 }
 
@@ -118,7 +114,7 @@ async fn a_run_is_removed_and_what_bears_not_both_labels_stays() {
         .unwrap();
     let wanted = [
         format!("removed namespace {}", one.namespace),
-        format!("removed persistent volume {}", one.name()),
+        format!("removed persistent volume {}", one.volumes[0]),
     ];
     assert_eq!(told, wanted);
     let strangers = (0..3).map(|number| format!("pods/stranger-{number}"));
@@ -171,13 +167,13 @@ async fn a_namespace_of_a_name_of_its_own_is_removed_though_nothing_is_in_it() {
 async fn a_place_that_was_not_opened_is_not_left() {
     let cluster = Cluster::new();
     let before = names(&cluster).await;
-    leave_behind(&cluster, ONE, None).await;
+    let left = leave_behind(&cluster, ONE, None).await;
     let with = names(&cluster).await;
     let mut place = Place::new(ONE, None, IMAGE);
     place.leave(&cluster.client, |_| {}).await.unwrap();
     assert_eq!(names(&cluster).await, with);
     place.opened = true;
-    place.volumes = vec![place.name()];
+    place.volumes = left.volumes;
     place.leave(&cluster.client, |_| {}).await.unwrap();
     assert_eq!(names(&cluster).await, before);
 }

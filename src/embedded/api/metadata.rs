@@ -2,13 +2,21 @@
 
 use serde_json::{Map, Value};
 
-use super::{names, status::Cause, verbs::text};
+use super::{names, status::Cause};
 
 /// Bytes of all annotations together, keys included.
 const ANNOTATIONS: usize = 256 * 1024;
 
 /// What says what is wrong with a name.
 pub(crate) type NameRule = fn(&str) -> Vec<String>;
+
+/// The text at a pointer, empty when there is none.
+pub(crate) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
 
 /// What the server refuses in the metadata of an object whose kind's names follow the rule.
 pub(crate) fn causes(object: &Value, rule: NameRule) -> Vec<Cause> {

@@ -11,7 +11,7 @@ use super::{
     lock,
     python::Python,
     site::{Provisional, Site},
-    step::{Step, in_a_line, last_lines},
+    step::{Builder, Step, in_a_line, last_lines},
     variables, wheel,
 };
 
@@ -51,14 +51,6 @@ pub(super) async fn build(
         return Ok(());
     }
     builder.build(&place, &site, named).await
-}
-
-/// One build.
-pub(super) struct Builder<'a, P> {
-    pub(super) environment: &'a Environment,
-    pub(super) reference: &'a str,
-    pub(super) means: &'a Means,
-    pub(super) progress: &'a P,
 }
 
 impl<P: Fn(PullProgress)> Builder<'_, P> {

@@ -12,11 +12,11 @@ use anyhow::{Context, anyhow, bail};
 
 use super::{
     PullProgress,
-    build::{Builder, is_local},
+    build::is_local,
     lock,
     python::Python,
     site::{self, Provisional, Site},
-    step::{Step, in_a_line},
+    step::{Builder, Step, in_a_line},
     variables, wheel,
 };
 

@@ -11,10 +11,18 @@ use tokio::{
     process::{Child, Command},
 };
 
-use super::{PullProgress, build::Builder, site::Site};
+use super::{Means, PullProgress, environment::Environment, site::Site};
 
 /// How often it is looked at how much has been fetched.
 const LOOK: Duration = Duration::from_millis(300);
+
+/// One build.
+pub(super) struct Builder<'a, P> {
+    pub(super) environment: &'a Environment,
+    pub(super) reference: &'a str,
+    pub(super) means: &'a Means,
+    pub(super) progress: &'a P,
+}
 
 /// What is told while a command runs.
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Rules, resource_validation};
 use crate::{
-    embedded::api::{status::Cause, verbs::text},
+    embedded::api::{metadata::text, status::Cause},
     k8s::quantity,
 };
 

@@ -4,7 +4,11 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::Rules;
-use crate::embedded::api::{metadata::invalid, names, status::Cause, verbs::text};
+use crate::embedded::api::{
+    metadata::{invalid, text},
+    names,
+    status::Cause,
+};
 
 /// Bytes of all values together.
 const SIZE: usize = 1024 * 1024;

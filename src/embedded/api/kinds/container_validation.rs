@@ -6,8 +6,8 @@ use k8s_openapi::api::core::v1::{Container, ContainerPort, EnvVar, EnvVarSource}
 use serde_json::json;
 
 use super::{
-    pod_validation::{name, one_of},
     resource_validation,
+    value_validation::{name, one_of},
     volume_validation::descending,
 };
 use crate::embedded::api::{metadata::invalid, names, status::Cause};

@@ -16,6 +16,7 @@ pub(crate) mod pod_validation;
 mod resource_validation;
 pub(crate) mod service;
 pub(crate) mod volume;
+mod value_validation;
 mod volume_validation;
 
 use std::fmt::Debug;

@@ -5,7 +5,11 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use serde_json::{Map, Value, json};
 
-use super::{container_validation, resource_validation, volume_validation};
+use super::{
+    container_validation, resource_validation,
+    value_validation::{name, one_of},
+    volume_validation,
+};
 use crate::embedded::api::{
     metadata::{self, invalid},
     names,
@@ -97,12 +101,6 @@ fn policies(spec: &PodSpec) -> impl Iterator<Item = Cause> {
     restart.into_iter().chain(dns)
 }
 
-/// A value outside a fixed set. None is for the defaults to fill in.
-pub(super) fn one_of(field: impl Into<String>, value: Option<&String>, known: &[&str]) -> Option<Cause> {
-    let value = value.filter(|value| !known.contains(&value.as_str()))?;
-    Some(Cause::not_supported(field, &json!(value), known))
-}
-
 fn numbers(spec: &PodSpec) -> Vec<Cause> {
     let mut causes = Vec::new();
     if let Some(seconds) = spec
@@ -154,18 +152,6 @@ fn placement(spec: &PodSpec) -> Vec<Cause> {
             stated(&toleration.effect).as_ref(),
             &EFFECTS,
         ));
-    }
-    causes
-}
-
-/// What is wrong with a name that must be a label and the only one of its kind.
-pub(super) fn name<'a>(field: &str, name: &'a str, seen: &mut BTreeSet<&'a str>) -> Vec<Cause> {
-    if name.is_empty() {
-        return vec![Cause::required(field, "")];
-    }
-    let mut causes: Vec<_> = invalid(field, name, names::label(name)).collect();
-    if !seen.insert(name) {
-        causes.push(Cause::duplicate(field, &json!(name)));
     }
     causes
 }

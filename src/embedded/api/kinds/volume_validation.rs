@@ -8,7 +8,7 @@ use std::{
 use k8s_openapi::api::core::v1::{KeyToPath, Volume};
 use serde_json::{Value, json};
 
-use super::pod_validation::name;
+use super::value_validation::name;
 use crate::embedded::api::status::Cause;
 
 /// Everything wrong with them, and the names of those that are right.

@@ -6,6 +6,7 @@ mod delete;
 mod list;
 mod update;
 
+pub(crate) use super::metadata::text;
 pub(crate) use create::create;
 pub(crate) use delete::{DeleteOptions, FOREGROUND, ORPHAN, Propagation, delete};
 pub(crate) use list::{Page, snapshot};
@@ -51,14 +52,6 @@ impl WriteOptions {
             subresource: target.subresource.as_deref(),
         }
     }
-}
-
-/// The text at a pointer, empty when there is none.
-pub(crate) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
 }
 
 /// Whether finalizers hold an object back.

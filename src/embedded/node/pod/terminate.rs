@@ -189,26 +189,6 @@ async fn grace_over(mut desired: watch::Receiver<Desired>, begun: Instant, floor
     }
 }
 
-/// Wait until a pod has been active for longer than its deadline, which may be set and brought forward meanwhile.
-pub(super) async fn overdue(mut desired: watch::Receiver<Desired>, accepted: Instant) {
-    loop {
-        let seconds = {
-            let desired = desired.borrow_and_update();
-            let spec = desired.pod.spec.as_ref();
-            spec.and_then(|spec| spec.active_deadline_seconds)
-        };
-        let deadline = seconds.and_then(|seconds| {
-            accepted.checked_add(Duration::from_secs(seconds.try_into().unwrap_or_default()))
-        });
-        tokio::select! {
-            () = until(deadline) => return,
-            outcome = desired.changed() => if outcome.is_err() {
-                return std::future::pending().await;
-            },
-        }
-    }
-}
-
 /// What the API server granted, or else the pod's own; nothing for a pod that is gone already.
 fn grace(desired: &Desired) -> Duration {
     let own = |pod: &Pod| pod.spec.as_ref()?.termination_grace_period_seconds;
@@ -248,26 +228,6 @@ mod tests {
             let (_sender, receiver) = watch::channel(desired);
             assert_eq!(waited(receiver, 2).await, seconds);
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_deadline_may_be_set_and_brought_forward() {
-        let deadline = |seconds: Option<i64>| Desired {
-            pod: Arc::new(
-                serde_json::from_value(json!({"spec": {"activeDeadlineSeconds": seconds, "containers": []}}))
-                    .unwrap(),
-            ),
-            removed: false,
-        };
-        let (sender, receiver) = watch::channel(deadline(None));
-        let begun = Instant::now();
-        let waiting = tokio::spawn(overdue(receiver, begun));
-        for seconds in [20, 10] {
-            sleep(Duration::from_secs(3)).await;
-            sender.send_replace(deadline(Some(seconds)));
-        }
-        waiting.await.unwrap();
-        assert_eq!(begun.elapsed().as_secs(), 10);
     }
 
     #[tokio::test(start_paused = true)]

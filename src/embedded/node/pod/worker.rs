@@ -1,6 +1,6 @@
 //! The kubelet's loop for one pod.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::future::select_all;
 use jiff::Timestamp;
@@ -22,7 +22,6 @@ use super::{
     admission::Room,
     slot::Slot,
     status::{self, Observed},
-    terminate,
     volumes::Volumes,
 };
 use crate::{
@@ -103,7 +102,7 @@ impl Worker {
     pub(crate) async fn run(mut self) {
         let mut desired = self.desired.clone();
         if !status::is_terminal(self.published.phase.as_deref()) && self.admit().await {
-            let overdue = terminate::overdue(self.desired.clone(), self.accepted);
+            let overdue = overdue(self.desired.clone(), self.accepted);
             let late = tokio::select! {
                 () = self.live() => false,
                 _ = desired.wait_for(Desired::is_ending) => false,
@@ -252,5 +251,52 @@ pub(super) async fn until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,
+    }
+}
+
+/// Wait until a pod has been active for longer than its deadline, which may be set and brought forward meanwhile.
+async fn overdue(mut desired: watch::Receiver<Desired>, accepted: Instant) {
+    loop {
+        let seconds = {
+            let desired = desired.borrow_and_update();
+            let spec = desired.pod.spec.as_ref();
+            spec.and_then(|spec| spec.active_deadline_seconds)
+        };
+        let deadline = seconds.and_then(|seconds| {
+            accepted.checked_add(Duration::from_secs(seconds.try_into().unwrap_or_default()))
+        });
+        tokio::select! {
+            () = until(deadline) => return,
+            outcome = desired.changed() => if outcome.is_err() {
+                return std::future::pending().await;
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_may_be_set_and_brought_forward() {
+        let deadline = |seconds: Option<i64>| Desired {
+            pod: Arc::new(
+                serde_json::from_value(json!({"spec": {"activeDeadlineSeconds": seconds, "containers": []}}))
+                    .unwrap(),
+            ),
+            removed: false,
+        };
+        let (sender, receiver) = watch::channel(deadline(None));
+        let begun = Instant::now();
+        let waiting = tokio::spawn(overdue(receiver, begun));
+        for seconds in [20, 10] {
+            sleep(Duration::from_secs(3)).await;
+            sender.send_replace(deadline(Some(seconds)));
+        }
+        waiting.await.unwrap();
+        assert_eq!(begun.elapsed().as_secs(), 10);
     }
 }

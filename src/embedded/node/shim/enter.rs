@@ -8,7 +8,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use super::{
     ARG0, Config, Isolation, exit_code,
     init::{join, open_cgroups},
-    not_started, privilege, root, sealed,
+    mounts, not_started, privilege, sealed,
 };
 
 /// Exit code of a command that cannot be started, as of a shell.
@@ -48,7 +48,7 @@ fn enter_sealed(bundle: &Path, pid: i32, isolation: Isolation, command: &[String
         enter_namespaces(&[("user", CloneFlags::CLONE_NEWUSER)], pid)?;
     }
     unshare(CloneFlags::CLONE_NEWNS)?;
-    root::make_private()?;
+    mounts::make_private()?;
     let mut shim = Command::new(sealed::seal(bundle)?);
     shim.arg0(ARG0).args(["shim", "exec", "--sealed", "--bundle"]);
     shim.arg(bundle)

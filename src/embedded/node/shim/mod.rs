@@ -15,6 +15,7 @@
 mod enter;
 mod init;
 mod kernel;
+mod mounts;
 mod privilege;
 mod probe;
 mod root;

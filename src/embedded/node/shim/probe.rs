@@ -13,7 +13,7 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{ARG0, Config, Mount, SCRATCH, root};
+use super::{ARG0, Config, Mount, SCRATCH, mounts};
 
 /// The namespaces that containers get.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,7 +151,7 @@ impl Isolation {
             fs::write("/proc/self/gid_map", format!("0 {group} 1"))?;
         }
         if self.mounts {
-            root::make_private()?;
+            mounts::make_private()?;
         }
         Ok(())
     }

@@ -21,7 +21,10 @@ use nix::{
     unistd::pivot_root,
 };
 
-use super::{Config, Isolation, Mount, SCRATCH, kernel};
+use super::{
+    Config, Isolation, Mount, SCRATCH, kernel,
+    mounts::{bind, remount_read_only, tmpfs},
+};
 use crate::embedded::node::tree::{Tree, path_of};
 
 const NONE: Option<&str> = None;
@@ -240,44 +243,6 @@ fn add_volume(tree: &Tree, volume: &Mount) -> anyhow::Result<()> {
         remount_read_only(&path_of(&tree.find(&volume.target)?))?;
     }
     Ok(())
-}
-
-/// See that no mount of this process's namespace reaches the one it was copied from.
-pub(super) fn make_private() -> nix::Result<()> {
-    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)
-}
-
-pub(super) fn bind(source: &Path, target: &Path) -> anyhow::Result<()> {
-    let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
-    mount(Some(source), target, NONE, flags, NONE)
-        .with_context(|| format!("bind mount of {}", source.display()))
-}
-
-pub(super) fn tmpfs(target: &Path, options: &str) -> anyhow::Result<()> {
-    let source = Some("tmpfs");
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(source, target, source, flags, Some(options))
-        .with_context(|| format!("tmpfs at {}", target.display()))
-}
-
-pub(super) fn remount_read_only(target: &Path) -> anyhow::Result<()> {
-    let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | locked_flags(target)?;
-    mount(NONE, target, NONE, flags, NONE).with_context(|| format!("{} read-only", target.display()))
-}
-
-/// Flags that a user namespace may not drop when it remounts.
-fn locked_flags(path: &Path) -> nix::Result<MsFlags> {
-    let flags = statvfs(path)?.flags();
-    let pairs = [
-        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
-        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
-        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
-    ];
-    Ok(pairs
-        .into_iter()
-        .filter(|(is, _)| flags.contains(*is))
-        .map(|(_, keep)| keep)
-        .collect())
 }
 
 /// Make the new root the root, stacking the old one below it first and then letting it go, as `pivot_root(2)` shows.

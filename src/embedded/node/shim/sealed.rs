@@ -16,7 +16,7 @@ use nix::{
 
 use super::{
     SELF,
-    root::{bind, remount_read_only},
+    mounts::{bind, remount_read_only},
 };
 
 const NAME: &str = "shim";
