@@ -1,7 +1,7 @@
 //! This very program as a container image, for clusters that can pull it from no registry: packed by the program itself,
 //! without an engine, a registry or a second build.
 //!
-//! [`contents`] says what is in it, [`libraries`] what a program that is not static needs, [`archive`] writes the file,
+//! `contents` says what is in it, `libraries` what a program that is not static needs, `archive` writes the file,
 //! [`name`] is what the nodes know it by, and [`delivery`] how it comes to them.
 
 mod archive;
