@@ -70,7 +70,7 @@ async fn a_pod_is_refused_in_these_words(case: Case) {
             json!({"terminationMessagePolicy": "Log"}),
             Vec::new(),
             "spec.containers[0].terminationMessagePolicy: Unsupported value: \"Log\": supported values: \
-             \"FallbackToLogsOnError\", \"File\"",
+             \"File\", \"FallbackToLogsOnError\"",
         ),
         (
             json!({"env": [{"name": "A=", "value": "1"}]}),

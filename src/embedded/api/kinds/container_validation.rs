@@ -13,7 +13,7 @@ use super::{
 use crate::embedded::api::{metadata::invalid, names, status::Cause};
 
 const PULL_POLICIES: [&str; 3] = ["Always", "IfNotPresent", "Never"];
-const MESSAGE_POLICIES: [&str; 2] = ["FallbackToLogsOnError", "File"];
+const MESSAGE_POLICIES: [&str; 2] = ["File", "FallbackToLogsOnError"];
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 const RESTART_POLICIES: [&str; 3] = ["Always", "Never", "OnFailure"];
 const MOST_RULES: usize = 20;
@@ -276,7 +276,7 @@ mod tests {
             {"name": "a", "containerPort": 1}, {"name": "a", "containerPort": 70000}, {"containerPort": 2, "protocol": "ICMP"},
         ]);
         let expected = [
-            "c.terminationMessagePolicy: Unsupported value: \"Log\": supported values: \"FallbackToLogsOnError\", \"File\"",
+            "c.terminationMessagePolicy: Unsupported value: \"Log\": supported values: \"File\", \"FallbackToLogsOnError\"",
             "c.ports[1].name: Duplicate value: \"a\"",
             "c.ports[1].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive",
             "c.ports[2].protocol: Unsupported value: \"ICMP\": supported values: \"SCTP\", \"TCP\", \"UDP\"",
