@@ -145,27 +145,19 @@ async fn one(client: &Client, api: &Api<DynamicObject>, object: &DynamicObject) 
 }
 
 fn hopeless(pod: &Pod) -> Option<Error> {
-    unpullable(pod).or_else(|| {
-        let pod_name = pod.name_any();
-        let reason = pod::hopeless(pod)?;
-        let wanted = "running";
-        Some(
-            k8s::Error::Impossible {
-                pod: pod_name,
-                wanted,
-                reason,
-            }
-            .into(),
-        )
-    })
+    let impossible = |reason| k8s::Error::Impossible {
+        pod: pod.name_any(),
+        wanted: "running",
+        reason,
+    };
+    unpullable(pod).or_else(|| Some(impossible(pod::hopeless(pod)?).into()))
 }
 
 fn unpullable(pod: &Pod) -> Option<Error> {
     pod::statuses(pod).find_map(|(status, _)| {
         let obstacle = Obstacle::of(status).filter(|obstacle| obstacle.kind == obstacle::Kind::Image)?;
         let spec = pod.spec.as_ref()?;
-        let mut containers = spec.init_containers.iter().flatten().chain(&spec.containers);
-        let container = containers.find(|container| container.name == status.name)?;
+        let container = pod::specified(spec).find(|container| container.name == status.name)?;
         Some(Error::Image {
             node: spec.node_name.clone().unwrap_or_default(),
             image: container.image.clone().unwrap_or_default(),

@@ -21,14 +21,13 @@ use crate::{
     embedded::{
         Handshake,
         images::{self, Means, PullProgress},
+        node::shim::SELF,
     },
     k8s::{access::Connection, explain, pod},
     sample::{Meter, local::LocalMeter, mounts::Mounts},
     scenario::Scenario,
 };
 
-/// This very program, also where its file has been replaced since it started, as by a build.
-const THIS_PROGRAM: &str = "/proc/self/exe";
 /// How long it may take to come up; on a busy machine making keys and reaping dead clusters takes a while.
 const UP_WITHIN: Duration = Duration::from_secs(60);
 /// How long it may take to remove everything.
@@ -45,7 +44,7 @@ pub struct Process {
 impl Process {
     /// Start it and connect; its log goes to `log`.
     pub async fn start(log: &Path) -> Result<Cluster, Error> {
-        let mut command = Command::new(THIS_PROGRAM);
+        let mut command = Command::new(SELF);
         command.args(["cluster", "up", "--private"]);
         let started = Child::start(command, log, UP_WITHIN).await;
         let (child, handshake): (_, Handshake) = started.map_err(Error::Embedded)?;
@@ -78,9 +77,7 @@ impl Backend for Process {
     }
 
     fn orchestrator<'a>(&'a self, log: &'a Path) -> BoxFuture<'a, Result<Orchestrator, Error>> {
-        Box::pin(async move {
-            Orchestrator::start(Path::new(THIS_PROGRAM), &self.handshake.kubeconfig, log).await
-        })
+        Box::pin(async move { Orchestrator::start(Path::new(SELF), &self.handshake.kubeconfig, log).await })
     }
 
     fn watch_command(&self, namespace: &str) -> Option<String> {

@@ -178,31 +178,22 @@ impl Manifest<'_> {
                 return at("persistentVolumeClaim/claimName", message);
             }
         }
-        if let Some(source) = &volume.config_map {
+        let own = volume.config_map.iter().map(|source| {
             let at = format!("/spec/volumes/{index}/configMap");
-            self.check_config_map(
-                &at,
-                &source.name,
-                items(&at, source.items.as_ref()),
-                source.optional,
-            )?;
-        }
+            (at, &source.name, source.items.as_ref(), source.optional)
+        });
         let projected = volume
             .projected
             .iter()
             .flat_map(|projected| projected.sources.iter().flatten());
-        for (number, source) in projected.enumerate() {
-            if let Some(source) = &source.config_map {
-                let at = format!("/spec/volumes/{index}/projected/sources/{number}/configMap");
-                self.check_config_map(
-                    &at,
-                    &source.name,
-                    items(&at, source.items.as_ref()),
-                    source.optional,
-                )?;
-            }
-        }
-        Ok(())
+        let projected = projected.enumerate().filter_map(|(number, source)| {
+            let source = source.config_map.as_ref()?;
+            let at = format!("/spec/volumes/{index}/projected/sources/{number}/configMap");
+            Some((at, &source.name, source.items.as_ref(), source.optional))
+        });
+        own.chain(projected).try_for_each(|(at, name, keys, optional)| {
+            self.check_config_map(&at, name, items(&at, keys), optional)
+        })
     }
 
     /// The config map is one of the scenario's, and has these keys; each with its place.

@@ -8,8 +8,7 @@ use crate::embedded::api::{
     resource,
     status::ApiError,
     store::{Key, State},
-    target::Target,
-    verbs::{self, DeleteOptions, text},
+    verbs::{self, text},
 };
 
 /// One pass.
@@ -33,11 +32,7 @@ fn empty(state: &mut State, definition: &Key) -> Result<(), ApiError> {
         .filter(|(_, object)| text(object, "/metadata/deletionTimestamp").is_empty())
         .map(|(key, _)| key.clone())
         .collect();
-    for key in &objects {
-        if let Some(target) = Target::of_key(state, key) {
-            verbs::delete(state, &target, &DeleteOptions::default())?;
-        }
-    }
+    verbs::delete_each(state, &objects)?;
     if state.list(&definition.name, None).next().is_none() {
         drop_finalizer(state, definition, CLEAN_UP)?;
     }

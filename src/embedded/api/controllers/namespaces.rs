@@ -9,8 +9,7 @@ use crate::embedded::api::{
     resource,
     status::ApiError,
     store::{Key, State},
-    target::Target,
-    verbs::{self, DeleteOptions},
+    verbs,
 };
 
 /// One pass: empty what has begun to terminate, and remove what is empty.
@@ -40,12 +39,7 @@ fn empty(state: &mut State, namespace: &Key) -> Result<(), ApiError> {
         .in_namespace(&namespace.name)
         .map(|(key, _)| key.clone())
         .collect();
-    for key in &contents {
-        if let Some(target) = Target::of_key(state, key) {
-            verbs::delete(state, &target, &DeleteOptions::default())?;
-        }
-    }
-    Ok(())
+    verbs::delete_each(state, &contents)
 }
 
 fn release(state: &mut State, key: &Key) {

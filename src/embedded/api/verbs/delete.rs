@@ -7,7 +7,7 @@ use crate::embedded::api::{
     clock,
     kinds::claim::protect,
     status::ApiError,
-    store::{Object, State},
+    store::{Key, Object, State},
     target::Target,
 };
 
@@ -117,6 +117,14 @@ pub(crate) fn delete(
                 gone: true,
             }
         }
+    })
+}
+
+/// Delete these as whoever asks for nothing in particular; what is not there any more is passed over.
+pub(crate) fn delete_each(state: &mut State, keys: &[Key]) -> Result<(), ApiError> {
+    keys.iter().try_for_each(|key| match Target::of_key(state, key) {
+        Some(target) => delete(state, &target, &DeleteOptions::default()).map(drop),
+        None => Ok(()),
     })
 }
 

@@ -8,7 +8,7 @@ mod update;
 
 pub(crate) use super::metadata::text;
 pub(crate) use create::create;
-pub(crate) use delete::{DeleteOptions, FOREGROUND, ORPHAN, Propagation, delete};
+pub(crate) use delete::{DeleteOptions, FOREGROUND, ORPHAN, Propagation, delete, delete_each};
 pub(crate) use list::{Page, snapshot};
 pub(crate) use update::{check_patched_uid, update};
 
