@@ -1,5 +1,7 @@
 //! How a saved image comes to a cluster's nodes: the tools' own commands, in one table.
 
+use super::name::Name;
+
 /// A kind of cluster, and the command that brings an image archive to its nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delivery {
@@ -69,19 +71,49 @@ impl Delivery {
 /// What to do where the nodes of a context's cluster cannot pull `image`: one command a line.
 pub fn remedy(context: &str, image: &str) -> String {
     const FILE: &str = "migbench.tar";
+    let asked = image;
+    let image = &kept(image);
     let cluster = |one: &Delivery| context.strip_prefix(one.context).unwrap_or(context).to_owned();
     let ways: Vec<_> = Delivery::of_context(context)
         .map(|one| format!("`{}` ({})", one.command(FILE, image, &cluster(one)), one.cluster))
         .collect();
+    let renamed = if image == asked {
+        String::new()
+    } else {
+        format!(" with --image {image}")
+    };
     format!(
-        "`migbench image save {FILE} --name {image}`, then {}, and deploy again",
+        "`migbench image save {FILE} --name {image}`, then {}, and deploy again{renamed}",
         ways.join(" or ")
     )
+}
+
+/// The name itself, or, where a kubelet would ask a registry for it each time (no tag, `latest`, a digest), one that it keeps.
+fn kept(image: &str) -> String {
+    if image.parse::<Name>().is_ok() {
+        return image.to_owned();
+    }
+    let untagged = image.split('@').next().unwrap_or(image);
+    let repository = match untagged.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => untagged,
+    };
+    format!("{repository}:{}", env!("CARGO_PKG_VERSION"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_packed_gets_a_tag() {
+        let version = env!("CARGO_PKG_VERSION");
+        for image in ["r:5000/m", "r:5000/m:latest", "r:5000/m@sha256:00", "r:5000/m:1@sha256:00"] {
+            let told = remedy("prod", image);
+            assert!(told.contains(&format!("--name r:5000/m:{version}`")), "{told}");
+            assert!(told.ends_with(&format!("deploy again with --image r:5000/m:{version}")), "{told}");
+        }
+    }
 
     #[test]
     fn the_remedy_is_that_of_the_cluster() {

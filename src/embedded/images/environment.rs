@@ -143,7 +143,7 @@ fn rename_in_scripts(built: &Path, place: &Path) -> io::Result<()> {
 }
 
 /// The user's cache directory for migbench (XDG base directory specification).
-fn cache() -> Option<PathBuf> {
+pub(super) fn cache() -> Option<PathBuf> {
     let named = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .filter(|path| path.is_absolute());

@@ -127,7 +127,11 @@ fn runtime(reference: &str) -> Result<Runtime, Error> {
 pub fn lookup(reference: &str) -> Result<Image, Error> {
     let found = match runtime(reference)? {
         Runtime::Python(environment) => environment.installed(),
-        Runtime::Binary => binary::installed(),
+        Runtime::Binary => Some(binary::installed().map_err(|error| Error::Requirement {
+            reference: reference.to_owned(),
+            missing: format!("this program cannot be found under the name migbench: {error}"),
+            remedy: "name its file migbench, or set XDG_CACHE_HOME to a directory of yours".to_owned(),
+        })?),
     };
     let (digest, env) = found.ok_or_else(|| Error::NotBuilt {
         reference: reference.to_owned(),
