@@ -108,10 +108,18 @@ mod tests {
     #[test]
     fn what_cannot_be_packed_gets_a_tag() {
         let version = env!("CARGO_PKG_VERSION");
-        for image in ["r:5000/m", "r:5000/m:latest", "r:5000/m@sha256:00", "r:5000/m:1@sha256:00"] {
+        for image in [
+            "r:5000/m",
+            "r:5000/m:latest",
+            "r:5000/m@sha256:00",
+            "r:5000/m:1@sha256:00",
+        ] {
             let told = remedy("prod", image);
             assert!(told.contains(&format!("--name r:5000/m:{version}`")), "{told}");
-            assert!(told.ends_with(&format!("deploy again with --image r:5000/m:{version}")), "{told}");
+            assert!(
+                told.ends_with(&format!("deploy again with --image r:5000/m:{version}")),
+                "{told}"
+            );
         }
     }
 
