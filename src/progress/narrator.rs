@@ -49,7 +49,11 @@ impl Narrator {
                 }
                 Vec::new()
             }
-            Notice::Migrated(_) | Notice::Clock(_) | Notice::Overhead(_) | Notice::RunEnded(_) => Vec::new(),
+            Notice::Situation(_)
+            | Notice::Migrated(_)
+            | Notice::Clock(_)
+            | Notice::Overhead(_)
+            | Notice::RunEnded(_) => Vec::new(),
         }
     }
 

@@ -18,9 +18,11 @@ pub mod overhead;
 pub mod plan;
 mod readings;
 pub mod recorder;
+mod removal;
 pub mod resume;
 pub mod rounds;
 pub mod settings;
+mod situation;
 pub mod stage;
 
 pub use error::Error;
