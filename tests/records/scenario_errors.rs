@@ -7,6 +7,11 @@ use migbench::scenario::{Error, Placement, Scenario};
 
 /// The message for the smoke scenario in which `from` in `file` is replaced with `to`.
 fn message(file: &str, from: &str, to: &str) -> String {
+    message_with(file, from, to, &[])
+}
+
+/// The same, with these overrides.
+fn message_with(file: &str, from: &str, to: &str, overrides: &[String]) -> String {
     let dir = tempfile::tempdir().unwrap();
     let smoke = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/smoke");
     for entry in fs::read_dir(smoke).unwrap() {
@@ -18,7 +23,7 @@ fn message(file: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "{file} has no {from:?}");
     fs::write(&path, text.replacen(from, to, 1)).unwrap();
     let reference = dir.path().to_str().unwrap();
-    match Scenario::load(reference, None, &[]) {
+    match Scenario::load(reference, None, overrides) {
         Err(Error::Invalid(message)) => message.replace(reference, "DIR"),
         other => panic!("not refused: {other:?}"),
     }
@@ -91,6 +96,22 @@ refused! {
     claim_unknown_mode: "claim.yaml", "[ReadWriteMany]" => "[RWX]";
     claim_in_a_namespace: "claim.yaml", "  name: smoke" => "  namespace: ml\n  name: smoke";
     claim_unknown_field: "claim.yaml", "accessModes" => "accessMode";
+}
+
+#[test]
+fn a_volume_that_is_mounted_at_two_places_cannot_be_mounted_elsewhere() {
+    let set = ["checkpointMount=/checkpoints".to_owned()];
+    let message = message_with(
+        "pod.yaml",
+        "mountPath: /migration-checkpoint",
+        "mountPath: /ck",
+        &set,
+    );
+    assert_eq!(
+        message,
+        "--set checkpointMount=/checkpoints: the pod mounts the volume at /ck and at /migration-checkpoint: only one place \
+         can be changed"
+    );
 }
 
 #[test]
