@@ -240,7 +240,9 @@ async fn fails(fault: Fault, second: &'static Definition, code: ExitCode, error:
     assert_eq!(leg.error.as_ref(), Some(&told), "{fault:?}");
     assert!(leg.ended.is_some() && ended.record().ended.is_none(), "{fault:?}");
     assert!(
-        ended.printed.ends_with(&format!("  failed   {told}\n")),
+        ended
+            .printed
+            .ends_with(&format!("  failed   {}\n", told.lines().next().unwrap())),
         "{fault:?}: {}",
         ended.printed
     );
