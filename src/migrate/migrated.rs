@@ -57,7 +57,11 @@ impl<'a> Pods<'a> {
         let pod = found.ok_or_else(|| {
             self.failed(match named {
                 Some(name) => format!("completed, but the new pod {name} is not there"),
-                None => format!("completed, but details.new_pod_name is missing, and no pod has the label {ORIGINAL_POD_LABEL} of it"),
+                None => format!(
+                    "completed, but details.new_pod_name is missing, and no other pod has the label \
+                     {ORIGINAL_POD_LABEL}={}",
+                    self.source
+                ),
             })
         })?;
         let (name, uid) = (pod.name_any(), pod.uid().unwrap_or_default());

@@ -450,7 +450,7 @@ mod tests {
             (json!("job-migrated-2"), "the new pod job-migrated-2 is not there"),
             (
                 Value::Null,
-                "no pod has the label migration.ai-storage/original-pod of it",
+                "no other pod has the label migration.ai-storage/original-pod=job",
             ),
         ] {
             let completed = json!({"status": "completed", "details": {"new_pod_name": named}});

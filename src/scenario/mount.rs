@@ -19,6 +19,9 @@ pub(super) fn placed(pod: Pod, settings: &Settings<'_>) -> Result<Pod, Error> {
     let mounts = mounts(&pod, &settings.file.checkpoint_volume);
     let mut mounts = mounts.iter();
     let (from, to) = match (mounts.next(), mounts.next()) {
+        (Some(from), None) if from == "/" => {
+            return Err(settings.error(KEY, "the pod mounts the volume at /, which every path names"));
+        }
         (Some(from), None) => (from.trim_end_matches('/'), wanted.trim_end_matches('/')),
         (Some(one), Some(other)) => {
             let message =

@@ -185,14 +185,11 @@ impl Job {
 
 impl Service {
     fn answer(&self, id: &str, face: fn(&Job, &str) -> Value) -> Answer {
-        match self.jobs.lock().unwrap().get(id) {
-            Some(job) => (StatusCode::OK, Json(face(job, id))),
-            None => {
-                let unknown =
-                    json!({"error": "Migration not found", "details": format!("migration {id} not found")});
-                (StatusCode::NOT_FOUND, Json(unknown))
-            }
+        if let Some(job) = self.jobs.lock().unwrap().get(id) {
+            return (StatusCode::OK, Json(face(job, id)));
         }
+        let unknown = json!({"error": "Migration not found", "details": format!("migration {id} not found")});
+        (StatusCode::NOT_FOUND, Json(unknown))
     }
 
     fn change(&self, id: &str, change: impl FnOnce(&mut Job)) {
@@ -205,7 +202,7 @@ impl Service {
 
     async fn work(self, id: String, request: Request) {
         self.change(&id, |job| {
-            (job.status, job.message) = ("running", "Migration in progress")
+            (job.status, job.message) = ("running", "Migration in progress");
         });
         let migrated = self.migrate(&id, &request).await;
         if let Err(error) = &migrated {
