@@ -112,7 +112,7 @@ fn of_run(error: &run::Error) -> ExitCode {
             ExitCode::Preflight
         }
         run::Error::Embedded(_) | run::Error::Kubernetes(_) | run::Error::Deploy(_) => ExitCode::Cluster,
-        run::Error::Migration(_) => ExitCode::Migration,
+        run::Error::Migration { .. } => ExitCode::Migration,
         run::Error::Measurement(_) => ExitCode::Measurement,
         run::Error::Internal(_) => ExitCode::Internal,
     }

@@ -8,7 +8,7 @@ use crate::{
     error::Error,
     k8s::pod,
     run::plan,
-    scenario::{Scenario, source},
+    scenario::{Placement, Scenario, source},
 };
 
 /// List, show and validate scenarios.
@@ -86,7 +86,14 @@ fn describe(scenario: &Scenario) -> String {
         "workload",
         format!("{} (of {})", scenario.workload, scenario.workloads.join(", ")),
     );
-    line("nodes", format!("{} → {}", scenario.source, scenario.target));
+    let by = match scenario.placement {
+        Placement::NodeName => "nodeName",
+        Placement::NodeSelector => "nodeSelector",
+    };
+    line(
+        "nodes",
+        format!("{} → {}, by {by}", scenario.source, scenario.target),
+    );
     line(
         "phases",
         format!(

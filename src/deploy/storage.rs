@@ -30,11 +30,17 @@ pub async fn provide(
     scenario: &mut Scenario,
     options: &StorageOptions,
 ) -> Result<(), Error> {
-    let supply = Supply::read(client).await?;
+    let supply = Supply::read(client, scenario.placement).await?;
     let mut volumes = Vec::new();
     for claim in std::mem::take(&mut scenario.claims) {
         let name = claim.name_any();
-        if !place.own && exists(client, place, &name).await? {
+        if !place.own
+            && let Some(found) = find(client, place, &name).await?
+        {
+            let never = unbound_class(&found).and_then(|class| supply.never_bound(class));
+            if let Some(why) = never {
+                return Err(nowhere(&name, &why));
+            }
             place.claims.push(name);
             continue;
         }
@@ -74,9 +80,12 @@ pub fn supplied(
 
 /// Wait until the claims are bound. A class that waits for the first consumer binds when the pod is there.
 pub async fn bound(client: &Client, place: &Place, scenario: &Scenario) -> Result<(), Error> {
-    let supply = Supply::read(client).await?;
+    let supply = Supply::read(client, scenario.placement).await?;
     let deadline = Instant::now() + BOUND_WITHIN;
-    let now = |claim: &&PersistentVolumeClaim| !waits_for_consumer(&supply, claim);
+    let now = |claim: &&PersistentVolumeClaim| {
+        let waits = |class| supply.waits_for_consumer(class);
+        !unbound_class(claim).is_some_and(waits)
+    };
     for claim in scenario.claims.iter().filter(now) {
         until_bound(&place.api(client), &claim.name_any(), deadline).await?;
     }
@@ -107,13 +116,22 @@ async fn until_bound(api: &Api<PersistentVolumeClaim>, name: &str, deadline: Ins
     }
 }
 
-/// Whether the claim is in the place's namespace.
-pub async fn exists(client: &Client, place: &Place, claim: &str) -> Result<bool, k8s::Error> {
+/// The claim, where it is in the place's namespace.
+pub async fn find(
+    client: &Client,
+    place: &Place,
+    claim: &str,
+) -> Result<Option<PersistentVolumeClaim>, k8s::Error> {
     let api: Api<PersistentVolumeClaim> = place.api(client);
     let found = api.get_opt(claim).await;
-    Ok(found
-        .map_err(k8s::Error::api(format!("get claim {claim}")))?
-        .is_some())
+    found.map_err(k8s::Error::api(format!("get claim {claim}")))
+}
+
+/// The class of a claim that has no volume yet.
+fn unbound_class(claim: &PersistentVolumeClaim) -> Option<&str> {
+    let spec = claim.spec.as_ref()?;
+    let class = spec.storage_class_name.as_deref();
+    class.filter(|_| spec.volume_name.is_none())
 }
 
 fn nowhere(claim: &str, reason: &str) -> Error {
@@ -123,12 +141,6 @@ fn nowhere(claim: &str, reason: &str) -> Error {
                  class by --storage-class NAME"
             .into(),
     }
-}
-
-fn waits_for_consumer(supply: &Supply, claim: &PersistentVolumeClaim) -> bool {
-    let spec = claim.spec.as_ref();
-    let class = spec.and_then(|spec| supply.class(spec.storage_class_name.as_deref()?));
-    class.and_then(|class| class.volume_binding_mode.as_deref()) == Some("WaitForFirstConsumer")
 }
 
 /// A volume for one claim of the run. What is on it belongs to others too, so it is kept.
@@ -208,8 +220,12 @@ mod tests {
             ]),
             ..Supply::default()
         };
-        assert!(waits_for_consumer(&supply, &provisioned(claim(), "local".into())));
-        assert!(!waits_for_consumer(&supply, &provisioned(claim(), "nfs".into())));
-        assert!(!waits_for_consumer(&supply, &claim()));
+        let waits = |claim: &PersistentVolumeClaim| {
+            unbound_class(claim).is_some_and(|class| supply.waits_for_consumer(class))
+        };
+        let mut local = provisioned(claim(), "local".into());
+        assert!(waits(&local) && !waits(&provisioned(claim(), "nfs".into())) && !waits(&claim()));
+        local.spec.as_mut().unwrap().volume_name = Some("bound".into());
+        assert!(!waits(&local));
     }
 }

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     install::{CHECKPOINT_VOLUME, Nfs},
     k8s::{Error, labels::MANAGED_BY, quantity},
+    scenario::Placement,
 };
 
 const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
@@ -49,14 +50,17 @@ pub struct Supply {
     pub classes: Option<Vec<StorageClass>>,
     /// Its volumes; `None` where one may not look.
     pub volumes: Option<Vec<PersistentVolume>>,
+    /// How the pods that use the claims are sent to their nodes.
+    pub placement: Placement,
 }
 
 impl Supply {
     /// Look at what the cluster has.
-    pub async fn read(client: &Client) -> Result<Self, Error> {
+    pub async fn read(client: &Client, placement: Placement) -> Result<Self, Error> {
         Ok(Self {
             classes: list(client).await?,
             volumes: list(client).await?,
+            placement,
         })
     }
 
@@ -90,7 +94,27 @@ impl Supply {
             .find(|class| class.name_any() == name)
     }
 
+    /// Whether a claim of the class is bound only once the scheduler has placed a pod that uses it.
+    pub fn waits_for_consumer(&self, class: &str) -> bool {
+        let class = self.class(class);
+        class.and_then(|class| class.volume_binding_mode.as_deref()) == Some("WaitForFirstConsumer")
+    }
+
+    /// Why a claim of the class would never be bound: its pods are sent past the scheduler (kubernetes#89953).
+    pub fn never_bound(&self, class: &str) -> Option<String> {
+        let never = self.placement == Placement::NodeName && self.waits_for_consumer(class);
+        never.then(|| {
+            format!(
+                "class {class} waits for the scheduler to place a pod, and nodes.placement=nodeName passes the scheduler by; \
+                 --set nodes.placement=nodeSelector does not"
+            )
+        })
+    }
+
     fn of_class(&self, name: String, claim: &PersistentVolumeClaim) -> Provisioning {
+        if let Some(why) = self.never_bound(&name) {
+            return Provisioning::Nowhere(why);
+        }
         match (self.class(&name), &self.classes) {
             (Some(class), _) if class.provisioner != NO_PROVISIONER => Provisioning::Dynamic(name),
             (None, None) => Provisioning::Dynamic(name),
@@ -272,6 +296,7 @@ mod tests {
         let mut supply = Supply {
             classes: Some(vec![class("slow", "a", "false"), class("fast", "b", "true")]),
             volumes: Some(vec![installed()]),
+            ..Supply::default()
         };
         let any = claim(&Value::Null);
         assert_eq!(
@@ -312,6 +337,7 @@ mod tests {
                     ]
                     .split_off(skip),
                 ),
+                ..Supply::default()
             };
             let wanted = claim(&json!(of));
             assert_eq!(
@@ -323,6 +349,26 @@ mod tests {
                 Provisioning::Nowhere(_)
             ));
         }
+    }
+
+    #[test]
+    fn a_class_that_waits_for_the_scheduler_will_not_do_for_pods_that_pass_it_by() {
+        let mut waiting = class("zonal", "csi.example.org", "true");
+        waiting.volume_binding_mode = Some("WaitForFirstConsumer".into());
+        let mut supply = Supply {
+            classes: Some(vec![waiting]),
+            ..Supply::default()
+        };
+        let chosen = |supply: &Supply| supply.provisioning(&StorageOptions::default(), &claim(&Value::Null));
+        let Provisioning::Nowhere(why) = chosen(&supply) else {
+            panic!("{:?}", chosen(&supply))
+        };
+        assert!(
+            why.contains("class zonal") && why.contains("--set nodes.placement=nodeSelector"),
+            "{why}"
+        );
+        supply.placement = Placement::NodeSelector;
+        assert_eq!(chosen(&supply), Provisioning::Dynamic("zonal".into()));
     }
 
     #[test]

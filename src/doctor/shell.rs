@@ -10,7 +10,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::{Known, Place, Subject, Trouble, ask::limited};
-use crate::k8s::{self, apply, exec, explain, labels::HOSTNAME_LABEL, wait};
+use crate::k8s::{self, apply, exec, explain, wait};
 
 /// Keeps a container alive until it is told to end.
 pub(super) const IDLE: &str = "trap 'exit 0' TERM; sleep 900 & wait";
@@ -40,8 +40,6 @@ impl ShellPod<'_> {
         let twin = containers
             .find(|container| container.image.is_some())
             .ok_or("the scenario's pod names no image")?;
-        let mut node_selector = model.node_selector.unwrap_or_default();
-        node_selector.insert(HOSTNAME_LABEL.to_owned(), self.node.to_owned());
         let (volume, mount) = self.volume.clone().unzip();
         let spec = json!({
             "containers": [{
@@ -54,7 +52,7 @@ impl ShellPod<'_> {
                 "volumeMounts": mount.map(|mount| [mount]),
             }],
             "volumes": volume.map(|volume| [volume]),
-            "nodeSelector": node_selector,
+            "nodeSelector": model.node_selector,
             "restartPolicy": "Never",
             "terminationGracePeriodSeconds": 5,
             "activeDeadlineSeconds": LIFETIME.as_secs(),
@@ -66,7 +64,12 @@ impl ShellPod<'_> {
             "runtimeClassName": model.runtime_class_name,
         });
         let name = format!("{}-{}-{}", place.name(), self.purpose, self.node);
-        place.pod(&name, spec).map_err(|error| error.brief())
+        let mut pod = place.pod(&name, spec).map_err(|error| error.brief())?;
+        subject
+            .intent
+            .scenario
+            .place(pod.spec.get_or_insert_default(), self.node);
+        Ok(pod)
     }
 
     /// Make the pod and wait until it runs.

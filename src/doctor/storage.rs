@@ -88,11 +88,12 @@ async fn find_provisioning(
         return Ok(Some(Provisioning::Dynamic("embedded".to_owned())));
     }
     let client = &subject.connection.client;
-    let exists = storage::exists(client, place, &claim.name_any()).await;
-    if exists.map_err(|error| error.brief())? {
+    let found = storage::find(client, place, &claim.name_any()).await;
+    if found.map_err(|error| error.brief())?.is_some() {
         return Ok(None);
     }
-    let supply = Supply::read(client).await.map_err(|error| error.brief())?;
+    let supply = Supply::read(client, subject.intent.scenario.placement).await;
+    let supply = supply.map_err(|error| error.brief())?;
     provisioning(claim, &subject.intent.site.storage, &supply).map(Some)
 }
 

@@ -10,9 +10,7 @@ pub const EXPIRES: &str = "migbench.io/expires";
 pub const RUN_LABEL: &str = "migbench.io/run";
 /// Label that tells the node agents' pods, with this value.
 pub const AGENT: (&str, &str) = ("app.kubernetes.io/name", "migbench-agent");
-/// The label that places a pod on a node by way of the scheduler. Usually, but not
-/// always, its value is the node's name. `nodeName` would bypass the scheduler, and leave a claim that waits for its first
-/// consumer pending for ever.
+/// The label that places a pod on a node by way of the scheduler. Usually, but not always, its value is the node's name.
 pub const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
 
 /// Selects every pod that is no agent.

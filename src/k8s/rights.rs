@@ -102,6 +102,7 @@ const HARNESS: &[Line] = &[
     ("", "pods", "portforward", Scope::Namespace, SOCKET),
     ("", "persistentvolumeclaims", "", Scope::Namespace, KEPT),
     ("", "configmaps", "", Scope::Namespace, KEPT),
+    ("", "events", "", Scope::Namespace, &["list"]),
     ("", "persistentvolumes", "", Scope::OwnNamespace, KEPT),
     (STORAGE, "storageclasses", "", Scope::OwnNamespace, &["list"]),
 ];

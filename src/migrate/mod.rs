@@ -2,6 +2,8 @@
 //! one, implement the trait, define it, and list the definition in
 //! [`STRATEGIES`].
 
+mod answer;
+mod migrated;
 pub mod native;
 pub mod orchestrator;
 
@@ -70,8 +72,8 @@ pub struct Definition {
 /// What strategies may have the work done by.
 #[derive(Debug, Clone, Default)]
 pub struct Services {
-    /// Address of an orchestrator.
-    pub orchestrator: Option<String>,
+    /// An orchestrator.
+    pub orchestrator: Option<orchestrator::Service>,
 }
 
 /// The strategies, the baseline first.

@@ -1,69 +1,43 @@
 //! Migration by an orchestrator, ours or a third party's: only the REST [contract](crate::contract::orchestrator) is
-//! used. The Kubernetes API is asked for two things that the contract does not tell: the new pod's uid, and whether the
-//! source is gone.
+//! used, and of its answers [no more than needed](super::answer). What it calls done is [seen](super::migrated) in the
+//! cluster: the new pod runs, and the source is gone.
 
 use std::{sync::Arc, time::Duration};
 
 use backon::{ConstantBuilder, Retryable};
-use futures::{FutureExt, future::BoxFuture};
-use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
+use futures::future::BoxFuture;
 use reqwest::{Client, Response, StatusCode, Url};
-use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
+use tokio::time::{Instant, timeout};
 
-use super::{Definition, Error, Request, Strategy};
+use super::{Definition, Error, Request, Strategy, answer::Answer, migrated::Pods};
 use crate::{
     contract::orchestrator::{ErrorBody, MigrationRequest, Status},
-    k8s::{self, explain, wait},
-    record::{clock::Clock, outcome::Outcome},
+    k8s::explain,
+    record::outcome::Outcome,
 };
 
 /// Time between two polls: short against a migration, since its end is measured by them.
 const POLL: Duration = Duration::from_millis(200);
 /// Longest time for one request.
 const ANSWER: Duration = Duration::from_secs(10);
-/// Attempts of one poll while the connection fails.
+/// Attempts of one poll while the connection fails, or while another of several replicas answers, which does not know the
+/// migration.
 const ATTEMPTS: usize = 25;
 /// Time for the orchestrator to roll back after its own time limit, before it is given up.
 const ROLLBACK: Duration = Duration::from_secs(30);
-/// Time for the source's end where the orchestrator did not wait for it; the migration's own limit ends it earlier.
-const TERMINATION: Duration = Duration::from_secs(600);
 /// Both spellings of the API: the existing orchestrator's, and the certification document's.
 const SPELLINGS: [&str; 2] = ["api/v1/migrations", "api/migrations"];
 
-/// What is read of a migration object: no more than a third party's must have.
-#[derive(Debug, Deserialize)]
-struct Answer {
-    migration_id: String,
-    status: Status,
-    #[serde(default)]
-    message: String,
-    #[serde(default)]
-    details: Option<AnswerDetails>,
-}
-
-impl Answer {
-    /// Name of the migrated pod, if the migration completed.
-    fn new_pod(self, source: &str) -> Result<String, Error> {
-        let fail = |reason: String| Error::Failed {
-            pod: source.to_owned(),
-            reason,
-        };
-        match self.status {
-            Status::Completed => self
-                .details
-                .and_then(|details| details.new_pod_name)
-                .ok_or_else(|| fail("completed, but details.new_pod_name is missing".to_owned())),
-            Status::Cancelled => Err(fail(format!("cancelled: {}", self.message))),
-            _ => Err(fail(self.message)),
-        }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-struct AnswerDetails {
-    new_pod_name: Option<String>,
+/// An orchestrator, and what it is asked for beside the move itself.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// Its address, `http://…` or `https://…`.
+    pub url: String,
+    /// `preserve_pv` of the request.
+    pub preserve_pv: bool,
+    /// `timeout` of the request; whole seconds.
+    pub timeout: Duration,
 }
 
 /// An orchestrator's work.
@@ -71,8 +45,12 @@ pub const DEFINITION: Definition = Definition {
     name: "orchestrator",
     needs_orchestrator: true,
     make: |services| {
-        let url = services.orchestrator.as_deref().ok_or(Error::NoOrchestrator)?;
-        Ok(Arc::new(Orchestrator::new(url)?))
+        let service = services.orchestrator.clone().ok_or(Error::NoOrchestrator)?;
+        let orchestrator = Orchestrator::new(&service.url)?;
+        Ok(Arc::new(Migrating {
+            service,
+            orchestrator,
+        }))
     },
 };
 
@@ -90,19 +68,15 @@ pub fn http_url(text: &str) -> Result<Url, String> {
     }
 }
 
-/// Have an orchestrator migrate.
+/// The API of an orchestrator.
 #[derive(Debug, Clone)]
-pub struct Orchestrator {
+struct Orchestrator {
     url: Url,
     http: Client,
 }
 
 impl Orchestrator {
-    /// An orchestrator at `url` (`http://…` or `https://…`).
-    ///
-    /// # Errors
-    /// The URL is none, or the HTTP client cannot be set up.
-    pub fn new(url: &str) -> Result<Self, Error> {
+    fn new(url: &str) -> Result<Self, Error> {
         let refuse = |reason: String| Error::Orchestrator {
             url: url.to_owned(),
             reason,
@@ -128,12 +102,17 @@ impl Orchestrator {
     async fn post(&self, body: &MigrationRequest) -> Result<Url, Error> {
         let mut refusal = None;
         for spelling in SPELLINGS {
-            let url = self.address(spelling)?;
-            let sent = self.http.post(url).json(body).send().await;
+            let mut url = self.address(spelling)?;
+            let sent = self.http.post(url.clone()).json(body).send().await;
             let (status, text) = self.read(sent).await?;
             if status.is_success() {
-                let answer: Answer = self.parse(&text)?;
-                return self.address(&format!("{spelling}/{}", answer.migration_id));
+                let id = Answer::parse(&text).and_then(|answer| answer.id());
+                let id = id.map_err(|reason| self.no_migration(&reason))?;
+                // A segment of its own, whatever is in it.
+                if let Ok(mut path) = url.path_segments_mut() {
+                    path.push(&id);
+                }
+                return Ok(url);
             }
             let reason = explain(status, &text);
             // Not found may mean the pod or the route; the first answer is the one worth telling then.
@@ -145,25 +124,28 @@ impl Orchestrator {
         Err(self.error(refusal.unwrap_or_default()))
     }
 
-    /// Poll until the status is final; the migration object, as it is read and whole.
-    async fn poll(&self, address: &Url) -> Result<(Answer, Value), Error> {
+    /// Poll until the status is final; it, and the migration object.
+    async fn poll(&self, address: &Url) -> Result<(Status, Answer), Error> {
         let pauses = ConstantBuilder::default()
             .with_delay(POLL)
             .with_max_times(ATTEMPTS);
         let mut ticks = tokio::time::interval(POLL);
         loop {
             ticks.tick().await;
-            let get = || self.http.get(address.clone()).send();
-            let (status, text) = self.read(get.retry(pauses).await).await?;
-            if !status.is_success() {
-                return Err(self.error(explain(status, &text)));
-            }
-            let migration: Value = self.parse(&text)?;
-            let answer = Answer::deserialize(&migration).map_err(|error| self.no_migration(&error))?;
-            if answer.status.is_final() {
-                return Ok((answer, migration));
+            let (status, answer) = (|| self.get(address)).retry(pauses).await?;
+            if status.is_final() {
+                return Ok((status, answer));
             }
         }
+    }
+
+    async fn get(&self, address: &Url) -> Result<(Status, Answer), Error> {
+        let (code, text) = self.read(self.http.get(address.clone()).send().await).await?;
+        if !code.is_success() {
+            return Err(self.error(explain(code, &text)));
+        }
+        let answer = Answer::parse(&text).and_then(|answer| Ok((answer.status()?, answer)));
+        answer.map_err(|reason| self.no_migration(&reason))
     }
 
     fn address(&self, path: &str) -> Result<Url, Error> {
@@ -180,50 +162,66 @@ impl Orchestrator {
         Ok((status, text))
     }
 
-    fn parse<T: DeserializeOwned>(&self, text: &str) -> Result<T, Error> {
-        serde_json::from_str(text).map_err(|error| self.no_migration(&error))
-    }
-
-    fn no_migration(&self, error: &serde_json::Error) -> Error {
-        self.error(format!("its answer is no migration: {error}"))
-    }
-
-    async fn run(&self, source: &Source<'_>, body: &MigrationRequest) -> Result<Outcome, Error> {
-        let requested = source.clock.now();
-        let address = self.post(body).await?;
-        let (answer, migration) = self.poll(&address).await?;
-        let pod = answer.new_pod(source.name)?;
-        let waited = source.gone().await?;
-        let completed = source.clock.now();
-        let doing = format!("get pod {pod}");
-        let new = source.pods.get(&pod).await.map_err(k8s::Error::api(doing))?;
-        super::check_node(&new, &body.target_node)?;
-        Ok(Outcome {
-            pod,
-            pod_uid: new.metadata.uid.unwrap_or_default(),
-            requested,
-            completed,
-            report: Some(report(migration, waited)),
-        })
+    fn no_migration(&self, reason: &str) -> Error {
+        self.error(format!("its answer is no migration: {reason}"))
     }
 }
 
-impl Strategy for Orchestrator {
+/// Have an orchestrator migrate.
+#[derive(Debug)]
+struct Migrating {
+    service: Service,
+    orchestrator: Orchestrator,
+}
+
+impl Strategy for Migrating {
     fn migrate<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Outcome, Error>> {
-        async move {
-            let source = Source::of(&request);
-            let limit = request.timeout + ROLLBACK;
-            let body = body(&request, source.name);
-            let run = self.run(&source, &body);
-            tokio::time::timeout(limit, run).await.unwrap_or_else(|_| {
-                Err(Error::Timeout {
-                    pod: source.name.to_owned(),
-                    seconds: limit.as_secs(),
-                    state: format!("{} had not said that it has ended", self.url),
-                })
-            })
+        Box::pin(self.run(request))
+    }
+}
+
+impl Migrating {
+    async fn run(&self, request: Request<'_>) -> Result<Outcome, Error> {
+        let pods = Pods::of(&request);
+        let limit = request.timeout + ROLLBACK;
+        let deadline = Instant::now() + limit;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let requested = request.clock.now();
+        let address = self.orchestrator.post(&self.body(&request, pods.source)).await?;
+        let polled = timeout(left(), self.orchestrator.poll(&address)).await;
+        let (status, answer) = polled.map_err(|_| Error::Timeout {
+            pod: pods.source.to_owned(),
+            seconds: limit.as_secs(),
+            state: format!("{} had not said that it has ended", self.service.url),
+        })??;
+        match status {
+            Status::Completed => {}
+            Status::Cancelled => return Err(pods.failed(format!("cancelled: {}", answer.message()))),
+            _ if answer.message().is_empty() => return Err(pods.failed("the orchestrator does not say why")),
+            _ => return Err(pods.failed(answer.message())),
         }
-        .boxed()
+        let migrated = pods.running(answer.new_pod(), left()).await?;
+        super::check_node(&migrated, request.target)?;
+        let outlived = pods.source_gone(left()).await?;
+        Ok(Outcome {
+            pod: migrated.metadata.name.unwrap_or_default(),
+            pod_uid: migrated.metadata.uid.unwrap_or_default(),
+            requested,
+            completed: request.clock.now(),
+            report: Some(answer.report(outlived)),
+        })
+    }
+
+    fn body(&self, request: &Request<'_>, pod: &str) -> MigrationRequest {
+        MigrationRequest {
+            pod_name: pod.to_owned(),
+            pod_namespace: Some(request.namespace.to_owned()),
+            source_node: request.source.to_owned(),
+            target_node: request.target.to_owned(),
+            preserve_pv: self.service.preserve_pv,
+            force_restart: false,
+            timeout: i64::try_from(self.service.timeout.as_secs()).unwrap_or(i64::MAX),
+        }
     }
 }
 
@@ -247,67 +245,6 @@ pub async fn cpu_usec(url: &str) -> Result<u64, String> {
     u64::try_from(duration.as_micros()).map_err(|error| error.to_string())
 }
 
-/// The pod that is to be moved, and where it can be looked for.
-struct Source<'a> {
-    name: &'a str,
-    uid: &'a str,
-    pods: Api<Pod>,
-    clock: &'a Clock,
-}
-
-impl<'a> Source<'a> {
-    fn of(request: &Request<'a>) -> Self {
-        let metadata = &request.pod.metadata;
-        Self {
-            name: metadata.name.as_deref().unwrap_or_default(),
-            uid: metadata.uid.as_deref().unwrap_or_default(),
-            pods: Api::namespaced(request.client.clone(), request.namespace),
-            clock: request.clock,
-        }
-    }
-
-    fn is(&self, pod: &Pod) -> bool {
-        pod.metadata.uid.as_deref() == Some(self.uid)
-    }
-
-    /// Wait until the pod is gone: a third party's orchestrator may call a migration completed before that. Whether it had
-    /// to be waited for.
-    async fn gone(&self) -> Result<bool, Error> {
-        let doing = format!("get pod {}", self.name);
-        let found = self
-            .pods
-            .get_opt(self.name)
-            .await
-            .map_err(k8s::Error::api(doing))?;
-        if found.is_none_or(|pod| !self.is(&pod)) {
-            return Ok(false);
-        }
-        wait::until_gone(&self.pods, self.name, self.uid, TERMINATION).await?;
-        Ok(true)
-    }
-}
-
-fn body(request: &Request<'_>, pod: &str) -> MigrationRequest {
-    MigrationRequest {
-        pod_name: pod.to_owned(),
-        pod_namespace: Some(request.namespace.to_owned()),
-        source_node: request.source.to_owned(),
-        target_node: request.target.to_owned(),
-        preserve_pv: true,
-        force_restart: false,
-        timeout: i64::try_from(request.timeout.as_secs()).unwrap_or(i64::MAX),
-    }
-}
-
-/// The migration object as it was answered, with a word about the source if that outlived it.
-fn report(mut migration: Value, waited: bool) -> Value {
-    if waited && let Some(object) = migration.as_object_mut() {
-        let word = "the source was still there when the orchestrator called the migration completed; waited for its end";
-        object.insert("migbench_note".to_owned(), Value::from(word));
-    }
-    migration
-}
-
 fn explain(status: StatusCode, text: &str) -> String {
     match serde_json::from_str::<ErrorBody>(text) {
         Ok(body) => format!("{status}: {}: {}", body.error, body.details),
@@ -325,15 +262,17 @@ mod tests {
         http::{Method, Uri},
         response::{IntoResponse, Response as Reply},
     };
+    use k8s_openapi::api::core::v1::Pod;
     use kube::{
-        api::{DeleteParams, PostParams},
+        Api,
+        api::{DeleteParams, Patch, PatchParams, PostParams},
         client::Body,
     };
     use serde_json::json;
     use tokio::sync::Notify;
 
     use super::*;
-    use crate::embedded::api::Api as Embedded;
+    use crate::{embedded::api::Api as Embedded, k8s::labels::RUN_LABEL, record::clock::Clock};
 
     /// A third party's orchestrator: answers from a list, and remembers what it was asked.
     #[derive(Clone, Default)]
@@ -342,34 +281,90 @@ mod tests {
         asked: Arc<Mutex<Vec<String>>>,
     }
 
-    async fn answer(State(script): State<Script>, method: Method, uri: Uri) -> Reply {
-        script.asked.lock().unwrap().push(format!("{method} {uri}"));
+    async fn answer(State(script): State<Script>, method: Method, uri: Uri, body: String) -> Reply {
+        script
+            .asked
+            .lock()
+            .unwrap()
+            .push(format!("{method} {uri} {body}").trim_end().to_owned());
         let (code, body) = script.answers.lock().unwrap().remove(0);
         (StatusCode::from_u16(code).unwrap(), Json(body)).into_response()
     }
 
-    async fn serve(answers: Vec<(u16, Value)>) -> (Orchestrator, Script) {
+    async fn serve(answers: Vec<(u16, Value)>) -> (Migrating, Script) {
         let script = Script::default();
         *script.answers.lock().unwrap() = answers;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().fallback(answer).with_state(script.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        (Orchestrator::new(&format!("http://{address}")).unwrap(), script)
+        let orchestrator = Orchestrator::new(&url).unwrap();
+        let service = Service {
+            url,
+            preserve_pv: true,
+            timeout: Duration::from_secs(300),
+        };
+        (
+            Migrating {
+                service,
+                orchestrator,
+            },
+            script,
+        )
     }
 
-    /// A cluster with `job`, the uid of it, and `job-migrated-1`.
-    async fn pods() -> (Api<Pod>, String) {
-        let client = Embedded::new().client();
-        let pods = Api::<Pod>::namespaced(client, "default");
-        let mut uid = String::new();
-        for (name, node) in [("job-migrated-1", "b"), ("job", "a")] {
-            let pod = json!({"metadata": {"name": name}, "spec": {"nodeName": node, "containers": [{"name": "c", "image": "i"}]}});
-            let pod = serde_json::from_value(pod).unwrap();
-            let created = pods.create(&PostParams::default(), &pod).await.unwrap();
-            uid = created.metadata.uid.unwrap();
+    /// A cluster in which a migration of `job` from a to b has been made; what is left of it there is `job` itself.
+    struct Cluster {
+        client: kube::Client,
+        pods: Api<Pod>,
+        job: Pod,
+    }
+
+    impl Cluster {
+        async fn new() -> Self {
+            let client = Embedded::new().client();
+            let pods = Api::<Pod>::namespaced(client.clone(), "default");
+            let job = make(&pods, "job", "a").await;
+            make(&pods, "job-migrated-1", "b").await;
+            Self { client, pods, job }
         }
-        (pods, uid)
+
+        /// The migration, once the source has been removed.
+        async fn after(self, migrating: &Migrating, target: &str) -> Result<Outcome, Error> {
+            let now = DeleteParams::default().grace_period(0);
+            self.pods.delete("job", &now).await.unwrap();
+            self.migrate(migrating, target).await
+        }
+
+        async fn migrate(&self, migrating: &Migrating, target: &str) -> Result<Outcome, Error> {
+            let request = Request {
+                client: &self.client,
+                clock: &Clock::system(),
+                run: "run-1",
+                namespace: "default",
+                pod: &self.job,
+                manifest_on_target: &self.job,
+                source: "a",
+                target,
+                timeout: Duration::from_secs(180),
+            };
+            migrating.migrate(request).await
+        }
+    }
+
+    /// A pod that runs.
+    async fn make(pods: &Api<Pod>, name: &str, node: &str) -> Pod {
+        let labels = json!({"migration.ai-storage/original-pod": name.split('-').next()});
+        let pod = json!({"metadata": {"name": name, "labels": labels},
+            "spec": {"nodeName": node, "containers": [{"name": "c", "image": "i"}]}});
+        let pod = serde_json::from_value(pod).unwrap();
+        pods.create(&PostParams::default(), &pod).await.unwrap();
+        let running = json!({"phase": "Running", "containerStatuses": [
+            {"name": "c", "image": "i", "imageID": "", "ready": true, "restartCount": 0, "state": {"running": {}}}]});
+        let patch = Patch::Merge(json!({"status": running}));
+        pods.patch_status(name, &PatchParams::default(), &patch)
+            .await
+            .unwrap()
     }
 
     fn migration(status: &str) -> Value {
@@ -379,28 +374,6 @@ mod tests {
         })
     }
 
-    fn request() -> MigrationRequest {
-        MigrationRequest {
-            pod_name: "job".into(),
-            pod_namespace: Some("default".into()),
-            source_node: "a".into(),
-            target_node: "b".into(),
-            preserve_pv: true,
-            force_restart: false,
-            timeout: 300,
-        }
-    }
-
-    async fn run(orchestrator: &Orchestrator, uid: &str, pods: Api<Pod>) -> Result<Outcome, Error> {
-        let source = Source {
-            name: "job",
-            uid,
-            pods,
-            clock: &Clock::system(),
-        };
-        orchestrator.run(&source, &request()).await
-    }
-
     #[tokio::test]
     async fn polls_until_the_end_and_keeps_the_object_as_it_was_answered() {
         let answers = vec![
@@ -408,37 +381,108 @@ mod tests {
             (200, migration("running")),
             (200, migration("completed")),
         ];
-        let (orchestrator, script) = serve(answers).await;
-        let (pods, _) = pods().await;
-        let outcome = run(&orchestrator, "uid of a pod that is gone", pods.clone())
-            .await
-            .unwrap();
+        let (migrating, script) = serve(answers).await;
+        let cluster = Cluster::new().await;
+        let pods = cluster.pods.clone();
+        let outcome = cluster.after(&migrating, "b").await.unwrap();
         let new = pods.get("job-migrated-1").await.unwrap();
+        assert_eq!(
+            new.metadata.labels.unwrap()[RUN_LABEL],
+            "run-1",
+            "it is the run's now"
+        );
         assert_eq!(Some(outcome.pod_uid), new.metadata.uid);
         assert_eq!(outcome.report, Some(migration("completed")));
-        let poll = "GET /api/v1/migrations/migration-0badcafe";
+        let asked = script.asked.lock().unwrap();
+        let (post, body) = asked[0].rsplit_once(' ').unwrap();
+        let body: Value = serde_json::from_str(body).unwrap();
+        assert_eq!((post, &asked[1]), ("POST /api/v1/migrations", &asked[2]));
+        assert_eq!(asked[1], "GET /api/v1/migrations/migration-0badcafe");
         assert_eq!(
-            *script.asked.lock().unwrap(),
-            ["POST /api/v1/migrations", poll, poll]
+            body,
+            json!({"pod_name": "job", "pod_namespace": "default", "source_node": "a", "target_node": "b",
+                "preserve_pv": true, "force_restart": false, "timeout": 300})
         );
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_for_can_be_set() {
+        let (mut migrating, script) = serve(vec![(400, json!({"error": "no", "details": ""}))]).await;
+        (migrating.service.preserve_pv, migrating.service.timeout) = (false, Duration::from_secs(77));
+        Cluster::new().await.after(&migrating, "b").await.unwrap_err();
+        let asked = script.asked.lock().unwrap();
+        assert!(
+            asked[0].contains(r#""preserve_pv":false"#) && asked[0].contains(r#""timeout":77"#),
+            "{asked:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_id_is_one_segment_of_the_path_whatever_is_in_it() {
+        for (id, path) in [(json!("job/a b?#.."), "job%2Fa%20b%3F%23.."), (json!(17), "17")] {
+            let (migrating, script) = serve(vec![
+                (201, json!({"migration_id": id})),
+                (200, migration("completed")),
+            ])
+            .await;
+            Cluster::new().await.after(&migrating, "b").await.unwrap();
+            assert_eq!(
+                script.asked.lock().unwrap()[1],
+                format!("GET /api/v1/migrations/{path}")
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_is_not_named_is_found_by_its_label() {
+        for details in [Value::Null, json!({}), json!("nothing to say")] {
+            let completed = json!({"status": "completed", "details": details});
+            let (migrating, _) = serve(vec![(202, migration("pending")), (200, completed)]).await;
+            let outcome = Cluster::new().await.after(&migrating, "b").await.unwrap();
+            assert_eq!(outcome.pod, "job-migrated-1", "{details}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_migration_without_a_new_pod_is_none_whatever_it_is_called() {
+        for (named, told) in [
+            (json!("job"), "the new pod job is not there"),
+            (json!("job-migrated-2"), "the new pod job-migrated-2 is not there"),
+            (
+                Value::Null,
+                "no other pod has the label migration.ai-storage/original-pod=job",
+            ),
+        ] {
+            let completed = json!({"status": "completed", "details": {"new_pod_name": named}});
+            let (migrating, _) = serve(vec![(202, migration("pending")), (200, completed)]).await;
+            let cluster = Cluster::new().await;
+            let now = DeleteParams::default().grace_period(0);
+            cluster.pods.delete("job-migrated-1", &now).await.unwrap();
+            let error = cluster.migrate(&migrating, "b").await.unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_does_not_know_the_migration_is_asked_again() {
+        let (migrating, _) = serve(vec![
+            (202, migration("pending")),
+            (
+                404,
+                json!({"error": "Migration not found", "details": "migration-0badcafe"}),
+            ),
+            (503, json!("overloaded")),
+            (200, migration("completed")),
+        ])
+        .await;
+        Cluster::new().await.after(&migrating, "b").await.unwrap();
     }
 
     #[tokio::test]
     async fn a_pod_on_another_node_is_not_migrated_whatever_the_orchestrator_says() {
         let answers = vec![(202, migration("pending")), (200, migration("completed"))];
-        let (orchestrator, _) = serve(answers).await;
-        let (pods, _) = pods().await;
-        let source = Source {
-            name: "job",
-            uid: "gone",
-            pods,
-            clock: &Clock::system(),
-        };
-        let to_another = MigrationRequest {
-            target_node: "c".into(),
-            ..request()
-        };
-        let error = orchestrator.run(&source, &to_another).await.unwrap_err();
+        let (migrating, _) = serve(answers).await;
+        let error = Cluster::new().await.after(&migrating, "c").await.unwrap_err();
         assert!(
             error.to_string().contains("it is on node b, not on node c"),
             "{error}"
@@ -452,22 +496,18 @@ mod tests {
             (202, migration("pending")),
             (200, migration("completed")),
         ];
-        let (orchestrator, script) = serve(answers).await;
-        let (pods, _) = pods().await;
-        run(&orchestrator, "gone", pods).await.unwrap();
+        let (migrating, script) = serve(answers).await;
+        Cluster::new().await.after(&migrating, "b").await.unwrap();
         let asked = script.asked.lock().unwrap();
-        assert_eq!(
-            asked[1..],
-            ["POST /api/migrations", "GET /api/migrations/migration-0badcafe"]
-        );
+        assert!(asked[1].starts_with("POST /api/migrations {"), "{asked:?}");
+        assert_eq!(asked[2], "GET /api/migrations/migration-0badcafe");
     }
 
     #[tokio::test]
     async fn a_refusal_is_told_as_it_was_given() {
         let refusal = json!({"error": "TargetNotReady", "details": "node b is not Ready"});
-        let (orchestrator, _) = serve(vec![(409, refusal)]).await;
-        let (pods, uid) = pods().await;
-        let error = run(&orchestrator, &uid, pods).await.unwrap_err();
+        let (migrating, _) = serve(vec![(409, refusal)]).await;
+        let error = Cluster::new().await.migrate(&migrating, "b").await.unwrap_err();
         assert!(
             error.to_string().contains("TargetNotReady: node b is not Ready"),
             "{error}"
@@ -476,18 +516,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_failed_migration_is_an_error_with_its_reason() {
-        let (orchestrator, _) = serve(vec![(202, migration("pending")), (200, migration("failed"))]).await;
-        let (pods, uid) = pods().await;
-        let error = run(&orchestrator, &uid, pods).await.unwrap_err();
+        let (migrating, _) = serve(vec![(202, migration("pending")), (200, migration("failed"))]).await;
+        let error = Cluster::new().await.migrate(&migrating, "b").await.unwrap_err();
         assert_eq!(
             error.to_string(),
             "migration of job failed: RestoredFromZero: it began anew"
         );
     }
 
-    /// The same pods; tells when somebody has looked for `job`.
-    fn telling(pods: &Api<Pod>, looked_for: &Arc<Notify>) -> Api<Pod> {
-        let (client, looked_for) = (pods.clone().into_client(), Arc::clone(looked_for));
+    /// The same API; tells when somebody has looked for `job`.
+    fn telling(client: &kube::Client, looked_for: &Arc<Notify>) -> kube::Client {
+        let (client, looked_for) = (client.clone(), Arc::clone(looked_for));
         let service = tower::service_fn(move |request: http::Request<Body>| {
             let (client, looked_for) = (client.clone(), Arc::clone(&looked_for));
             async move {
@@ -499,23 +538,22 @@ mod tests {
                 answer
             }
         });
-        Api::default_namespaced(kube::Client::new(service, "default"))
+        kube::Client::new(service, "default")
     }
 
     #[tokio::test]
     async fn a_source_that_outlives_the_migration_is_waited_for_and_told_of() {
         let answers = vec![(202, migration("pending")), (200, migration("completed"))];
-        let (orchestrator, _) = serve(answers).await;
-        let (pods, uid) = pods().await;
+        let (migrating, _) = serve(answers).await;
+        let mut cluster = Cluster::new().await;
         let looked_for = Arc::new(Notify::new());
-        let migrating = run(&orchestrator, &uid, telling(&pods, &looked_for));
+        cluster.client = telling(&cluster.client, &looked_for);
         let removing = async {
             looked_for.notified().await;
-            pods.delete("job", &DeleteParams::default().grace_period(0))
-                .await
-                .unwrap();
+            let now = DeleteParams::default().grace_period(0);
+            cluster.pods.delete("job", &now).await.unwrap();
         };
-        let (outcome, ()) = tokio::join!(migrating, removing);
+        let (outcome, ()) = tokio::join!(cluster.migrate(&migrating, "b"), removing);
         let report = outcome.unwrap().report.unwrap();
         assert!(
             report["migbench_note"]

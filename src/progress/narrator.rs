@@ -49,7 +49,11 @@ impl Narrator {
                 }
                 Vec::new()
             }
-            Notice::Migrated(_) | Notice::Clock(_) | Notice::Overhead(_) | Notice::RunEnded(_) => Vec::new(),
+            Notice::Situation(_)
+            | Notice::Migrated(_)
+            | Notice::Clock(_)
+            | Notice::Overhead(_)
+            | Notice::RunEnded(_) => Vec::new(),
         }
     }
 
@@ -96,7 +100,8 @@ impl Narrator {
         self.doing = "next leg".into();
         match error {
             None => line("done", &format!("leg took {:.0} s", self.since_leg(at))),
-            Some(error) => line("failed", error),
+            // All of it is told at the end.
+            Some(error) => line("failed", error.lines().next().unwrap_or_default()),
         }
     }
 

@@ -9,6 +9,7 @@ use super::{
     event::Event,
     outcome::Outcome,
     reading::{Epoch, Sweep},
+    situation::Situation,
 };
 
 /// One strategy in one round.
@@ -34,6 +35,9 @@ pub struct LegRecord {
     pub migration: Option<Outcome>,
     /// Why the leg failed.
     pub error: Option<String>,
+    /// What the cluster showed when the migration failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub situation: Option<Situation>,
     /// Which cgroups were read.
     pub epochs: Vec<Epoch>,
     /// Every reading.

@@ -7,4 +7,5 @@ pub mod leg;
 pub mod outcome;
 pub mod reading;
 pub mod run;
+pub mod situation;
 pub mod store;

@@ -1,6 +1,6 @@
 //! Why a run did not come to its end. What that means for the process, `commands` decides.
 
-use crate::{deploy, k8s, migrate, sample};
+use crate::{deploy, k8s, migrate, record::situation::Situation, sample};
 
 /// What ended a run early.
 #[derive(Debug, thiserror::Error)]
@@ -23,8 +23,13 @@ pub enum Error {
     #[error(transparent)]
     Deploy(#[from] deploy::Error),
     /// A migration failed.
-    #[error(transparent)]
-    Migration(#[from] migrate::Error),
+    #[error("{error}{}", situation.as_ref().map(|shown| format!("\n{shown}")).unwrap_or_default())]
+    Migration {
+        /// Why.
+        error: migrate::Error,
+        /// What the cluster showed at that moment, where there was one.
+        situation: Option<Box<Situation>>,
+    },
     /// The measurement is invalid.
     #[error(transparent)]
     Measurement(#[from] sample::Error),
@@ -34,4 +39,13 @@ pub enum Error {
     /// A fault of migbench, with its causes.
     #[error("{0:#}")]
     Internal(#[from] anyhow::Error),
+}
+
+impl From<migrate::Error> for Error {
+    fn from(error: migrate::Error) -> Self {
+        Self::Migration {
+            error,
+            situation: None,
+        }
+    }
 }

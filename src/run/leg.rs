@@ -3,10 +3,6 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    Api,
-    api::{DeleteParams, ListParams},
-};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -16,6 +12,7 @@ use super::{
     observer::{Observed, Observer},
     overhead,
     readings::Readings,
+    removal, situation,
 };
 use crate::{
     deploy::{admission, namespace},
@@ -35,8 +32,6 @@ const MIGRATION_DENSITY: u32 = 4;
 const OVERDUE: Duration = Duration::from_secs(120);
 /// How long the containers of a migrated pod may take to be seen by the observer after the strategy was done.
 const SEEN_WITHIN: Duration = Duration::from_secs(30);
-/// How long the pods of a leg may take to go away, beyond their grace.
-const GONE_WITHIN: Duration = Duration::from_secs(120);
 
 /// A leg about to run.
 pub(super) struct Leg<'a> {
@@ -68,7 +63,7 @@ impl<'a> Leg<'a> {
                 error: error.to_string(),
             });
         }
-        let removed = self.remove().await;
+        let removed = removal::remove(self.run, &self.observer, &self.head.pod).await;
         self.run.meter.forget();
         let outcome = measured.and(removed);
         let error = outcome.as_ref().err().map(ToString::to_string);
@@ -268,14 +263,30 @@ impl<'a> Leg<'a> {
         // A strategy keeps its time limit itself and cleans up; this one is for a strategy that does not come back at all.
         let limit = run.scenario.deadlines.migration + OVERDUE;
         let outcome = timeout(limit, self.strategy.migrate(request)).await;
-        let outcome = outcome.map_err(|_| migrate::Error::Timeout {
-            pod: self.head.pod.clone(),
-            seconds: limit.as_secs(),
-            state: format!("the strategy {} has not come back", self.head.strategy),
-        })??;
+        let outcome = outcome.unwrap_or_else(|_| {
+            Err(migrate::Error::Timeout {
+                pod: self.head.pod.clone(),
+                seconds: limit.as_secs(),
+                state: format!("the strategy {} has not come back", self.head.strategy),
+            })
+        });
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => return Err(self.failed(error).await),
+        };
         run.notices.event(Kind::MigrationCompleted);
         run.notices.send(Notice::Migrated(outcome.clone()));
         Ok((outcome, readings))
+    }
+
+    /// What a strategy failed with, and what the cluster shows of it before everything is removed.
+    async fn failed(&self, error: migrate::Error) -> Error {
+        let shown = situation::read(&self.run.client, &self.run.namespace).await;
+        self.run.notices.send(Notice::Situation(shown.clone()));
+        Error::Migration {
+            error,
+            situation: Some(Box::new(shown)),
+        }
     }
 
     /// Since when all containers of the migrated pod run: when the youngest of them was first seen running.
@@ -354,29 +365,6 @@ impl<'a> Leg<'a> {
 
     fn start_readings(&self, schedule: Schedule) -> Readings {
         Readings::start(&*self.run.meter, schedule, self.run.notices.clone())
-    }
-
-    async fn remove(&self) -> Result<(), Error> {
-        let api: Api<Pod> = Api::namespaced(self.run.client.clone(), &self.run.namespace);
-        let ours = ListParams::default().labels(&self.run.pods);
-        // Nothing is measured any more: the pods need not be given their whole grace.
-        let soon = DeleteParams::default().grace_period(1);
-        api.delete_collection(&soon, &ours)
-            .await
-            .map_err(k8s::Error::api("delete the leg's pods"))?;
-        let all_gone = self
-            .observer
-            .wait_for(|pods| pods.values().all(|observed| observed.gone).then_some(()));
-        match timeout(GONE_WITHIN, all_gone).await {
-            Ok(gone) => Ok(gone?),
-            Err(_) => Err(k8s::Error::Late {
-                pod: self.head.pod.clone(),
-                wanted: "gone",
-                seconds: GONE_WITHIN.as_secs(),
-                state: "its delete was accepted, but it is still there".into(),
-            }
-            .into()),
-        }
     }
 }
 

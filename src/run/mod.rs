@@ -18,9 +18,11 @@ pub mod overhead;
 pub mod plan;
 mod readings;
 pub mod recorder;
+mod removal;
 pub mod resume;
 pub mod rounds;
 pub mod settings;
+mod situation;
 pub mod stage;
 
 pub use error::Error;
@@ -44,6 +46,8 @@ pub struct Run {
     pub namespace: String,
     /// Selects the pods under test in it.
     pub pods: String,
+    /// Whether the namespace was made for the run, so that all in it may go.
+    pub own_namespace: bool,
     /// The strategies with their names, the baseline first.
     pub strategies: Vec<(&'static str, Arc<dyn Strategy>)>,
     /// The legs in order; those that were run earlier are not among them.

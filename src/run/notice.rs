@@ -10,6 +10,7 @@ use crate::record::{
     outcome::Outcome,
     reading::{Epoch, Sweep},
     run::RunRecord,
+    situation::Situation,
 };
 
 /// The head of a leg, as listeners see it.
@@ -55,6 +56,8 @@ pub enum Notice {
     Sweep(Sweep),
     /// The strategy came to its end.
     Migrated(Outcome),
+    /// What the cluster shows as the migration has failed.
+    Situation(Situation),
     /// How far a node's clock is.
     Clock(ClockOffset),
     /// What helpers cost during the horizon.

@@ -336,7 +336,7 @@ fn node_of(pod: &Pod) -> &str {
     pod::node(pod).unwrap_or_default()
 }
 
-fn state_of(state: &State) -> ContainerState {
+pub(super) fn state_of(state: &State) -> ContainerState {
     match state {
         State::Waiting(_) => ContainerState::Waiting,
         State::Running => ContainerState::Running,

@@ -18,7 +18,7 @@ use crate::{
     },
     record::store::RunDirectory,
     sample::Meter,
-    scenario::Scenario,
+    scenario::{Placement, Scenario},
 };
 
 /// A run's stage. What was set is removed by [`Stage::strike`], however far setting it came.
@@ -193,9 +193,12 @@ fn obstacle(scenario: &Scenario, name: &str, node: &Node) -> Option<String> {
         return Some(format!("node {name} {hindrance}"));
     }
     if !affinity::admits(&spec, node) {
+        let added = match scenario.placement {
+            Placement::NodeName => String::new(),
+            Placement::NodeSelector => format!(" ({HOSTNAME_LABEL}={name} is added to it)"),
+        };
         return Some(format!(
-            "node {name} is not among those that the pod's node selector ({HOSTNAME_LABEL}={name} is added to it) and \
-             required node affinity allow"
+            "node {name} is not among those that the pod's node selector{added} and required node affinity allow"
         ));
     }
     let wanted = requests::of_pod(&pod);

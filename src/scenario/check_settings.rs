@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, Phases, Role, document::Document, file::ScenarioFile, overrides::Overrides};
+use super::{Deadlines, Error, Phases, Role, document::Document, file::ScenarioFile, overrides::Overrides};
 
 /// Sampling faster than this measures the kernel's tick, which advances counters in steps of up to 4 ms.
 const MIN_INTERVAL: Duration = Duration::from_millis(50);
@@ -30,6 +30,8 @@ impl Settings<'_> {
         self.check_roles()?;
         self.check_samples()?;
         self.check_windows()?;
+        self.check_mount()?;
+        self.check_timeout()?;
         self.require(
             (0.0..=1.0).contains(&self.file.target_reduction),
             "/targetReduction",
@@ -111,9 +113,44 @@ impl Settings<'_> {
         })
     }
 
+    fn check_mount(&self) -> Result<(), Error> {
+        let is_path = |path: &String| {
+            let mut parts = path.trim_end_matches('/').split('/');
+            parts.next() == Some("") && path.len() > 1 && parts.all(is_path_part)
+        };
+        self.require(
+            self.file.checkpoint_mount.as_ref().is_none_or(is_path),
+            "/checkpointMount",
+            || "must be an absolute path of letters, digits, -, _ and ., as in /checkpoints".to_owned(),
+        )
+    }
+
+    fn check_timeout(&self) -> Result<(), Error> {
+        let Deadlines { migration, .. } = (&self.file.deadlines).into();
+        let Some(timeout) = self.file.orchestrator.timeout.map(|span| span.0) else {
+            return Ok(());
+        };
+        let is_asked = timeout.subsec_nanos() == 0 && !timeout.is_zero();
+        self.require(is_asked, "/orchestrator/timeout", || {
+            "must be whole seconds, at least 1s: to an orchestrator 0 means its own default".to_owned()
+        })?;
+        self.require(timeout <= migration, "/orchestrator/timeout", || {
+            format!(
+                "must be at most deadlines.migration ({}): the run gives the migration up then",
+                humantime::format_duration(migration)
+            )
+        })
+    }
+
     fn phases(&self) -> Phases {
         (&self.file.phases).into()
     }
+}
+
+/// It is put into arguments and into the JSON of hooks as it is.
+fn is_path_part(part: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !matches!(part, "" | "." | "..") && part.chars().all(plain)
 }
 
 /// Whether a name can be used as one in Kubernetes (RFC 1123 label).

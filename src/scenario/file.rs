@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use super::{Deadlines, Phases, Role};
+use super::{Deadlines, OrchestratorSettings, Phases, Placement, Role};
 
 /// `scenario.yaml` as written. Unknown keys are errors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,6 +23,9 @@ pub(super) struct ScenarioFile {
     #[serde(default)]
     pub(super) config_maps: BTreeMap<String, String>,
     pub(super) checkpoint_volume: String,
+    /// Where the pod mounts it, if not where its manifest says.
+    #[serde(default)]
+    pub(super) checkpoint_mount: Option<String>,
     pub(super) nodes: NodesFile,
     pub(super) roles: BTreeMap<String, Role>,
     /// How long the processor works, where known: `after` must lie within it.
@@ -30,6 +33,8 @@ pub(super) struct ScenarioFile {
     pub(super) processor_duration: Option<Span>,
     pub(super) phases: PhasesFile,
     pub(super) deadlines: DeadlinesFile,
+    #[serde(default)]
+    pub(super) orchestrator: OrchestratorFile,
     pub(super) target_reduction: f64,
 }
 
@@ -38,6 +43,8 @@ pub(super) struct ScenarioFile {
 pub(super) struct NodesFile {
     pub(super) source: String,
     pub(super) target: String,
+    #[serde(default)]
+    pub(super) placement: Placement,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,6 +81,33 @@ impl From<&DeadlinesFile> for Deadlines {
         Self {
             armed: file.armed.0,
             migration: file.migration.0,
+        }
+    }
+}
+
+/// What an orchestrator is asked for, in the words of its own API.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct OrchestratorFile {
+    pub(super) preserve_pv: bool,
+    /// The deadline of the migration where it is absent.
+    pub(super) timeout: Option<Span>,
+}
+
+impl Default for OrchestratorFile {
+    fn default() -> Self {
+        Self {
+            preserve_pv: true,
+            timeout: None,
+        }
+    }
+}
+
+impl OrchestratorFile {
+    pub(super) fn settings(&self, deadlines: Deadlines) -> OrchestratorSettings {
+        OrchestratorSettings {
+            preserve_pv: self.preserve_pv,
+            timeout: self.timeout.map_or(deadlines.migration, |span| span.0),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{
     check_settings::Settings,
     document::{Document, escape},
     file::ScenarioFile,
-    manifest,
+    manifest, mount,
     overrides::Overrides,
     source::{SCENARIO_FILE, Source},
 };
@@ -49,7 +49,7 @@ impl Objects {
         let document = pod_document(source, settings, workload)?;
         let objects = Self {
             workload: workload.to_owned(),
-            pod: manifest::parse(&document)?,
+            pod: mount::placed(manifest::parse(&document)?, settings)?,
             claims: claims(source, settings)?,
             config_maps: config_maps(source, settings)?,
         };
@@ -72,6 +72,8 @@ impl Objects {
             config_maps: self.config_maps,
             source: file.nodes.source,
             target: file.nodes.target,
+            placement: file.nodes.placement,
+            orchestrator: file.orchestrator.settings((&file.deadlines).into()),
             phases: (&file.phases).into(),
             deadlines: (&file.deadlines).into(),
             processor_duration: file.processor_duration.map(|span| span.0),

@@ -12,11 +12,13 @@ mod document;
 mod file;
 mod load;
 mod manifest;
+mod mount;
 mod overrides;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
+use serde::{Deserialize, Serialize};
 
 use crate::record::run::Role;
 
@@ -43,6 +45,8 @@ pub struct Scenario {
     pub source: String,
     /// Node that the first round migrates to.
     pub target: String,
+    /// How the pod is sent to its node.
+    pub placement: Placement,
     /// Role of each container, by name.
     pub roles: BTreeMap<String, Role>,
     /// Windows of a leg.
@@ -51,6 +55,8 @@ pub struct Scenario {
     pub processor_duration: Option<Duration>,
     /// How long things may take.
     pub deadlines: Deadlines,
+    /// What an orchestrator is asked for.
+    pub orchestrator: OrchestratorSettings,
     /// Reduction that the verdict asks for, 0–1.
     pub target_reduction: f64,
 }
@@ -84,6 +90,27 @@ pub struct Deadlines {
     pub armed: Duration,
     /// From the migration request to its end.
     pub migration: Duration,
+}
+
+/// How a pod is sent to its node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Placement {
+    /// By `nodeName`, past the scheduler. A copy of the pod can be sent to any other node in the same way.
+    #[default]
+    NodeName,
+    /// By a node selector on `kubernetes.io/hostname`, through the scheduler. A copy with another `nodeName` is rejected by
+    /// that node's kubelet.
+    NodeSelector,
+}
+
+/// What an orchestrator is asked for beside the move itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrchestratorSettings {
+    /// `preserve_pv` of the request.
+    pub preserve_pv: bool,
+    /// `timeout` of the request; whole seconds, at most the deadline of the migration.
+    pub timeout: Duration,
 }
 
 /// Why a scenario cannot be used. One error, with the place and what to change.

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
-use super::Scenario;
+use super::{Placement, Scenario};
 use crate::k8s::labels::HOSTNAME_LABEL;
 
 /// What a scenario calls the image of this program.
@@ -37,13 +37,23 @@ impl Scenario {
     pub fn pod_on(&self, node: &str, leg: &str) -> Pod {
         let mut pod = self.pod.clone();
         if let Some(spec) = &mut pod.spec {
-            let selector = spec.node_selector.get_or_insert_default();
-            selector.insert(HOSTNAME_LABEL.to_owned(), node.to_owned());
+            self.place(spec, node);
             for container in containers(spec) {
                 self.isolate(container, leg);
             }
         }
         pod
+    }
+
+    /// Send a pod to `node` as the scenario's own is sent.
+    pub fn place(&self, spec: &mut PodSpec, node: &str) {
+        match self.placement {
+            Placement::NodeName => spec.node_name = Some(node.to_owned()),
+            Placement::NodeSelector => {
+                let selector = spec.node_selector.get_or_insert_default();
+                selector.insert(HOSTNAME_LABEL.to_owned(), node.to_owned());
+            }
+        }
     }
 
     fn isolate(&self, container: &mut Container, leg: &str) {
@@ -89,13 +99,17 @@ mod tests {
         let spec = scenario.pod.spec.as_mut().unwrap();
         let first = spec.containers[0].volume_mounts.as_mut().unwrap();
         first[0].sub_path = Some("own".to_owned());
-        let pod = scenario.pod_on("ai-storage-worker-01", "r1-native");
-        let spec = pod.spec.unwrap();
+        let node = "ai-storage-worker-01";
+        scenario.placement = Placement::NodeSelector;
+        let selected = scenario.pod_on(node, "r1-native").spec.unwrap();
+        assert_eq!(selected.node_selector.unwrap()[HOSTNAME_LABEL], node);
+        assert_eq!(selected.node_name, None);
+        scenario.placement = Placement::NodeName;
+        let spec = scenario.pod_on(node, "r1-native").spec.unwrap();
         assert_eq!(
-            spec.node_selector.unwrap()[HOSTNAME_LABEL],
-            "ai-storage-worker-01"
+            (spec.node_name.as_deref(), spec.node_selector),
+            (Some(node), None)
         );
-        assert_eq!(spec.node_name, None);
         let sub_paths: Vec<_> = spec
             .containers
             .iter()

@@ -10,6 +10,7 @@ on_both_clusters! {
     selector_and_affinity_must_both_hold,
     a_pod_that_is_too_large_waits,
     a_pod_waits_for_its_claim,
+    a_pod_that_is_sent_to_a_node_that_it_does_not_select_is_rejected,
 }
 
 /// A pod with this in its specification.
@@ -73,4 +74,30 @@ async fn a_pod_waits_for_its_claim(case: Case) {
     let why = said_of(&case, &json!({"volumes": volumes})).await;
     let expected = "nodes are available: persistentvolumeclaim \"nosuch\" not found. not found";
     assert!(why.ends_with(expected), "{why}");
+}
+
+/// What becomes of a copy of a pod whose selector names another node.
+async fn a_pod_that_is_sent_to_a_node_that_it_does_not_select_is_rejected(case: Case) {
+    let [one, other] = &case.nodes;
+    let copy = pod(
+        &case,
+        &json!({"nodeName": one, "nodeSelector": {"kubernetes.io/hostname": other}}),
+    );
+    let is = |wanted: &'static str| {
+        move |pod: Option<&Pod>| pod.and_then(|pod| pod.status.as_ref()?.phase.as_deref()) == Some(wanted)
+    };
+    let status = case.create_until(&copy, is("Failed")).await.status.unwrap();
+    assert_eq!(status.reason.as_deref(), Some("NodeAffinity"));
+    assert_eq!(
+        status.message.as_deref(),
+        Some(
+            "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
+        )
+    );
+    let mut fitting = pod(
+        &case,
+        &json!({"nodeName": other, "nodeSelector": {"kubernetes.io/hostname": other}}),
+    );
+    fitting.metadata.name = Some("q".into());
+    case.create_until(&fitting, is("Running")).await;
 }

@@ -5,9 +5,12 @@ mod orchestrated_migration;
 mod orchestrator;
 mod run;
 mod tensorflow_workload;
+mod third_party;
 mod workload;
 
 #[path = "../api_fixture/mod.rs"]
 mod api_fixture;
+#[path = "../foreign_orchestrator/mod.rs"]
+mod foreign_orchestrator;
 #[path = "../../src/skip.rs"]
 mod skip;

@@ -17,22 +17,22 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A place of its own for each test: results, and the clusters' temporary directories.
-struct Place {
-    directory: tempfile::TempDir,
+pub(crate) struct Place {
+    pub(crate) directory: tempfile::TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             directory: tempfile::tempdir().unwrap(),
         }
     }
 
-    fn results(&self) -> PathBuf {
+    pub(crate) fn results(&self) -> PathBuf {
         self.directory.path().join("results")
     }
 
-    fn migbench(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn migbench(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_migbench"));
         command
             .args(arguments)
@@ -145,16 +145,16 @@ fn signal(child: &Child, signal: Signal) {
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn record(results: &Path) -> Value {
+pub(crate) fn record(results: &Path) -> Value {
     let run = fs::read_dir(results).unwrap().flatten().next().unwrap().path();
     serde_json::from_slice(&fs::read(run.join("run.json")).unwrap()).unwrap()
 }
 
-fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     assert!(output.status.success(), "{}", text(&output.stderr));
     text(&output.stdout)
 }

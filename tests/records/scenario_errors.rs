@@ -3,10 +3,15 @@
 
 use std::{fs, path::Path};
 
-use migbench::scenario::{Error, Scenario};
+use migbench::scenario::{Error, Placement, Scenario};
 
 /// The message for the smoke scenario in which `from` in `file` is replaced with `to`.
 fn message(file: &str, from: &str, to: &str) -> String {
+    message_with(file, from, to, &[])
+}
+
+/// The same, with these overrides.
+fn message_with(file: &str, from: &str, to: &str, overrides: &[String]) -> String {
     let dir = tempfile::tempdir().unwrap();
     let smoke = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/smoke");
     for entry in fs::read_dir(smoke).unwrap() {
@@ -18,7 +23,7 @@ fn message(file: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "{file} has no {from:?}");
     fs::write(&path, text.replacen(from, to, 1)).unwrap();
     let reference = dir.path().to_str().unwrap();
-    match Scenario::load(reference, None, &[]) {
+    match Scenario::load(reference, None, overrides) {
         Err(Error::Invalid(message)) => message.replace(reference, "DIR"),
         other => panic!("not refused: {other:?}"),
     }
@@ -66,6 +71,8 @@ refused! {
     hook_unknown_field: "pod.yaml", "trainer.timeout" => "trainer.patience";
     claim_missing: "scenario.yaml", "claims: [claim.yaml]" => "claims: [claims.yaml]";
     config_map_missing: "scenario.yaml", "claims: [" => "configMaps: {code: workload}\nclaims: [";
+    placement_unknown: "scenario.yaml", "ai-storage-worker-01\n" => "ai-storage-worker-01\n  placement: affinity\n";
+    timeout_beyond_the_deadline: "scenario.yaml", "targetReduction" => "orchestrator: {timeout: 200s}\ntargetReduction";
     hook_no_array: "pod.yaml", "[\"migbench\", \"workload\"" => "migbench [\"workload\"";
     hook_no_unit: "pod.yaml", "trainer.timeout: 30s" => "trainer.timeout: \"30\"";
     hook_unknown_container: "pod.yaml", "io/trainer.timeout" => "io/trainee.timeout";
@@ -89,6 +96,22 @@ refused! {
     claim_unknown_mode: "claim.yaml", "[ReadWriteMany]" => "[RWX]";
     claim_in_a_namespace: "claim.yaml", "  name: smoke" => "  namespace: ml\n  name: smoke";
     claim_unknown_field: "claim.yaml", "accessModes" => "accessMode";
+}
+
+#[test]
+fn a_volume_that_is_mounted_at_two_places_cannot_be_mounted_elsewhere() {
+    let set = ["checkpointMount=/checkpoints".to_owned()];
+    let message = message_with(
+        "pod.yaml",
+        "mountPath: /migration-checkpoint",
+        "mountPath: /ck",
+        &set,
+    );
+    assert_eq!(
+        message,
+        "--set checkpointMount=/checkpoints: the pod mounts the volume at /ck and at /migration-checkpoint: only one place \
+         can be changed"
+    );
 }
 
 #[test]
@@ -205,6 +228,27 @@ mod overrides {
     }
 
     #[test]
+    fn placement_and_what_an_orchestrator_is_asked_for_can_be_set() {
+        let plain = load(&[]).unwrap();
+        assert_eq!(plain.placement, Placement::NodeName);
+        assert_eq!(
+            (plain.orchestrator.preserve_pv, plain.orchestrator.timeout),
+            (true, plain.deadlines.migration)
+        );
+        let set = load(&[
+            "nodes.placement=nodeSelector",
+            "orchestrator.preserve_pv=false",
+            "orchestrator.timeout=90s",
+        ])
+        .unwrap();
+        assert_eq!(set.placement, Placement::NodeSelector);
+        assert_eq!(
+            (set.orchestrator.preserve_pv, set.orchestrator.timeout.as_secs()),
+            (false, 90)
+        );
+    }
+
+    #[test]
     fn what_cannot_be_is_refused() {
         insta::assert_snapshot!(
             [
@@ -217,6 +261,13 @@ mod overrides {
                 refusal(&["phases.interval=2"]),
                 refusal(&["phases.samples=3"]),
                 refusal(&["nodes.target=gpu-server-03"]),
+                refusal(&["nodes.placement=nodeselector"]),
+                refusal(&["orchestrator.preserve_pv=perhaps"]),
+                refusal(&["orchestrator.timeout=500ms"]),
+                refusal(&["orchestrator.timeout=4m"]),
+                refusal(&["checkpointMount=checkpoints"]),
+                refusal(&["checkpointMount=/a/../b"]),
+                refusal(&["checkpointMount=/"]),
             ]
             .join("\n")
         );

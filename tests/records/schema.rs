@@ -2,8 +2,10 @@
 
 use jsonschema::Validator;
 use migbench::record::{
+    event::ContainerState,
     leg::{Overhead, Process},
     run::SCHEMA,
+    situation::{ContainerSeen, EventSeen, PodSeen, Situation},
 };
 use serde_json::{Value, json};
 
@@ -47,6 +49,30 @@ fn records_with_every_optional_part_validate() {
     let leg = &mut record.legs[0];
     leg.ended = None;
     leg.error = Some("refused".into());
+    leg.situation = Some(Situation {
+        namespace: "n".into(),
+        pods: vec![PodSeen {
+            name: "job".into(),
+            node: None,
+            phase: "Pending".into(),
+            reason: Some("Unschedulable".into()),
+            message: None,
+            containers: vec![ContainerSeen {
+                name: "trainer".into(),
+                state: ContainerState::Waiting,
+                detail: None,
+            }],
+        }],
+        events: vec![EventSeen {
+            at: Some(record.started),
+            severity: "Warning".into(),
+            reason: "FailedScheduling".into(),
+            object: "Pod/job".into(),
+            message: "0/3 nodes".into(),
+            count: 1,
+        }],
+        missing: vec!["12 older pods".into()],
+    });
     leg.epochs[0]
         .missing
         .insert("memory_peak".into(), "memory.peak: no such file".into());

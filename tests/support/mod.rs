@@ -299,6 +299,7 @@ impl<'a> Leg<'a> {
                 report: None,
             }),
             error: None,
+            situation: None,
             epochs: self.epochs(),
             sweeps: self.sweeps(),
             overhead: self.overhead(),

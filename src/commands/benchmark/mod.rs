@@ -12,7 +12,7 @@ use crate::{
     embedded::images::{Means, PullProgress},
     error::Error,
     interrupt::Interrupt,
-    migrate::{self, Services},
+    migrate::{self, Services, orchestrator::Service},
     progress::{self, Pulling},
     record::{clock::Clock, run::RunRecord, store::RunDirectory},
     run::{
@@ -142,8 +142,13 @@ impl<'a> Benchmark<'a> {
             Some(earlier) => earlier.resumed_by(&fresh)?,
             None => fresh,
         };
+        let url = stage.orchestrator_url();
         let services = Services {
-            orchestrator: stage.orchestrator_url(),
+            orchestrator: url.clone().map(|url| Service {
+                url,
+                preserve_pv: scenario.orchestrator.preserve_pv,
+                timeout: scenario.orchestrator.timeout,
+            }),
         };
         let strategies = settings.strategies.iter();
         let run = Run {
@@ -153,12 +158,13 @@ impl<'a> Benchmark<'a> {
             meter: set.meter,
             namespace: stage.place().namespace.clone(),
             pods: stage.place().pods(),
+            own_namespace: stage.place().own,
             strategies: strategies
                 .map(|strategy| Ok((strategy.name, (strategy.make)(&services)?)))
                 .collect::<Result<_, migrate::Error>>()?,
             of: u32::try_from(settings.legs().len()).unwrap_or(u32::MAX),
             legs: record.missing(settings.legs()),
-            processes: Processes::of_run(stage.orchestrator_pid(), services.orchestrator),
+            processes: Processes::of_run(stage.orchestrator_pid(), url),
             notices: self.notices.clone(),
         };
         Ok(run.execute(record, expected).await?)

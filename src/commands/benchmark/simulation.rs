@@ -21,7 +21,7 @@ use axum::{
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams},
@@ -668,6 +668,7 @@ async fn orchestrate(request: migrate::Request<'_>) -> Result<Outcome, migrate::
     let pods: Api<Pod> = Api::namespaced(request.client.clone(), request.namespace);
     wait::until_running(&pods, &name, &uid, request.timeout).await?;
     let source = request.pod.name_any();
+    make_claim(&request, &source).await;
     pods.delete(&source, &DeleteParams::default()).await.unwrap();
     wait::until_gone(&pods, &source, &request.pod.uid().unwrap(), request.timeout).await?;
     Ok(Outcome {
@@ -677,6 +678,15 @@ async fn orchestrate(request: migrate::Request<'_>) -> Result<Outcome, migrate::
         completed: request.clock.now(),
         report: None,
     })
+}
+
+/// A third party's makes one for each migration, and fails where it is there already.
+async fn make_claim(request: &migrate::Request<'_>, source: &str) {
+    let claim = json!({"metadata": {"name": format!("{source}-migration")},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(request.client.clone(), request.namespace);
+    let claim = serde_json::from_value(claim).unwrap();
+    claims.create(&PostParams::default(), &claim).await.unwrap();
 }
 
 fn nanoseconds(duration: Duration) -> u64 {

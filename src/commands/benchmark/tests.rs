@@ -240,7 +240,9 @@ async fn fails(fault: Fault, second: &'static Definition, code: ExitCode, error:
     assert_eq!(leg.error.as_ref(), Some(&told), "{fault:?}");
     assert!(leg.ended.is_some() && ended.record().ended.is_none(), "{fault:?}");
     assert!(
-        ended.printed.ends_with(&format!("  failed   {told}\n")),
+        ended
+            .printed
+            .ends_with(&format!("  failed   {}\n", told.lines().next().unwrap())),
         "{fault:?}: {}",
         ended.printed
     );
@@ -264,6 +266,14 @@ async fn each_point_of_a_leg_that_fails_ends_the_run_with_its_reason_and_leaves_
     assert!(
         ended.record().legs[0].error.is_none(),
         "the leg before it is kept as it was"
+    );
+    let situation = ended.record().legs[1].situation.as_ref().unwrap();
+    assert_eq!(situation.pods[0].name, "tensorflow-ai-workload");
+    let shown = "\n  pods of namespace migbench-0123456789ab then:\n    tensorflow-ai-workload on ";
+    assert!(
+        ended.error().contains(shown) && ended.error().ends_with(&situation.to_string()),
+        "{}",
+        ended.error()
     );
 
     let hangs = "did not end within 420 s: the strategy orchestrator has not come back";

@@ -1,19 +1,33 @@
-//! Whether a node has room for a pod: the sum of requests, as the kubelet checks it when a pod arrives.
+//! Whether a node takes a pod that has arrived, as the kubelet checks it: the sum of requests, and what the pod asks of its
+//! node. Who sets `nodeName` passes the scheduler by, but not this.
 
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
 };
 
-use crate::k8s::requests::Amounts;
+use k8s_openapi::api::core::v1::{Node, PodSpec};
+
+use crate::k8s::{affinity, requests::Amounts};
 
 /// Why a pod is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    /// `OutOfcpu` or `OutOfmemory`.
-    pub(crate) reason: String,
+    /// `OutOfcpu`, `OutOfmemory` or `NodeAffinity`.
+    pub(crate) reason: &'static str,
     /// In the kubelet's words.
     pub(crate) message: String,
+}
+
+/// Refuse a pod that asks for another node than this.
+pub(crate) fn check_affinity(spec: &PodSpec, node: &Node) -> Result<(), Refusal> {
+    if affinity::admits(spec, node) {
+        return Ok(());
+    }
+    Err(Refusal {
+        reason: "NodeAffinity",
+        message: "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector".into(),
+    })
 }
 
 /// The room on one node.
@@ -35,7 +49,7 @@ impl Room {
     /// Take room for a pod, if there is enough CPU and memory.
     pub(crate) fn take(&self, uid: &str, requests: Amounts) -> Result<(), Refusal> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        for resource in ["cpu", "memory"] {
+        for (resource, reason) in [("cpu", "OutOfcpu"), ("memory", "OutOfmemory")] {
             let wanted = requests.get(resource);
             let used: u64 = taken.values().map(|taken| taken.get(resource)).sum();
             let capacity = self.capacity.get(resource);
@@ -43,10 +57,7 @@ impl Room {
                 let message = format!(
                     "Node didn't have enough resource: {resource}, requested: {wanted}, used: {used}, capacity: {capacity}"
                 );
-                return Err(Refusal {
-                    reason: format!("OutOf{resource}"),
-                    message,
-                });
+                return Err(Refusal { reason, message });
             }
         }
         taken.insert(uid.to_owned(), requests);

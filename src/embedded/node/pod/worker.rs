@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures::future::select_all;
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{Pod, PodStatus},
+    api::core::v1::{self, Pod, PodStatus},
     apimachinery::pkg::apis::meta::v1::Time,
 };
 use kube::{
@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    admission::Room,
+    admission::{self, Refusal, Room},
     slot::Slot,
     status::{self, Observed},
     volumes::Volumes,
@@ -133,23 +133,37 @@ impl Worker {
 
     /// Take the pod on, or refuse it for good.
     async fn admit(&mut self) -> bool {
-        let Err(refusal) = self.node.room.take(self.uid(), requests::of_pod(&self.pod)) else {
+        let Err(refusal) = self.admission().await else {
             return true;
         };
         let status = status::rejected(
             &self.pod,
-            &refusal.reason,
+            refusal.reason,
             &refusal.message,
             &Time(Timestamp::now()),
         );
-        let reason = if refusal.reason == "OutOfcpu" {
-            "OutOfcpu"
-        } else {
-            "OutOfmemory"
-        };
-        self.event(None, warning(reason, refusal.message)).await;
+        self.event(None, warning(refusal.reason, refusal.message)).await;
         self.write_status(status).await;
         false
+    }
+
+    async fn admission(&self) -> Result<(), Refusal> {
+        self.node.room.take(self.uid(), requests::of_pod(&self.pod))?;
+        let Some(spec) = &self.pod.spec else { return Ok(()) };
+        if spec.node_selector.is_none() && spec.affinity.is_none() {
+            return Ok(());
+        }
+        let nodes: Api<v1::Node> = Api::all(self.node.client.clone());
+        let name = spec.node_name.as_deref().unwrap_or_default();
+        // What a node that cannot be read would say is not known, and nothing against the pod.
+        let Ok(node) = nodes.get(name).await else {
+            return Ok(());
+        };
+        let checked = admission::check_affinity(spec, &node);
+        if checked.is_err() {
+            self.node.room.give_back(self.uid());
+        }
+        checked
     }
 
     /// Keep the containers as the restart policy wants them, until none will run again.
