@@ -11,6 +11,7 @@ pub mod destroy;
 pub mod doctor;
 pub mod image;
 pub mod list;
+pub mod listen_args;
 pub mod orchestrator;
 mod outcome;
 pub mod python_args;
