@@ -13,6 +13,7 @@ pub mod image;
 pub mod list;
 pub mod listen_args;
 pub mod orchestrator;
+pub mod orchestrator_args;
 mod outcome;
 pub mod python_args;
 pub mod report;

@@ -2,6 +2,7 @@
 //! one, implement the trait, define it, and list the definition in
 //! [`STRATEGIES`].
 
+pub mod endpoint;
 pub mod native;
 pub mod orchestrator;
 
@@ -70,8 +71,8 @@ pub struct Definition {
 /// What strategies may have the work done by.
 #[derive(Debug, Clone, Default)]
 pub struct Services {
-    /// Address of an orchestrator.
-    pub orchestrator: Option<String>,
+    /// An orchestrator.
+    pub orchestrator: Option<endpoint::Endpoint>,
 }
 
 /// The strategies, the baseline first.

@@ -8,11 +8,11 @@ use backon::{ConstantBuilder, Retryable};
 use futures::{FutureExt, future::BoxFuture};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Definition, Error, Request, Strategy};
+use super::{Definition, Error, Request, Strategy, endpoint::Endpoint};
 use crate::{
     contract::orchestrator::{ErrorBody, MigrationRequest, Status},
     k8s::{self, explain, wait},
@@ -71,8 +71,8 @@ pub const DEFINITION: Definition = Definition {
     name: "orchestrator",
     needs_orchestrator: true,
     make: |services| {
-        let url = services.orchestrator.as_deref().ok_or(Error::NoOrchestrator)?;
-        Ok(Arc::new(Orchestrator::new(url)?))
+        let endpoint = services.orchestrator.clone().ok_or(Error::NoOrchestrator)?;
+        Ok(Arc::new(Orchestrator::new(endpoint)?))
     },
 };
 
@@ -93,28 +93,31 @@ pub fn http_url(text: &str) -> Result<Url, String> {
 /// Have an orchestrator migrate.
 #[derive(Debug, Clone)]
 pub struct Orchestrator {
+    endpoint: Endpoint,
     url: Url,
     http: Client,
 }
 
 impl Orchestrator {
-    /// An orchestrator at `url` (`http://…` or `https://…`).
+    /// An orchestrator at an address (`http://…` or `https://…`).
     ///
     /// # Errors
     /// The URL is none, or the HTTP client cannot be set up.
-    pub fn new(url: &str) -> Result<Self, Error> {
+    pub fn new(endpoint: Endpoint) -> Result<Self, Error> {
         let refuse = |reason: String| Error::Orchestrator {
-            url: url.to_owned(),
+            url: endpoint.url.clone(),
             reason,
         };
-        // Fails where a provider has been installed already, and that is just as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let base = format!("{}/", url.trim_end_matches('/'));
-        let http = Client::builder().timeout(ANSWER).build();
-        Ok(Self {
-            url: http_url(&base).map_err(refuse)?,
-            http: http.map_err(|error| refuse(error.to_string()))?,
-        })
+        let base = format!("{}/", endpoint.url.trim_end_matches('/'));
+        let url = http_url(&base).map_err(refuse)?;
+        let http = endpoint.client(ANSWER).map_err(refuse)?;
+        Ok(Self { endpoint, url, http })
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
+        let request = self.endpoint.authorise(request);
+        let sent = request.map_err(|reason| self.error(reason))?.send().await;
+        sent.map_err(|error| self.error(explain::chain(&error)))
     }
 
     fn error(&self, reason: impl Into<String>) -> Error {
@@ -129,7 +132,7 @@ impl Orchestrator {
         let mut refusal = None;
         for spelling in SPELLINGS {
             let url = self.address(spelling)?;
-            let sent = self.http.post(url).json(body).send().await;
+            let sent = self.send(self.http.post(url).json(body)).await?;
             let (status, text) = self.read(sent).await?;
             if status.is_success() {
                 let answer: Answer = self.parse(&text)?;
@@ -153,8 +156,8 @@ impl Orchestrator {
         let mut ticks = tokio::time::interval(POLL);
         loop {
             ticks.tick().await;
-            let get = || self.http.get(address.clone()).send();
-            let (status, text) = self.read(get.retry(pauses).await).await?;
+            let get = || self.send(self.http.get(address.clone()));
+            let (status, text) = self.read(get.retry(pauses).await?).await?;
             if !status.is_success() {
                 return Err(self.error(explain(status, &text)));
             }
@@ -170,8 +173,7 @@ impl Orchestrator {
         self.url.join(path).map_err(|error| self.error(error.to_string()))
     }
 
-    async fn read(&self, answer: reqwest::Result<Response>) -> Result<(StatusCode, String), Error> {
-        let answer = answer.map_err(|error| self.error(explain::chain(&error)))?;
+    async fn read(&self, answer: Response) -> Result<(StatusCode, String), Error> {
         let status = answer.status();
         let text = answer
             .text()
@@ -227,16 +229,17 @@ impl Strategy for Orchestrator {
     }
 }
 
-/// CPU time that the orchestrator at `url` has used since it was started, microseconds.
+/// CPU time that an orchestrator has used since it was started, microseconds.
 ///
 /// # Errors
 /// Why it is not known; a third party's need not tell.
-pub async fn cpu_usec(url: &str) -> Result<u64, String> {
-    let orchestrator = Orchestrator::new(url).map_err(|error| error.to_string())?;
+pub async fn cpu_usec(endpoint: &Endpoint) -> Result<u64, String> {
+    let orchestrator = Orchestrator::new(endpoint.clone()).map_err(|error| error.to_string())?;
     let address = orchestrator
         .address("api/v1/metrics")
         .map_err(|error| error.to_string())?;
-    let answer = orchestrator.http.get(address).send().await;
+    let request = endpoint.authorise(orchestrator.http.get(address))?;
+    let answer = request.send().await;
     let answer = answer
         .and_then(Response::error_for_status)
         .map_err(|error| explain::chain(&error))?;
@@ -348,6 +351,13 @@ mod tests {
         (StatusCode::from_u16(code).unwrap(), Json(body)).into_response()
     }
 
+    fn at(url: &str) -> Endpoint {
+        Endpoint {
+            url: url.to_owned(),
+            ..Endpoint::default()
+        }
+    }
+
     async fn serve(answers: Vec<(u16, Value)>) -> (Orchestrator, Script) {
         let script = Script::default();
         *script.answers.lock().unwrap() = answers;
@@ -355,7 +365,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let router = Router::new().fallback(answer).with_state(script.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        (Orchestrator::new(&format!("http://{address}")).unwrap(), script)
+        let url = format!("http://{address}");
+        (Orchestrator::new(at(&url)).unwrap(), script)
     }
 
     /// A cluster with `job`, the uid of it, and `job-migrated-1`.
@@ -527,7 +538,7 @@ mod tests {
 
     #[test]
     fn an_address_that_is_none_is_refused() {
-        let error = Orchestrator::new("localhost 8080").unwrap_err();
+        let error = Orchestrator::new(at("localhost 8080")).unwrap_err();
         assert!(error.to_string().contains("it should look like"), "{error}");
     }
 }

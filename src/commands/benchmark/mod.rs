@@ -12,7 +12,7 @@ use crate::{
     embedded::images::{Means, PullProgress},
     error::Error,
     interrupt::Interrupt,
-    migrate::{self, Services},
+    migrate::{self, Services, endpoint::Endpoint},
     progress::{self, Pulling},
     record::{clock::Clock, run::RunRecord, store::RunDirectory},
     run::{
@@ -143,7 +143,10 @@ impl<'a> Benchmark<'a> {
             None => fresh,
         };
         let services = Services {
-            orchestrator: stage.orchestrator_url(),
+            orchestrator: stage.orchestrator_url().map(|url| Endpoint {
+                url,
+                credentials: settings.credentials.clone(),
+            }),
         };
         let strategies = settings.strategies.iter();
         let run = Run {
