@@ -131,7 +131,8 @@ impl Search {
     fn note_directories(&mut self, claim: &PersistentVolumeClaim) {
         let (name, namespace) = (claim.name_any(), claim.namespace().unwrap_or_default());
         for (key, run) in claim.annotations() {
-            if key.strip_prefix(DIRECTORIES) == Some(namespace::name(run).as_str()) {
+            let prefix = namespace::name(run);
+            if uuid::Uuid::try_parse(run).is_ok() && key.strip_prefix(DIRECTORIES) == Some(prefix.as_str()) {
                 let leftover = self.leftover(run, &namespace);
                 let what = format!("the run's directories on the volume of claim {name}");
                 leftover.objects.push(what);

@@ -14,7 +14,8 @@ pub fn name(run: &str) -> String {
 /// Whether a namespace of this name can have been made for the run, by itself or by the doctor.
 pub fn is_own(namespace: &str, run: &str) -> bool {
     let name = name(run);
-    !run.is_empty() && (namespace == name || namespace == name.replacen("migbench", "migbench-doctor", 1))
+    let is_run = uuid::Uuid::try_parse(run).is_ok();
+    is_run && (namespace == name || namespace == name.replacen("migbench", "migbench-doctor", 1))
 }
 
 /// Delete the namespace with everything in it, and wait until it is gone.
