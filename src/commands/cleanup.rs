@@ -6,7 +6,10 @@ use jiff::Timestamp;
 
 use super::cluster_args::ClusterArgs;
 use crate::{
-    deploy::leftovers::{self, Leftover},
+    deploy::{
+        leftovers::{self, Leftover},
+        place::Place,
+    },
     error::Error,
     install,
 };
@@ -82,7 +85,8 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     }
     let mut outcome = Ok(());
     for leftover in meant {
-        super::say(&format!("run {}", leftover.place.run));
+        let Place { run, namespace, .. } = &leftover.place;
+        super::say(&format!("run {run}, namespace {namespace}"));
         if args.dry_run {
             for object in &leftover.objects {
                 super::say(&format!("  would remove {object}"));
@@ -103,7 +107,6 @@ mod tests {
     use jiff::ToSpan;
 
     use super::*;
-    use crate::deploy::place::Place;
 
     fn leftover(since: Timestamp) -> Leftover {
         Leftover {

@@ -16,8 +16,8 @@ pub struct ClusterArgs {
     /// Use this kubeconfig; without --context, its current context.
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-    /// `kube` without --context or --kubeconfig: the current context of the default kubeconfig or, in a pod, its service
-    /// account.
+    /// `kube` without --context or --kubeconfig: in a pod its service account, elsewhere the current context of the default
+    /// kubeconfig.
     #[arg(long, value_enum, value_name = "KIND")]
     pub cluster: Option<Kind>,
 }

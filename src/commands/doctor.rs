@@ -3,15 +3,16 @@
 use std::{collections::BTreeSet, io::IsTerminal, time::Duration};
 
 use clap::ValueEnum;
-use reqwest::Url;
 
-use super::{benchmark, cluster_args::ClusterArgs, python_args::PythonArgs, site_args::SiteArgs};
+use super::{
+    benchmark, cluster_args::ClusterArgs, orchestrator_args::OrchestratorArgs, python_args::PythonArgs,
+    site_args::SiteArgs,
+};
 use crate::{
     doctor::{self, Intent, Report, Status, Subject},
     embedded::images::Means,
     error::Error,
     interrupt::Interrupt,
-    migrate,
     run::cluster::{self, Choice},
     scenario::Scenario,
 };
@@ -41,8 +42,8 @@ pub struct Args {
     #[command(flatten)]
     python: PythonArgs,
     /// Orchestrator that a run would put under test.
-    #[arg(long, value_name = "URL", value_parser = migrate::orchestrator::http_url)]
-    orchestrator_url: Option<Url>,
+    #[command(flatten)]
+    orchestrator: OrchestratorArgs,
     /// Let hardware below the certified minimum fail.
     #[arg(long)]
     strict: bool,
@@ -119,7 +120,7 @@ async fn intent(args: Args, choice: &Choice) -> Result<Intent, Error> {
     Ok(Intent {
         scenario: Scenario::load(&args.scenario, args.workload.as_deref(), &args.overrides)?,
         site: args.site.resolve(choice).await?,
-        orchestrator_url: args.orchestrator_url.map(String::from),
+        orchestrator: args.orchestrator.endpoint(),
         strict: args.strict,
         patience: args.patience,
     })

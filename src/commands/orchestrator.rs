@@ -2,9 +2,7 @@
 
 use std::{future, net::SocketAddr, path::PathBuf, time::Duration};
 
-use anyhow::{Context, anyhow};
-use tokio::net::TcpListener;
-
+use super::listen_args::ListenArgs;
 use crate::{
     contract::orchestrator::Listening,
     error::Error,
@@ -12,6 +10,7 @@ use crate::{
     k8s::access::{Access, is_in_pod},
     orchestrator::{ongoing::Limits, server, service::Service},
 };
+use anyhow::{Context, anyhow};
 
 /// Time for migrations under way when the service is told to stop.
 const DRAIN: Duration = Duration::from_secs(60);
@@ -19,9 +18,9 @@ const DRAIN: Duration = Duration::from_secs(60);
 /// Run the AI Storage Orchestrator: the service that migrates pods.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Address to listen on; port 0 takes a free one.
-    #[arg(long, default_value = "127.0.0.1:8080")]
-    listen: SocketAddr,
+    /// Where to listen.
+    #[command(flatten)]
+    listen: ListenArgs,
     /// Kubeconfig of the cluster. Without it and --context: the service account of the pod this runs in.
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
@@ -41,13 +40,11 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     super::log_to_stderr();
     let interrupt = Interrupt::listen().context("signals")?;
     let access = access(args.kubeconfig, args.context)?;
+    let (entrances, addresses) = args.listen.open().await?;
     let cluster = access.connect_without_patience().await?;
     let service = Service::new(cluster.client, &args.verify_image, Limits::default());
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .map_err(|error| Error::Usage(format!("--listen {}: {error}; choose another port", args.listen)))?;
-    announce(&listener)?;
-    let drained = server::run(listener, service, told_to_stop(interrupt, args.private), DRAIN)
+    announce(&addresses)?;
+    let drained = server::run(entrances, service, told_to_stop(interrupt, args.private), DRAIN)
         .await
         .context("the server ended")?;
     if drained {
@@ -70,12 +67,12 @@ fn access(kubeconfig: Option<PathBuf>, context: Option<String>) -> Result<Access
     Ok(Access { kubeconfig, context })
 }
 
-fn announce(listener: &TcpListener) -> Result<(), Error> {
-    let listening = Listening {
-        listening: listener.local_addr().context("the address listened on")?,
-    };
-    let line = serde_json::to_string(&listening).context("its address as JSON")?;
-    super::print(format!("{line}\n").as_bytes())
+fn announce(addresses: &[SocketAddr]) -> Result<(), Error> {
+    for &listening in addresses {
+        let line = serde_json::to_string(&Listening { listening }).context("its address as JSON")?;
+        super::print(format!("{line}\n").as_bytes())?;
+    }
+    Ok(())
 }
 
 /// The first signal, or the end of stdin where the service is private. A second signal ends the process at once.

@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use reqwest::Url;
 use uuid::Uuid;
 
-use super::{benchmark, cluster_args::ClusterArgs, python_args::PythonArgs, site_args::SiteArgs};
+use super::{
+    benchmark, cluster_args::ClusterArgs, orchestrator_args::OrchestratorArgs, python_args::PythonArgs,
+    site_args::SiteArgs,
+};
 use crate::{
     error::Error,
     k8s,
@@ -47,9 +49,9 @@ pub struct Args {
     /// Where results are kept.
     #[arg(long, value_name = "DIR", default_value = "results", env = "MIGBENCH_RESULTS")]
     pub results: PathBuf,
-    /// Put this orchestrator under test instead of the own one.
-    #[arg(long, value_name = "URL", value_parser = migrate::orchestrator::http_url)]
-    pub orchestrator_url: Option<Url>,
+    /// Somebody else's orchestrator.
+    #[command(flatten)]
+    pub orchestrator: OrchestratorArgs,
     /// Exit with 10 when the verdict is NOT MET, 11 when it is INCONCLUSIVE or NOT DEMONSTRATED.
     #[arg(long)]
     pub gate: bool,
@@ -109,7 +111,7 @@ pub(super) async fn resolve(args: Args, arguments: Vec<String>) -> Result<Settin
         strategies,
         seed,
         results,
-        orchestrator_url,
+        orchestrator,
         gate,
         dry_run,
     } = args;
@@ -133,7 +135,8 @@ pub(super) async fn resolve(args: Args, arguments: Vec<String>) -> Result<Settin
         rounds,
         seed: seed.unwrap_or_else(rand::random),
         results,
-        orchestrator_url,
+        credentials: orchestrator.credentials(),
+        orchestrator_url: orchestrator.orchestrator_url,
         gate,
         dry_run,
     })

@@ -73,6 +73,9 @@ pub struct Migration {
 /// Details of a migration. Fields that the original orchestrator does not have are additions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Details {
+    /// Addition: namespace of the pod.
+    #[serde(default)]
+    pub pod_namespace: String,
     /// When the request was accepted.
     pub start_time: Timestamp,
     /// When the status became final.

@@ -6,7 +6,7 @@ use kube::{
     api::{DeleteParams, ListParams},
 };
 
-use super::{Error, GONE_WITHIN, clean_volume, namespace, place::Place};
+use super::{Error, GONE_WITHIN, clean_volume, namespace, place::Place, storage};
 use crate::k8s::{self, gone};
 
 impl Place {
@@ -25,7 +25,7 @@ impl Place {
             Ok(()) | Err(_) => Ok(()),
         };
         for claim in &self.claims {
-            let cleaned = clean_volume::clean(client, self, claim).await;
+            let cleaned = self.clean(client, claim).await;
             if let Ok(count @ 1..) = cleaned {
                 tell(format!(
                     "removed {count} directories from the volume of claim {claim}"
@@ -44,6 +44,13 @@ impl Place {
             outcome = outcome.and(removed.map_err(Error::from));
         }
         outcome
+    }
+
+    /// The claim is told last: a cleanup that is interrupted is taken up again.
+    async fn clean(&self, client: &Client, claim: &str) -> Result<u64, Error> {
+        let count = clean_volume::clean(client, self, claim).await?;
+        storage::note(client, self, claim, None).await?;
+        Ok(count)
     }
 
     async fn leave_namespace(&self, client: &Client, tell: &mut impl FnMut(String)) -> Result<(), Error> {

@@ -1,5 +1,9 @@
 //! What earlier runs left on a cluster, found by label: a run that was killed could not clean up after itself. What does
 //! not bear both of our labels is not ours.
+//!
+//! Anybody can put our labels on what he may make, so each namespace is looked at by itself: what is found in one says
+//! nothing about another, and none goes as a whole but one that was made for the run, which only its name and its own
+//! labels can tell.
 
 use std::{collections::BTreeMap, fmt::Debug};
 
@@ -8,13 +12,13 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolume, Persist
 use kube::{Api, Client, Resource, ResourceExt, api::ListParams};
 use serde::de::DeserializeOwned;
 
-use super::place::Place;
+use super::{namespace, place::Place};
 use crate::k8s::{
     Error,
-    labels::{EXPIRES, MANAGED_BY, RUN_LABEL},
+    labels::{DIRECTORIES, EXPIRES, MANAGED_BY, RUN_LABEL},
 };
 
-/// What one run left.
+/// What one run left in one namespace.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Leftover {
     /// Where it is.
@@ -25,16 +29,15 @@ pub struct Leftover {
     pub objects: Vec<String>,
 }
 
-/// Finds what runs left, by run.
+/// Finds what runs left, by run and namespace.
 struct Search {
     client: Client,
     given: Option<String>,
     image: String,
-    found: BTreeMap<String, Leftover>,
+    found: BTreeMap<(String, String), Leftover>,
 }
 
-/// Find what runs left in all namespaces, or in one for who may not look at all. `image` holds this program, where a run
-/// did not say which.
+/// Find what runs left in all namespaces, or in one for who may not look at all. `image` holds this program.
 pub async fn find(client: &Client, namespace: Option<&str>, image: &str) -> Result<Vec<Leftover>, Error> {
     let mut search = Search {
         client: client.clone(),
@@ -42,30 +45,42 @@ pub async fn find(client: &Client, namespace: Option<&str>, image: &str) -> Resu
         image: image.to_owned(),
         found: BTreeMap::new(),
     };
-    // Namespaces come first: whether one is a run's own decides what is done about the objects in it.
     for namespace in search.everywhere::<Namespace>().await? {
-        let place = &mut search.note(&namespace).place;
-        place.own = true;
-        place.namespace = namespace.name_any();
+        let name = namespace.name_any();
+        if namespace::is_own(&name, run_of(&namespace)) {
+            search.note(&namespace, &name).place.own = true;
+        }
+    }
+    for marker in search.within::<ConfigMap>(&ours()).await? {
+        search.note_within(&marker);
+    }
+    for pod in search.within::<Pod>(&ours()).await? {
+        search.note_within(&pod);
+    }
+    // Those that were there before the run bear none of its labels.
+    for claim in search
+        .within::<PersistentVolumeClaim>(&ListParams::default())
+        .await?
+    {
+        if is_ours(&claim) {
+            search.note_within(&claim);
+        }
+        search.note_directories(&claim);
     }
     for volume in search.everywhere::<PersistentVolume>().await? {
-        let name = volume.name_any();
-        search.note(&volume).place.volumes.push(name);
-    }
-    for marker in search.within::<ConfigMap>().await? {
-        let leftover = search.note(&marker);
-        leftover.place.read_marker(&marker);
-        let claims = leftover.place.claims.iter();
-        let directories = claims.map(|claim| format!("the run's directories on the volume of claim {claim}"));
-        leftover.objects.extend(directories);
-    }
-    for pod in search.within::<Pod>().await? {
-        search.note(&pod);
-    }
-    for claim in search.within::<PersistentVolumeClaim>().await? {
-        search.note(&claim);
+        search.note_volume(&volume);
     }
     Ok(search.found.into_values().collect())
+}
+
+/// Selects what bears both labels, of whichever run.
+fn ours() -> ListParams {
+    ListParams::default().labels(&format!("{}={},{RUN_LABEL}", MANAGED_BY.0, MANAGED_BY.1))
+}
+
+fn is_ours<K: Resource>(object: &K) -> bool {
+    let labels = object.labels();
+    labels.get(MANAGED_BY.0).map(String::as_str) == Some(MANAGED_BY.1) && labels.contains_key(RUN_LABEL)
 }
 
 impl Search {
@@ -74,61 +89,97 @@ impl Search {
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
     {
-        match self.list(Api::all(self.client.clone())).await {
+        match list(Api::all(self.client.clone()), &ours()).await {
             Err(Error::Api { source, .. }) if self.given.is_some() && is_forbidden(&source) => Ok(Vec::new()),
             outcome => outcome,
         }
     }
 
-    async fn within<K>(&self) -> Result<Vec<K>, Error>
+    async fn within<K>(&self, which: &ListParams) -> Result<Vec<K>, Error>
     where
         K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
             + Clone
             + Debug
             + DeserializeOwned,
     {
-        self.list(match &self.given {
+        let api = match &self.given {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
-        })
-        .await
+        };
+        list(api, which).await
     }
 
-    async fn list<K>(&self, api: Api<K>) -> Result<Vec<K>, Error>
-    where
-        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
-    {
-        let ours = ListParams::default().labels(&format!("{}={},{RUN_LABEL}", MANAGED_BY.0, MANAGED_BY.1));
-        let found = api.list(&ours).await;
-        Ok(found
-            .map_err(Error::api(format!("list {}", K::plural(&()))))?
-            .items)
+    fn note_within<K: Resource<DynamicType = ()>>(&mut self, object: &K) {
+        self.note(object, &object.namespace().unwrap_or_default());
     }
 
-    fn note<K: Resource<DynamicType = ()>>(&mut self, object: &K) -> &mut Leftover {
-        let run = object.labels().get(RUN_LABEL).cloned().unwrap_or_default();
-        let leftover = self.found.entry(run.clone()).or_insert_with(|| Leftover {
-            place: Place {
-                own: false,
-                opened: true,
-                ..Place::new(&run, None, &self.image)
-            },
-            since: None,
-            objects: Vec::new(),
-        });
-        if let Some(namespace) = object.namespace() {
-            leftover.place.namespace = namespace;
-        }
+    fn note<K: Resource<DynamicType = ()>>(&mut self, object: &K, namespace: &str) -> &mut Leftover {
+        let leftover = self.leftover(run_of(object), namespace);
         let expires = object
             .annotations()
             .get(EXPIRES)
             .and_then(|expires| expires.parse().ok());
-        leftover.place.expires = leftover.place.expires.or(expires);
+        // The latest, so that nobody can have a run expire that is under way.
+        leftover.place.expires = leftover.place.expires.max(expires);
         let made = object.creation_timestamp().map(|time| time.0);
         leftover.since = [leftover.since, made].into_iter().flatten().min();
         leftover.objects.push(describe(object));
         leftover
     }
+
+    /// The runs that have directories on the claim's volume, as they wrote on it.
+    fn note_directories(&mut self, claim: &PersistentVolumeClaim) {
+        let (name, namespace) = (claim.name_any(), claim.namespace().unwrap_or_default());
+        for (key, run) in claim.annotations() {
+            let prefix = namespace::name(run);
+            if uuid::Uuid::try_parse(run).is_ok() && key.strip_prefix(DIRECTORIES) == Some(prefix.as_str()) {
+                let leftover = self.leftover(run, &namespace);
+                let what = format!("the run's directories on the volume of claim {name}");
+                leftover.objects.push(what);
+                leftover.place.claims.push(name.clone());
+            }
+        }
+    }
+
+    /// A volume belongs where its claim is; where it tells none, where the run has something else.
+    fn note_volume(&mut self, volume: &PersistentVolume) {
+        let run = run_of(volume);
+        let claim = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
+        let claimed = claim.and_then(|claim| claim.namespace.clone());
+        let of_run = || self.found.keys().find(|(found, _)| found == run);
+        let namespace = match claimed {
+            Some(claimed) if self.found.contains_key(&(run.to_owned(), claimed.clone())) => claimed,
+            _ => of_run().map_or_else(|| namespace::name(run), |(_, namespace)| namespace.clone()),
+        };
+        let name = volume.name_any();
+        self.note(volume, &namespace).place.volumes.push(name);
+    }
+
+    fn leftover(&mut self, run: &str, namespace: &str) -> &mut Leftover {
+        let key = (run.to_owned(), namespace.to_owned());
+        self.found.entry(key).or_insert_with(|| Leftover {
+            place: Place {
+                opened: true,
+                ..Place::new(run, Some(namespace), &self.image)
+            },
+            since: None,
+            objects: Vec::new(),
+        })
+    }
+}
+
+async fn list<K>(api: Api<K>, which: &ListParams) -> Result<Vec<K>, Error>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let found = api.list(which).await;
+    Ok(found
+        .map_err(Error::api(format!("list {}", K::plural(&()))))?
+        .items)
+}
+
+fn run_of<K: Resource<DynamicType = ()>>(object: &K) -> &str {
+    object.labels().get(RUN_LABEL).map_or("", String::as_str)
 }
 
 fn is_forbidden(error: &kube::Error) -> bool {

@@ -11,6 +11,13 @@ pub fn name(run: &str) -> String {
     format!("migbench-{}", run.rsplit('-').next().unwrap_or(run))
 }
 
+/// Whether a namespace of this name can have been made for the run, by itself or by the doctor.
+pub fn is_own(namespace: &str, run: &str) -> bool {
+    let name = name(run);
+    let is_run = uuid::Uuid::try_parse(run).is_ok();
+    is_run && (namespace == name || namespace == name.replacen("migbench", "migbench-doctor", 1))
+}
+
 /// Delete the namespace with everything in it, and wait until it is gone.
 pub async fn delete(client: &Client, name: &str) -> Result<(), Error> {
     let api: Api<Namespace> = Api::all(client.clone());

@@ -3,20 +3,15 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client,
     api::{ListParams, ObjectMeta},
 };
 
 use super::{Error, namespace};
 use crate::k8s::{
     self, apply,
-    labels::{self, EXPIRES, MANAGED_BY, RUN_LABEL},
+    labels::{self, DIRECTORIES, EXPIRES, MANAGED_BY, RUN_LABEL},
 };
-
-/// Key of the marker that names the claims on whose volumes the run has directories.
-const CLAIMS: &str = "claims";
-/// Key of the marker that names the image that can remove them.
-const IMAGE: &str = "image";
 
 /// The place of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,26 +80,20 @@ impl Place {
         }
     }
 
-    /// Write down what would be left if this process died now, for `migbench cleanup`.
+    /// Write down until when the run may be there, for `migbench cleanup --expired`. Nothing else is taken from it: who may
+    /// make config maps may not have pods run.
     pub async fn mark(&self, client: &Client) -> Result<(), Error> {
-        let data = [(CLAIMS, self.claims.join(" ")), (IMAGE, self.image.clone())];
         let marker = ConfigMap {
             metadata: self.metadata(&self.name()),
-            data: Some(data.map(|(key, value)| (key.to_owned(), value)).into()),
             ..ConfigMap::default()
         };
         apply::object(&self.api(client), &marker).await?;
         Ok(())
     }
 
-    /// Take from a marker what it says about its run.
-    pub fn read_marker(&mut self, marker: &ConfigMap) {
-        let data = marker.data.clone().unwrap_or_default();
-        if marker.name_any() == self.name() {
-            let claims = data.get(CLAIMS).cloned().unwrap_or_default();
-            self.claims = claims.split_whitespace().map(str::to_owned).collect();
-            self.image = data.get(IMAGE).cloned().unwrap_or_default();
-        }
+    /// The annotation of a claim on whose volume the run has directories.
+    pub(super) fn directories(&self) -> (String, String) {
+        (format!("{DIRECTORIES}{}", self.name()), self.run.clone())
     }
 
     /// Name of what the run makes outside of its namespace, and of its directories on volumes.
@@ -189,21 +178,5 @@ mod tests {
         assert_eq!((given.namespace.as_str(), given.own), ("team", false));
         assert_eq!(given.name(), own.name());
         assert!(given.pods().contains(RUN) && !own.pods().contains(RUN));
-    }
-
-    #[test]
-    fn a_marker_tells_what_to_clean_and_another_runs_does_not() {
-        let mut written = Place::new(RUN, None, "image");
-        written.claims = vec!["a".into(), "b".into()];
-        let marker = |name: &str| ConfigMap {
-            metadata: written.metadata(name),
-            data: Some([("claims".into(), "a b".into()), ("image".into(), "image".into())].into()),
-            ..ConfigMap::default()
-        };
-        let mut read = Place::new(RUN, None, "");
-        read.read_marker(&marker("other"));
-        assert_eq!(read.claims, Vec::<String>::new());
-        read.read_marker(&marker(&written.name()));
-        assert_eq!(read, written);
     }
 }

@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec};
-use kube::{Api, Client, ResourceExt};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{Patch, PatchParams},
+};
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
@@ -41,13 +44,15 @@ pub async fn provide(
             if let Some(why) = never {
                 return Err(nowhere(&name, &why));
             }
+            note(client, place, &name, Some(&place.run)).await?;
             place.claims.push(name);
             continue;
         }
         let provisioning = supply.provisioning(options, &claim);
-        let (claim, volume) =
+        let (mut claim, volume) =
             supplied(place, claim, provisioning).map_err(|reason| nowhere(&name, &reason))?;
         if let Some(volume) = volume {
+            claim.annotations_mut().extend([place.directories()]);
             place.claims.push(name);
             place.volumes.push(volume.name_any());
             volumes.push(volume);
@@ -113,6 +118,26 @@ async fn until_bound(api: &Api<PersistentVolumeClaim>, name: &str, deadline: Ins
             phase,
             seconds: BOUND_WITHIN.as_secs(),
         }),
+    }
+}
+
+/// Note on a claim that is there that this run has directories on its volume, or has none any more.
+pub(super) async fn note(
+    client: &Client,
+    place: &Place,
+    claim: &str,
+    run: Option<&str>,
+) -> Result<(), k8s::Error> {
+    let api: Api<PersistentVolumeClaim> = place.api(client);
+    let (key, _) = place.directories();
+    let change = json!({"metadata": {"annotations": {key: run}}});
+    match api
+        .patch(claim, &PatchParams::default(), &Patch::Merge(change))
+        .await
+    {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if run.is_none() && status.is_not_found() => Ok(()),
+        Err(error) => Err(k8s::Error::api(format!("annotate claim {claim}"))(error)),
     }
 }
 

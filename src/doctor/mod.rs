@@ -39,7 +39,10 @@ pub use self::{
     finding::{Finding, Status},
     render::{json, table},
 };
-use crate::{deploy::place::Place, k8s::access::Connection, run::settings::Site, scenario::Scenario};
+use crate::{
+    deploy::place::Place, k8s::access::Connection, migrate::endpoint::Endpoint, run::settings::Site,
+    scenario::Scenario,
+};
 
 /// A fact, or why it is not known.
 type Known<T> = Result<T, String>;
@@ -88,8 +91,8 @@ pub struct Intent {
     pub scenario: Scenario,
     /// What is particular to the cluster.
     pub site: Site,
-    /// Address of somebody else's orchestrator.
-    pub orchestrator_url: Option<String>,
+    /// Somebody else's orchestrator.
+    pub orchestrator: Option<Endpoint>,
     /// Whether hardware below the minimum fails.
     pub strict: bool,
     /// How long a pod may take to start; pulling its image is in it.

@@ -1,5 +1,7 @@
 //! The two ports that the certified set-up opens, and names.
 
+use std::time::Duration;
+
 use http::Uri;
 
 use super::{
@@ -7,10 +9,15 @@ use super::{
     finding::{Finding, Question},
     probe::Probed,
 };
-use crate::run::{Error, orchestrator};
+use crate::{
+    migrate::endpoint::Endpoint,
+    run::{Error, orchestrator},
+};
 
 const API_PORT: u16 = 6443;
 const ORCHESTRATOR_PORT: u16 = 8080;
+/// How long it may take to tell its health.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// An orchestrator, and what it answered when asked for its health.
 #[derive(Debug, Clone)]
@@ -27,11 +34,11 @@ pub(super) async fn find_orchestrator(subject: &Subject) -> Known<Service> {
     if subject.embedded {
         return Err("embedded: a run starts its own".to_owned());
     }
-    if let Some(url) = &subject.intent.orchestrator_url {
+    if let Some(endpoint) = &subject.intent.orchestrator {
         return Ok(Service {
-            name: url.clone(),
+            name: endpoint.url.clone(),
             is_installed: false,
-            health: ask(url).await,
+            health: ask(endpoint).await,
         });
     }
     let installed =
@@ -40,20 +47,21 @@ pub(super) async fn find_orchestrator(subject: &Subject) -> Known<Service> {
         Error::Requirement { missing, .. } => missing,
         other => other.to_string(),
     })?;
+    let endpoint = Endpoint {
+        url: installed.url(),
+        ..Endpoint::default()
+    };
     Ok(Service {
         name: "the installed one".to_owned(),
         is_installed: true,
-        health: ask(&installed.url()).await,
+        health: ask(&endpoint).await,
     })
 }
 
-async fn ask(url: &str) -> Known<()> {
-    let address = format!("{}/health", url.trim_end_matches('/'));
-    // Only the first to install one succeeds; any will do.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let answer = reqwest::get(address)
-        .await
-        .and_then(reqwest::Response::error_for_status);
+async fn ask(endpoint: &Endpoint) -> Known<()> {
+    let address = format!("{}/health", endpoint.url.trim_end_matches('/'));
+    let request = endpoint.authorise(endpoint.client(ANSWER)?.get(address))?;
+    let answer = request.send().await.and_then(reqwest::Response::error_for_status);
     answer.map(drop).map_err(|error| error.to_string())
 }
 

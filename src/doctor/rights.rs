@@ -40,19 +40,20 @@ pub(super) async fn read(subject: &Subject, place: &Place, orchestrator: &Known<
     let namespace = (!place.own).then(|| place.namespace.clone());
     Rights {
         harness: reviewed(&wanted, refused, namespace),
-        orchestrator: of_orchestrator(&subject.connection.client, orchestrator).await,
+        orchestrator: of_orchestrator(&subject.connection.client, place, orchestrator).await,
     }
 }
 
 /// An installed orchestrator has an account of its own.
-async fn of_orchestrator(client: &Client, found: &Known<Service>) -> Known<Review> {
+async fn of_orchestrator(client: &Client, place: &Place, found: &Known<Service>) -> Known<Review> {
     let found = found.as_ref().map_err(Clone::clone)?;
     if !found.is_installed {
         return Err(format!("{} was not installed by migbench", found.name));
     }
     let wanted = rights::of(Role::Orchestrator);
-    let refused = rights::missing_of(client, rights::ORCHESTRATOR_ACCOUNT, &wanted).await;
-    reviewed(&wanted, refused, None)
+    let account = rights::ORCHESTRATOR_ACCOUNT;
+    let refused = rights::missing_of(client, account, &place.namespace, &wanted).await;
+    reviewed(&wanted, refused, Some(place.namespace.clone()))
 }
 
 fn reviewed(

@@ -7,6 +7,7 @@ use kube::{
     api::{ApiResource, Patch, PatchParams},
     core::{DynamicObject, GroupVersionKind},
     discovery::{self, ApiCapabilities, Scope},
+    error::DiscoveryError,
 };
 
 use super::describe;
@@ -51,6 +52,16 @@ impl Kinds {
     }
 }
 
+/// Whether the cluster is too old for admission policies; it does without.
+pub(super) fn is_policy_before_its_time(object: &DynamicObject, error: &Error) -> bool {
+    let kind = object.types.as_ref().map_or("", |types| &types.kind);
+    let Error::Api { source, .. } = error else {
+        return false;
+    };
+    let is_missing = matches!(&**source, kube::Error::Discovery(DiscoveryError::MissingKind(_)));
+    is_missing && kind.starts_with("ValidatingAdmissionPolicy")
+}
+
 /// Apply the objects in their order, and tell of each one what became of it.
 pub async fn all(
     client: &Client,
@@ -60,8 +71,16 @@ pub async fn all(
     let mut kinds = Kinds::of(client);
     for object in objects {
         let name = object.metadata.name.clone().unwrap_or_default();
-        let api = kinds.api(object).await?;
         let what = describe(object);
+        let api = match kinds.api(object).await {
+            Err(error) if is_policy_before_its_time(object, &error) => {
+                tell(format!(
+                    "left out {what}: the cluster has no such kind before Kubernetes 1.30"
+                ));
+                continue;
+            }
+            api => api?,
+        };
         api.patch(
             &name,
             &PatchParams::apply(FIELD_MANAGER).force(),

@@ -91,20 +91,12 @@ fn each_string(value: &mut Value, change: &mut impl FnMut(&mut String)) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
-    use k8s_openapi::api::{
-        core::v1::PodSpec,
-        rbac::v1::{ClusterRole, PolicyRule},
-    };
+    use k8s_openapi::api::core::v1::PodSpec;
 
     use super::*;
     use crate::{
         install::{Nfs, agent, describe},
-        k8s::{
-            labels::MANAGED_BY,
-            rights::{self, Role},
-        },
+        k8s::labels::MANAGED_BY,
     };
 
     fn parameters() -> Parameters {
@@ -148,41 +140,6 @@ mod tests {
         let text = yaml(&objects(&defaults).unwrap()).unwrap();
         assert_eq!(text.matches(IMAGE).count(), 3);
         assert!(!text.contains("PersistentVolume\n"));
-    }
-
-    /// What a role of the manifests grants: group, resource and verb.
-    fn granted(role: &str) -> BTreeSet<(String, String, String)> {
-        let values = read(&BASE).unwrap().into_iter();
-        let roles = values.filter(|value| value["kind"] == "ClusterRole");
-        let roles = roles.map(|value| serde_json::from_value::<ClusterRole>(value).unwrap());
-        let found = roles
-            .into_iter()
-            .find(|found| found.metadata.name.as_deref() == Some(role))
-            .unwrap();
-        spread(&found.rules.unwrap())
-    }
-
-    fn spread(rules: &[PolicyRule]) -> BTreeSet<(String, String, String)> {
-        let mut all = BTreeSet::new();
-        for rule in rules {
-            for group in rule.api_groups.iter().flatten() {
-                for resource in rule.resources.iter().flatten() {
-                    all.extend(
-                        rule.verbs
-                            .iter()
-                            .map(|verb| (group.clone(), resource.clone(), verb.clone())),
-                    );
-                }
-            }
-        }
-        all
-    }
-
-    #[test]
-    fn the_roles_grant_what_the_program_asks_for_and_no_more() {
-        let asked = |role| spread(&rights::policy_rules(&rights::of(role)));
-        assert_eq!(granted("migbench-harness"), asked(Role::Harness));
-        assert_eq!(granted("ai-storage-orchestrator"), asked(Role::Orchestrator));
     }
 
     #[test]

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use kube::{Client, ResourceExt, core::DynamicObject};
 
-use super::{apply::Kinds, describe};
+use super::{
+    apply::{Kinds, is_policy_before_its_time},
+    describe,
+};
 use crate::k8s::{Error, gone, labels::MANAGED_BY};
 
 /// How long one object may take to go away: a pod under it has its grace first.
@@ -18,7 +21,10 @@ pub async fn all(
 ) -> Result<(), Error> {
     let mut kinds = Kinds::of(client);
     for object in objects.iter().rev() {
-        let api = kinds.api(object).await?;
+        let api = match kinds.api(object).await {
+            Err(error) if is_policy_before_its_time(object, &error) => continue,
+            api => api?,
+        };
         let name = object.metadata.name.clone().unwrap_or_default();
         let what = describe(object);
         let found = api

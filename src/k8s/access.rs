@@ -23,7 +23,8 @@ const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccou
 /// What was named of a real cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Access {
-    /// The kubeconfig; without, `$KUBECONFIG` or `~/.kube/config`.
+    /// The kubeconfig; without, in a pod the service account unless a context is named, else `$KUBECONFIG` or
+    /// `~/.kube/config`.
     pub kubeconfig: Option<PathBuf>,
     /// Its context; without, its current one.
     pub context: Option<String>,
@@ -86,15 +87,21 @@ impl Access {
         })
     }
 
+    /// In a pod, nothing named means its service account, whatever kubeconfig lies there too.
+    fn is_service_account(&self, in_pod: bool) -> bool {
+        in_pod && self.kubeconfig.is_none() && self.context.is_none()
+    }
+
     async fn config(&self) -> Result<(String, Config), Error> {
-        let named = self.kubeconfig.is_some() || self.context.is_some();
+        if self.is_service_account(is_in_pod()) {
+            return in_cluster();
+        }
         let read = match &self.kubeconfig {
             Some(file) => Kubeconfig::read_from(file),
             None => read_list(&std::env::var_os("KUBECONFIG").unwrap_or_default()),
         };
         match read {
             Ok(kubeconfig) => self.pick(kubeconfig).await,
-            Err(_) if !named && is_in_pod() => in_cluster(),
             Err(error) => Err(unreachable(&self.to_string(), no_kubeconfig(&error))),
         }
     }
@@ -217,6 +224,18 @@ mod tests {
             context: context.map(ToOwned::to_owned),
         };
         access.connect().await.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn in_a_pod_the_service_account_counts_unless_something_is_named() {
+        let access = |kubeconfig: Option<&str>, context: Option<&str>| Access {
+            kubeconfig: kubeconfig.map(PathBuf::from),
+            context: context.map(ToOwned::to_owned),
+        };
+        assert!(access(None, None).is_service_account(true));
+        assert!(!access(None, None).is_service_account(false));
+        assert!(!access(Some("f"), None).is_service_account(true));
+        assert!(!access(None, Some("c")).is_service_account(true));
     }
 
     #[tokio::test]

@@ -6,6 +6,9 @@ pub const FIELD_MANAGER: &str = "migbench";
 pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "migbench");
 /// Annotation with the time after which a run that is still there must have been killed.
 pub const EXPIRES: &str = "migbench.io/expires";
+/// Annotations of a claim on whose volume runs have directories: what follows is how their names begin, the value is the
+/// run's id.
+pub const DIRECTORIES: &str = "directories.migbench.io/";
 /// Label with the id of the run that made an object.
 pub const RUN_LABEL: &str = "migbench.io/run";
 /// Label that tells the node agents' pods, with this value.

@@ -107,14 +107,28 @@ const HARNESS: &[Line] = &[
     (STORAGE, "storageclasses", "", Scope::OwnNamespace, &["list"]),
 ];
 
-/// It moves pods of any namespace.
+/// What it may do in a namespace an administrator may grant in some of them alone.
 const ORCHESTRATOR: &[Line] = &[
     ("", "nodes", "", Scope::Cluster, &["get"]),
-    ("", "pods", "", Scope::Cluster, &["get", "list", "watch"]),
-    ("", "pods", "", Scope::Cluster, &["create", "delete"]),
-    ("", "pods", "log", Scope::Cluster, &["get"]),
-    ("", "pods", "exec", Scope::Cluster, SOCKET),
-    ("", "persistentvolumeclaims", "", Scope::Cluster, &["get"]),
+    (
+        "authentication.k8s.io",
+        "tokenreviews",
+        "",
+        Scope::Cluster,
+        &["create"],
+    ),
+    (
+        "authorization.k8s.io",
+        "subjectaccessreviews",
+        "",
+        Scope::Cluster,
+        &["create"],
+    ),
+    ("", "pods", "", Scope::Namespace, &["get", "list", "watch"]),
+    ("", "pods", "", Scope::Namespace, &["create", "delete"]),
+    ("", "pods", "log", Scope::Namespace, &["get"]),
+    ("", "pods", "exec", Scope::Namespace, SOCKET),
+    ("", "persistentvolumeclaims", "", Scope::Namespace, &["get"]),
 ];
 
 /// The rights of a role, in the order of the list.
@@ -179,12 +193,17 @@ pub async fn missing(client: &Client, namespace: &str, rights: &[Right]) -> Resu
     refused(rights, review).await
 }
 
-/// Which of these rights the API server would refuse to another user. Service accounts have a user name too. Few may ask
-/// this.
-pub async fn missing_of(client: &Client, user: &str, rights: &[Right]) -> Result<Vec<Right>, Error> {
+/// Which of these rights the API server would refuse to another user; those within a namespace are asked for in
+/// `namespace`. Service accounts have a user name too. Few may ask this.
+pub async fn missing_of(
+    client: &Client,
+    user: &str,
+    namespace: &str,
+    rights: &[Right],
+) -> Result<Vec<Right>, Error> {
     let api: Api<SubjectAccessReview> = Api::all(client.clone());
     let review = |right: Right| {
-        let (api, attributes) = (api.clone(), attributes("", &right));
+        let (api, attributes) = (api.clone(), attributes(namespace, &right));
         async move {
             let review = SubjectAccessReview {
                 spec: SubjectAccessReviewSpec {
@@ -268,7 +287,15 @@ mod tests {
     fn the_manifests_grant_what_is_asked_for_and_nothing_else() {
         let asked = |role| spread(policy_rules(&of(role)));
         assert_eq!(granted("migbench-harness"), asked(Role::Harness));
-        assert_eq!(granted("ai-storage-orchestrator"), asked(Role::Orchestrator));
+        let within = |scope: fn(Scope) -> bool| {
+            let mut rights = of(Role::Orchestrator);
+            rights.retain(|right| scope(right.scope));
+            spread(policy_rules(&rights))
+        };
+        let namespaced = granted("ai-storage-orchestrator");
+        assert_eq!(namespaced, within(|scope| scope == Scope::Namespace));
+        let cluster = granted("ai-storage-orchestrator-cluster");
+        assert_eq!(cluster, within(|scope| scope == Scope::Cluster));
     }
 
     /// An API server that allows everything but one verb on one resource.

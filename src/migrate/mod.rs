@@ -3,6 +3,7 @@
 //! [`STRATEGIES`].
 
 mod answer;
+pub mod endpoint;
 mod migrated;
 pub mod native;
 pub mod orchestrator;

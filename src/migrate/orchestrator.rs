@@ -6,11 +6,11 @@ use std::{sync::Arc, time::Duration};
 
 use backon::{ConstantBuilder, Retryable};
 use futures::future::BoxFuture;
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
-use super::{Definition, Error, Request, Strategy, answer::Answer, migrated::Pods};
+use super::{Definition, Error, Request, Strategy, answer::Answer, endpoint::Endpoint, migrated::Pods};
 use crate::{
     contract::orchestrator::{ErrorBody, MigrationRequest, Status},
     k8s::explain,
@@ -32,8 +32,8 @@ const SPELLINGS: [&str; 2] = ["api/v1/migrations", "api/migrations"];
 /// An orchestrator, and what it is asked for beside the move itself.
 #[derive(Debug, Clone)]
 pub struct Service {
-    /// Its address, `http://…` or `https://…`.
-    pub url: String,
+    /// Where it is.
+    pub endpoint: Endpoint,
     /// `preserve_pv` of the request.
     pub preserve_pv: bool,
     /// `timeout` of the request; whole seconds.
@@ -46,7 +46,7 @@ pub const DEFINITION: Definition = Definition {
     needs_orchestrator: true,
     make: |services| {
         let service = services.orchestrator.clone().ok_or(Error::NoOrchestrator)?;
-        let orchestrator = Orchestrator::new(&service.url)?;
+        let orchestrator = Orchestrator::new(service.endpoint.clone())?;
         Ok(Arc::new(Migrating {
             service,
             orchestrator,
@@ -71,24 +71,27 @@ pub fn http_url(text: &str) -> Result<Url, String> {
 /// The API of an orchestrator.
 #[derive(Debug, Clone)]
 struct Orchestrator {
+    endpoint: Endpoint,
     url: Url,
     http: Client,
 }
 
 impl Orchestrator {
-    fn new(url: &str) -> Result<Self, Error> {
+    fn new(endpoint: Endpoint) -> Result<Self, Error> {
         let refuse = |reason: String| Error::Orchestrator {
-            url: url.to_owned(),
+            url: endpoint.url.clone(),
             reason,
         };
-        // Fails where a provider has been installed already, and that is just as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let base = format!("{}/", url.trim_end_matches('/'));
-        let http = Client::builder().timeout(ANSWER).build();
-        Ok(Self {
-            url: http_url(&base).map_err(refuse)?,
-            http: http.map_err(|error| refuse(error.to_string()))?,
-        })
+        let base = format!("{}/", endpoint.url.trim_end_matches('/'));
+        let url = http_url(&base).map_err(refuse)?;
+        let http = endpoint.client(ANSWER).map_err(refuse)?;
+        Ok(Self { endpoint, url, http })
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
+        let request = self.endpoint.authorise(request);
+        let sent = request.map_err(|reason| self.error(reason))?.send().await;
+        sent.map_err(|error| self.error(explain::chain(&error)))
     }
 
     fn error(&self, reason: impl Into<String>) -> Error {
@@ -103,7 +106,7 @@ impl Orchestrator {
         let mut refusal = None;
         for spelling in SPELLINGS {
             let mut url = self.address(spelling)?;
-            let sent = self.http.post(url.clone()).json(body).send().await;
+            let sent = self.send(self.http.post(url.clone()).json(body)).await?;
             let (status, text) = self.read(sent).await?;
             if status.is_success() {
                 let id = Answer::parse(&text).and_then(|answer| answer.id());
@@ -140,7 +143,8 @@ impl Orchestrator {
     }
 
     async fn get(&self, address: &Url) -> Result<(Status, Answer), Error> {
-        let (code, text) = self.read(self.http.get(address.clone()).send().await).await?;
+        let sent = self.send(self.http.get(address.clone())).await?;
+        let (code, text) = self.read(sent).await?;
         if !code.is_success() {
             return Err(self.error(explain(code, &text)));
         }
@@ -152,8 +156,7 @@ impl Orchestrator {
         self.url.join(path).map_err(|error| self.error(error.to_string()))
     }
 
-    async fn read(&self, answer: reqwest::Result<Response>) -> Result<(StatusCode, String), Error> {
-        let answer = answer.map_err(|error| self.error(explain::chain(&error)))?;
+    async fn read(&self, answer: Response) -> Result<(StatusCode, String), Error> {
         let status = answer.status();
         let text = answer
             .text()
@@ -192,7 +195,7 @@ impl Migrating {
         let (status, answer) = polled.map_err(|_| Error::Timeout {
             pod: pods.source.to_owned(),
             seconds: limit.as_secs(),
-            state: format!("{} had not said that it has ended", self.service.url),
+            state: format!("{} had not said that it has ended", self.service.endpoint.url),
         })??;
         match status {
             Status::Completed => {}
@@ -225,16 +228,17 @@ impl Migrating {
     }
 }
 
-/// CPU time that the orchestrator at `url` has used since it was started, microseconds.
+/// CPU time that an orchestrator has used since it was started, microseconds.
 ///
 /// # Errors
 /// Why it is not known; a third party's need not tell.
-pub async fn cpu_usec(url: &str) -> Result<u64, String> {
-    let orchestrator = Orchestrator::new(url).map_err(|error| error.to_string())?;
+pub async fn cpu_usec(endpoint: &Endpoint) -> Result<u64, String> {
+    let orchestrator = Orchestrator::new(endpoint.clone()).map_err(|error| error.to_string())?;
     let address = orchestrator
         .address("api/v1/metrics")
         .map_err(|error| error.to_string())?;
-    let answer = orchestrator.http.get(address).send().await;
+    let request = endpoint.authorise(orchestrator.http.get(address))?;
+    let answer = request.send().await;
     let answer = answer
         .and_then(Response::error_for_status)
         .map_err(|error| explain::chain(&error))?;
@@ -291,6 +295,13 @@ mod tests {
         (StatusCode::from_u16(code).unwrap(), Json(body)).into_response()
     }
 
+    fn at(url: String) -> Endpoint {
+        Endpoint {
+            url,
+            ..Endpoint::default()
+        }
+    }
+
     async fn serve(answers: Vec<(u16, Value)>) -> (Migrating, Script) {
         let script = Script::default();
         *script.answers.lock().unwrap() = answers;
@@ -298,12 +309,12 @@ mod tests {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().fallback(answer).with_state(script.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        let orchestrator = Orchestrator::new(&url).unwrap();
         let service = Service {
-            url,
+            endpoint: at(url),
             preserve_pv: true,
             timeout: Duration::from_secs(300),
         };
+        let orchestrator = Orchestrator::new(service.endpoint.clone()).unwrap();
         (
             Migrating {
                 service,
@@ -565,7 +576,7 @@ mod tests {
 
     #[test]
     fn an_address_that_is_none_is_refused() {
-        let error = Orchestrator::new("localhost 8080").unwrap_err();
+        let error = Orchestrator::new(at("localhost 8080".into())).unwrap_err();
         assert!(error.to_string().contains("it should look like"), "{error}");
     }
 }

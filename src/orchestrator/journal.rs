@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    analysis::Plan, failure::Failure, migrated_pod::MIGRATION_ANNOTATION, order::Order, phase::Phase,
+    analysis::Plan, failure::Failure, metrics::Recorder, migrated_pod::MIGRATION_ANNOTATION, order::Order,
+    phase::Phase,
 };
 use crate::contract::orchestrator::{Details, Metrics, Migration, Status, StepRecord};
 
@@ -30,6 +31,8 @@ pub struct Record {
 #[derive(Debug, Default)]
 pub struct Journal {
     records: Mutex<Vec<Record>>,
+    /// What has ended is counted there.
+    pub(super) recorder: Recorder,
 }
 
 impl Journal {
@@ -46,7 +49,7 @@ impl Journal {
         records.push(Record {
             order: order.clone(),
             phase: Phase::Analyse,
-            migration: accepted(&id, plan),
+            migration: accepted(&id, order, plan),
         });
         Ok(Entry {
             journal: Arc::clone(self),
@@ -114,12 +117,13 @@ fn new_id(records: &[Record]) -> String {
     }
 }
 
-fn accepted(id: &str, plan: &Plan) -> Migration {
+fn accepted(id: &str, order: &Order, plan: &Plan) -> Migration {
     Migration {
         migration_id: id.to_owned(),
         status: Status::Pending,
         message: "accepted".to_owned(),
         details: Details {
+            pod_namespace: order.namespace.clone(),
             start_time: Timestamp::now(),
             end_time: None,
             duration: None,
@@ -204,6 +208,9 @@ impl Entry {
             };
             record.migration.message = message;
         });
+        if let Some(ended) = self.journal.get(&self.id) {
+            self.journal.recorder.ended(&ended);
+        }
     }
 
     fn write(&self, change: impl FnOnce(&mut Record)) {

@@ -1,33 +1,65 @@
 //! The REST contract over HTTP: see [`crate::contract::orchestrator`] for the shapes, and `docs/orchestrator.md` for people.
 
 use axum::{
-    Json, Router,
-    body::Bytes,
-    extract::{Path, State},
-    http::StatusCode,
+    Extension, Json, Router,
+    extract::{DefaultBodyLimit, MatchedPath, Path, Request, State},
+    http::{
+        HeaderValue, StatusCode,
+        header::{CONTENT_TYPE, WWW_AUTHENTICATE},
+    },
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 
 use super::{
+    caller::{Caller, Demand, Refusal},
+    door::{self, Door},
     failure::{Failure, Reason},
+    metrics,
     order::{Order, Spelling},
     service::Service,
 };
 use crate::contract::orchestrator::{ErrorBody, Health, Migration, MigrationRequest, MigrationStatus};
 
-/// All routes, in both spellings.
-pub fn router(service: Service) -> Router {
-    Router::new()
+/// Who can be asked without telling who asks.
+pub(super) const OPEN: [&str; 3] = ["/health", "/livez", "/readyz"];
+
+/// All routes, in both spellings, behind a door.
+pub fn router(service: Service, door: Door) -> Router {
+    let routes = Router::new()
         .route("/health", get(health))
+        .route("/livez", get(async || "ok"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(exposition))
         .nest("/api/v1", api(Spelling::V1))
         .nest("/api", api(Spelling::Plain))
         .fallback(|| async { error(StatusCode::NOT_FOUND, "Not found", "there is no such route") })
+        .method_not_allowed_fallback(|| async {
+            let details = "the route is there, for another method";
+            error(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", details)
+        })
+        .layer(DefaultBodyLimit::max(door::BODY_LIMIT));
+    door.before(routes)
+        .layer(from_fn_with_state(service.clone(), count))
         .with_state(service)
 }
 
+async fn count(
+    State(service): State<Service>,
+    path: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let method = request.method().clone();
+    let answer = next.run(request).await;
+    let path = path.as_ref().map(MatchedPath::as_str);
+    service.recorder().answered(&method, path, answer.status());
+    answer
+}
+
 fn api(spelling: Spelling) -> Router<Service> {
-    let create = move |service, body| create(service, spelling, body);
+    let create = move |service, caller, request| create(service, caller, spelling, request);
     Router::new()
         .route("/migrations", post(create).get(list))
         .route("/migrations/{id}", get(show))
@@ -43,7 +75,31 @@ async fn health() -> Json<Health> {
     })
 }
 
-async fn create(State(service): State<Service>, spelling: Spelling, body: Bytes) -> Response {
+async fn ready(State(service): State<Service>) -> Response {
+    match service.readiness().check().await {
+        Ok(()) => "ok".into_response(),
+        Err(missing) => error(StatusCode::SERVICE_UNAVAILABLE, "Not ready", &missing),
+    }
+}
+
+async fn exposition(State(service): State<Service>, Extension(caller): Extension<Caller>) -> Response {
+    if let Err(refusal) = caller.demand(Demand::Count).await {
+        return refused(&refusal);
+    }
+    let text = service.recorder().text(&service.migrations());
+    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
+}
+
+async fn create(
+    State(service): State<Service>,
+    Extension(caller): Extension<Caller>,
+    spelling: Spelling,
+    request: Request,
+) -> Response {
+    let body = match door::json(request).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
+    };
     let request: MigrationRequest = match serde_json::from_slice(&body) {
         Ok(request) => request,
         Err(why) => {
@@ -58,31 +114,66 @@ async fn create(State(service): State<Service>, spelling: Spelling, body: Bytes)
         Ok(order) => order,
         Err(why) => return error(StatusCode::BAD_REQUEST, "Validation failed", &why),
     };
+    if let Err(refusal) = caller.demand(Demand::Migrate(order.namespace.clone())).await {
+        return refused(&refusal);
+    }
     match service.accept(order).await {
         Ok(migration) => (StatusCode::ACCEPTED, Json(migration)).into_response(),
         Err(failure) => refusal(&failure),
     }
 }
 
-async fn list(State(service): State<Service>) -> Response {
-    Json(service.migrations()).into_response()
+/// Those of the namespaces that the caller may see.
+async fn list(State(service): State<Service>, Extension(caller): Extension<Caller>) -> Response {
+    let mut seen = Vec::new();
+    for migration in service.migrations() {
+        match caller
+            .demand(Demand::See(migration.details.pod_namespace.clone()))
+            .await
+        {
+            Ok(()) => seen.push(migration),
+            Err(Refusal::Forbidden(_)) => {}
+            Err(refusal) => return refused(&refusal),
+        }
+    }
+    Json(seen).into_response()
 }
 
-async fn show(State(service): State<Service>, Path(id): Path<String>) -> Response {
-    service
-        .migration(&id)
-        .map_or_else(|| unknown(&id), |migration| Json(migration).into_response())
+async fn show(
+    State(service): State<Service>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Response {
+    match find(&service, &caller, &id).await {
+        Ok(migration) => Json(migration).into_response(),
+        Err(refusal) => refusal,
+    }
 }
 
-async fn status(State(service): State<Service>, Path(id): Path<String>) -> Response {
-    service.migration(&id).map_or_else(
-        || unknown(&id),
-        |migration| Json(summary(migration)).into_response(),
-    )
+async fn status(
+    State(service): State<Service>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Response {
+    match find(&service, &caller, &id).await {
+        Ok(migration) => Json(summary(migration)).into_response(),
+        Err(refusal) => refusal,
+    }
 }
 
-async fn metrics(State(service): State<Service>) -> Response {
-    Json(service.metrics()).into_response()
+/// A migration that the caller may see.
+async fn find(service: &Service, caller: &Caller, id: &str) -> Result<Migration, Response> {
+    let migration = service.migration(id).ok_or_else(|| unknown(id))?;
+    let demand = Demand::See(migration.details.pod_namespace.clone());
+    caller.demand(demand).await.map_err(|refusal| refused(&refusal))?;
+    Ok(migration)
+}
+
+async fn metrics(State(service): State<Service>, Extension(caller): Extension<Caller>) -> Response {
+    match caller.demand(Demand::Count).await {
+        Ok(()) => Json(service.metrics()).into_response(),
+        Err(refusal) => refused(&refusal),
+    }
 }
 
 fn summary(migration: Migration) -> MigrationStatus {
@@ -112,7 +203,21 @@ fn refusal(failure: &Failure) -> Response {
     error(code, &failure.reason.to_string(), &failure.message)
 }
 
-fn error(code: StatusCode, error: &str, details: &str) -> Response {
+/// A request of somebody who may not.
+pub(super) fn refused(refusal: &Refusal) -> Response {
+    match refusal {
+        Refusal::Unauthenticated(why) => {
+            let mut answer = error(StatusCode::UNAUTHORIZED, "Unauthorized", why);
+            let challenge = HeaderValue::from_static("Bearer");
+            answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+            answer
+        }
+        Refusal::Forbidden(missing) => error(StatusCode::FORBIDDEN, "Forbidden", missing),
+        Refusal::Unavailable(why) => error(StatusCode::SERVICE_UNAVAILABLE, "ApiUnavailable", why),
+    }
+}
+
+pub(super) fn error(code: StatusCode, error: &str, details: &str) -> Response {
     let body = ErrorBody {
         error: error.to_owned(),
         details: details.to_owned(),
@@ -135,6 +240,9 @@ mod tests {
 
     async fn ask(router: &Router, method: &str, path: &str, body: impl Into<Body>) -> (u16, Value) {
         let request = Request::builder().method(method).uri(path);
+        let request = request
+            .header("host", "localhost:8080")
+            .header("content-type", "application/json");
         let request = request.body(body.into()).unwrap();
         let answer = router.clone().oneshot(request).await.unwrap();
         let code = answer.status().as_u16();
@@ -158,7 +266,7 @@ mod tests {
     async fn routes_with(fault: Fault) -> (Router, Simulation) {
         let simulation = Simulation::with(fault).await;
         let service = Service::new(simulation.client(), "migbench", Limits::default());
-        (router(service), simulation)
+        (router(service, Door::Local), simulation)
     }
 
     #[tokio::test]
@@ -192,6 +300,68 @@ mod tests {
             let (code, answer) = ask(&router, "POST", "/api/v1/migrations", body).await;
             assert_eq!((code, &answer["error"]), (400, &json!("Validation failed")));
         }
+    }
+
+    async fn post(router: &Router, media_type: Option<&str>, body: impl Into<Body>) -> (u16, Value) {
+        let mut request = Request::post("/api/v1/migrations").header("host", "[::1]:8080");
+        if let Some(media_type) = media_type {
+            request = request.header("content-type", media_type);
+        }
+        let answer = router
+            .clone()
+            .oneshot(request.body(body.into()).unwrap())
+            .await
+            .unwrap();
+        let code = answer.status().as_u16();
+        let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+        (code, serde_json::from_slice(&bytes).unwrap())
+    }
+
+    #[tokio::test]
+    async fn only_json_is_taken_that_says_so_and_is_not_too_long() {
+        let (router, _simulation) = routes().await;
+        let forms = [
+            None,
+            Some("text/plain"),
+            Some("application/x-www-form-urlencoded"),
+            Some("application/jsonx"),
+        ];
+        for media_type in forms {
+            assert_eq!(
+                post(&router, media_type, body(|_| {})).await.0,
+                415,
+                "{media_type:?}"
+            );
+        }
+        let json = Some("Application/JSON; charset=utf-8");
+        let (code, answer) = post(&router, json, body(|b| b["target_node"] = json!("nowhere"))).await;
+        assert_eq!((code, &answer["error"]), (409, &json!("TargetNotFound")));
+        let (code, answer) = post(&router, json, " ".repeat(door::BODY_LIMIT + 1)).await;
+        assert_eq!((code, &answer["error"]), (413, &json!("Request too large")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_not_waited_for() {
+        let (router, _simulation) = routes().await;
+        let never = Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+        let (code, _) = post(&router, Some("application/json"), never).await;
+        assert_eq!(code, 408);
+    }
+
+    #[tokio::test]
+    async fn other_origins_are_told_nothing() {
+        let (router, _simulation) = routes().await;
+        let request = Request::options("/api/v1/migrations").header("host", "localhost");
+        let request = request
+            .header("origin", "http://evil.example")
+            .header("access-control-request-method", "POST");
+        let answer = router
+            .oneshot(request.body(Body::empty()).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 405);
+        let cors = |name: &http::HeaderName| name.as_str().starts_with("access-control");
+        assert!(!answer.headers().keys().any(cors), "{:?}", answer.headers());
     }
 
     #[tokio::test]

@@ -12,8 +12,10 @@ use super::{
     failure::{Failure, Reason},
     journal::Journal,
     kubernetes::{Kubernetes, Patience},
+    metrics::Recorder,
     ongoing::{Limits, OngoingMigration},
     order::Order,
+    readiness::Readiness,
     steps::analyse,
 };
 use crate::contract::orchestrator::{Metrics, Migration};
@@ -28,6 +30,7 @@ pub struct Service {
     limits: Limits,
     verify_image: String,
     journal: Arc<Journal>,
+    readiness: Arc<Readiness>,
     running: TaskTracker,
     stop: CancellationToken,
 }
@@ -45,6 +48,7 @@ impl Service {
     /// A service for the cluster behind `client`; `verify_image` holds this program, for the init container.
     pub fn new(client: Client, verify_image: &str, limits: Limits) -> Self {
         Self {
+            readiness: Arc::new(Readiness::new(client.clone())),
             client,
             limits,
             verify_image: verify_image.to_owned(),
@@ -89,6 +93,21 @@ impl Service {
         };
         self.running.spawn(migration.run(self.stop.clone()));
         accepted.ok_or_else(|| Failure::new(Reason::Interrupted, "the migration was not written down"))
+    }
+
+    /// The API that it works with.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Whether it can do its work now.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
+    /// Where it counts.
+    pub fn recorder(&self) -> &Recorder {
+        &self.journal.recorder
     }
 
     /// A migration by its id.

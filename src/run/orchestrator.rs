@@ -14,8 +14,8 @@ use crate::{
     migrate,
 };
 
-/// Port that the installed one listens on.
-const PORT: u16 = 8080;
+/// Port of its loopback that the installed one listens on for port-forwards.
+const PORT: u16 = 8081;
 /// Time until a process says that it listens.
 const START: Duration = Duration::from_secs(30);
 /// Time for it to roll back or finish what is under way, and end.

@@ -5,7 +5,7 @@ use std::fs;
 use nix::unistd::{SysconfVar, sysconf};
 
 use crate::{
-    migrate::orchestrator,
+    migrate::{endpoint::Endpoint, orchestrator},
     record::leg::{Overhead, Process},
     sample::{Cost, Meter},
 };
@@ -14,18 +14,18 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub struct Processes {
     local: Vec<(Process, u32)>,
-    /// Address of an orchestrator elsewhere, which tells what it used.
-    orchestrator: Option<String>,
+    /// An orchestrator elsewhere, which tells what it used.
+    orchestrator: Option<Endpoint>,
 }
 
 impl Processes {
-    /// The harness itself, and the orchestrator: a process of this host, or at an address elsewhere.
-    pub fn of_run(pid: Option<u32>, url: Option<String>) -> Self {
+    /// The harness itself, and the orchestrator: a process of this host, or elsewhere.
+    pub fn of_run(pid: Option<u32>, orchestrator: Option<Endpoint>) -> Self {
         let mut local = vec![(Process::Harness, std::process::id())];
         local.extend(pid.map(|pid| (Process::Orchestrator, pid)));
         Self {
             local,
-            orchestrator: url.filter(|_| pid.is_none()),
+            orchestrator: orchestrator.filter(|_| pid.is_none()),
         }
     }
 
@@ -36,10 +36,10 @@ impl Processes {
             process: process.clone(),
             usec: cpu_usec(*pid),
         }));
-        if let Some(url) = &self.orchestrator {
+        if let Some(endpoint) = &self.orchestrator {
             costs.push(Cost {
                 process: Process::Orchestrator,
-                usec: orchestrator::cpu_usec(url).await,
+                usec: orchestrator::cpu_usec(endpoint).await,
             });
         }
         costs

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     deploy::supply::StorageOptions,
     embedded::images::Means,
-    migrate::Definition,
+    migrate::{Definition, endpoint::Credentials},
     record::run::{Environment, RunRecord, RunSettings, SCHEMA},
     scenario::Scenario,
 };
@@ -58,6 +58,8 @@ pub struct Settings {
     pub results: PathBuf,
     /// Address of somebody else's orchestrator.
     pub orchestrator_url: Option<Url>,
+    /// What to bring there.
+    pub credentials: Credentials,
     /// Whether the verdict decides the exit code.
     pub gate: bool,
     /// Whether only the plan is wanted.

@@ -183,7 +183,7 @@ async fn examine(client: Client, scenario: Scenario) -> (Report, Place) {
                 image: install::IMAGE.to_owned(),
                 storage: StorageOptions::default(),
             },
-            orchestrator_url: None,
+            orchestrator: None,
             strict: false,
             patience: Duration::from_secs(120),
         },

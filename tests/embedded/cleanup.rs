@@ -20,6 +20,19 @@ fn pod(name: &str, labels: &Value) -> Value {
     json!({"metadata": {"name": name, "labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}})
 }
 
+/// What a run writes on a claim on whose volume it has directories.
+fn directories(place: &Place) -> Value {
+    json!({format!("directories.migbench.io/{}", place.name()): place.run})
+}
+
+/// A claim that no class provides for.
+fn claim(name: &str, annotations: &Value) -> Value {
+    json!({
+        "metadata": {"name": name, "annotations": annotations},
+        "spec": {"accessModes": ["ReadWriteMany"], "storageClassName": "none", "resources": {"requests": {"storage": "1Gi"}}},
+    })
+}
+
 /// What a killed run leaves: its namespace with a pod and the marker, and a volume.
 async fn leave_behind(cluster: &Cluster, run: &str, given: Option<&str>) -> Place {
     let mut place = Place::new(run, given, IMAGE);
@@ -27,6 +40,11 @@ async fn leave_behind(cluster: &Cluster, run: &str, given: Option<&str>) -> Plac
     place.open(&cluster.client).await.unwrap();
     place.claims = vec!["checkpoints".into()];
     place.mark(&cluster.client).await.unwrap();
+    let claims = format!("/api/v1/namespaces/{}/persistentvolumeclaims", place.namespace);
+    cluster
+        .post(&claims, &claim("checkpoints", &directories(&place)))
+        .await
+        .expect(201);
     let pods = format!("/api/v1/namespaces/{}/pods", place.namespace);
     cluster
         .post(&pods, &pod(&format!("pod-{}", place.name()), &labels(run)))
@@ -71,7 +89,7 @@ async fn what_a_killed_run_left_is_found_with_all_that_removing_it_takes() {
         .expect(201);
     let other = leave_behind(&cluster, OTHER, Some("team")).await;
 
-    let found = leftovers::find(&cluster.client, None, "unknown").await.unwrap();
+    let found = leftovers::find(&cluster.client, None, IMAGE).await.unwrap();
     assert_eq!(found.len(), 2);
     assert_eq!(of(&found, ONE).place, one);
     assert_eq!(of(&found, OTHER).place, other);
@@ -155,7 +173,7 @@ async fn a_namespace_of_a_name_of_its_own_is_removed_though_nothing_is_in_it() {
     let cluster = Cluster::new();
     let before = names(&cluster).await;
     let mut place = Place::new(ONE, None, IMAGE);
-    place.namespace = "migbench-doctor-1".into();
+    place.namespace = "migbench-doctor-0000000000a1".into();
     place.open(&cluster.client).await.unwrap();
     let found = leftovers::find(&cluster.client, None, IMAGE).await.unwrap();
     assert_eq!(found[0].place, place);
@@ -187,4 +205,96 @@ async fn a_namespace_that_is_not_there_is_told() {
         told.contains("no namespace team") && told.contains("--namespace"),
         "{told}"
     );
+}
+
+/// A namespace with a pod, both somebody else's.
+async fn team(cluster: &Cluster, labels: &Value) {
+    let namespace = json!({"metadata": {"name": "team", "labels": labels}});
+    cluster.post("/api/v1/namespaces", &namespace).await.expect(201);
+    let pods = "/api/v1/namespaces/team/pods";
+    cluster.post(pods, &pod("theirs", &json!({}))).await.expect(201);
+}
+
+/// The marker of a run, as anybody may make it.
+fn marker(run: &str, expires: &str) -> Value {
+    let name = Place::new(run, None, "").name();
+    json!({
+        "metadata": {"name": name, "labels": labels(run), "annotations": {"migbench.io/expires": expires}},
+        "data": {"claims": "checkpoints", "image": "registry.example/evil:1"},
+    })
+}
+
+async fn clean_up(cluster: &Cluster) {
+    for leftover in leftovers::find(&cluster.client, None, IMAGE).await.unwrap() {
+        leftover.place.leave(&cluster.client, |_| {}).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_marker_that_was_copied_into_a_foreign_namespace_empties_nothing() {
+    let cluster = Cluster::new();
+    team(&cluster, &json!({})).await;
+    let before = names(&cluster).await;
+    leave_behind(&cluster, ONE, None).await;
+    let config_maps = "/api/v1/namespaces/team/configmaps";
+    cluster
+        .post(config_maps, &marker(ONE, "2026-11-24T12:00:00Z"))
+        .await
+        .expect(201);
+    clean_up(&cluster).await;
+    assert_eq!(names(&cluster).await, before);
+}
+
+#[tokio::test]
+async fn a_foreign_namespace_with_our_labels_stays_with_all_that_is_in_it() {
+    let cluster = Cluster::new();
+    for (number, run) in ["", "team", ONE].iter().enumerate() {
+        if number == 0 {
+            team(&cluster, &labels(run)).await;
+        } else {
+            let labelled = json!({"metadata": {"labels": labels(run)}});
+            cluster
+                .merge("/api/v1/namespaces/team", &labelled)
+                .await
+                .expect(200);
+        }
+        let before = names(&cluster).await;
+        clean_up(&cluster).await;
+        assert_eq!(names(&cluster).await, before, "{run:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_config_map_names_neither_image_nor_claim() {
+    let cluster = Cluster::new();
+    team(&cluster, &json!({})).await;
+    let claims = "/api/v1/namespaces/team/persistentvolumeclaims";
+    let other = format!("directories.migbench.io/{}", Place::new(OTHER, None, "").name());
+    let forged = json!({"directories.migbench.io/migbench-else": ONE, other: ONE});
+    cluster
+        .post(claims, &claim("checkpoints", &forged))
+        .await
+        .expect(201);
+    let config_maps = "/api/v1/namespaces/team/configmaps";
+    cluster
+        .post(config_maps, &marker(ONE, "2026-11-24T12:00:00Z"))
+        .await
+        .expect(201);
+    let found = leftovers::find(&cluster.client, None, IMAGE).await.unwrap();
+    assert_eq!(found.len(), 1);
+    let place = &found[0].place;
+    assert_eq!((place.claims.as_slice(), place.image.as_str()), (&[][..], IMAGE));
+}
+
+#[tokio::test]
+async fn nobody_can_have_a_run_expire_that_is_under_way() {
+    let cluster = Cluster::new();
+    team(&cluster, &json!({})).await;
+    let run = leave_behind(&cluster, ONE, Some("team")).await;
+    let config_maps = "/api/v1/namespaces/team/configmaps";
+    let mut early = marker(ONE, "2020-01-01T00:00:00Z");
+    early["metadata"]["name"] = json!("early");
+    cluster.post(config_maps, &early).await.expect(201);
+    let found = leftovers::find(&cluster.client, None, IMAGE).await.unwrap();
+    assert_eq!(of(&found, ONE).place.expires, run.expires);
 }

@@ -76,6 +76,42 @@ fn no_cluster_is_taken_unasked() {
     assert!(message.contains("--kubeconfig FILE, --context NAME"), "{message}");
 }
 
+#[test]
+fn beyond_this_host_it_listens_over_tls_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (certificate, key) = (file("tls.crt"), file("tls.key"));
+    let lines: [(&[&str], &str); 4] = [
+        (&["--listen", "0.0.0.0:0"], "--tls-cert FILE and --tls-key FILE"),
+        (&["--listen", "[::]:0"], "--tls-cert FILE and --tls-key FILE"),
+        (
+            &["--listen", "0.0.0.0:0", "--tls-cert", &certificate],
+            "--tls-key",
+        ),
+        (
+            &[
+                "--listen",
+                "0.0.0.0:0",
+                "--tls-cert",
+                &certificate,
+                "--tls-key",
+                &key,
+            ],
+            "tls.crt: No such file",
+        ),
+    ];
+    for (arguments, told) in lines {
+        let output = assert_cmd::Command::new(env!("CARGO_BIN_EXE_migbench"))
+            .args(["orchestrator", "--kubeconfig", "/nonexistent"])
+            .args(arguments)
+            .output()
+            .unwrap();
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
+        assert!(message.contains(told), "{arguments:?}: {message}");
+    }
+}
+
 /// Run `verify-checkpoint` on a volume with one file that should hold `abc`.
 fn verify(content: &str, require: &str) -> (Option<i32>, Value) {
     let volume = tempfile::tempdir().unwrap();

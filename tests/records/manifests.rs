@@ -151,7 +151,7 @@ fn kubeconfig() -> Option<String> {
 #[test]
 fn the_api_server_takes_every_manifest() {
     let Some(kubeconfig) = kubeconfig() else { return };
-    for overlay in ["default", "nfs", "rig"] {
+    for overlay in ["default", "namespaces", "nfs", "rig"] {
         let Some(yaml) = kustomize(overlay) else { return };
         let arguments = [
             "--kubeconfig",
@@ -211,7 +211,8 @@ fn after_deploy_nothing_differs_and_after_destroy_nothing_is_left() {
     migbench("destroy");
     let ours = [
         "get",
-        "all,networkpolicies,serviceaccounts,clusterroles,clusterrolebindings,persistentvolumes",
+        "all,networkpolicies,serviceaccounts,clusterroles,clusterrolebindings,persistentvolumes,validatingadmissionpolicies,\
+         validatingadmissionpolicybindings",
         "--all-namespaces",
         "--selector=app.kubernetes.io/part-of=migbench",
         "--output=name",

@@ -12,7 +12,7 @@ use crate::{
     embedded::images::{Means, PullProgress},
     error::Error,
     interrupt::Interrupt,
-    migrate::{self, Services, orchestrator::Service},
+    migrate::{self, Services, endpoint::Endpoint, orchestrator::Service},
     progress::{self, Pulling},
     record::{clock::Clock, run::RunRecord, store::RunDirectory},
     run::{
@@ -145,7 +145,10 @@ impl<'a> Benchmark<'a> {
         let url = stage.orchestrator_url();
         let services = Services {
             orchestrator: url.clone().map(|url| Service {
-                url,
+                endpoint: Endpoint {
+                    url,
+                    credentials: settings.credentials.clone(),
+                },
                 preserve_pv: scenario.orchestrator.preserve_pv,
                 timeout: scenario.orchestrator.timeout,
             }),

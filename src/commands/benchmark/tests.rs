@@ -22,7 +22,7 @@ use crate::{
     embedded::images::Means,
     error::{Error, ExitCode},
     interrupt::Interrupt,
-    migrate::{Definition, native},
+    migrate::{Definition, endpoint::Credentials, native},
     progress,
     record::{
         event::{Event, Kind, PodPhase},
@@ -100,6 +100,7 @@ fn settings(second: &'static Definition, rounds: u32) -> Settings {
         arguments: Vec::new(),
         results: std::path::PathBuf::new(),
         orchestrator_url: None,
+        credentials: Credentials::default(),
         gate: true,
         dry_run: false,
     }

@@ -20,6 +20,11 @@ use crate::{
     sample::{local::LocalMeter, mounts::Mounts},
 };
 
+/// Sessions at a time. A harness has one; each keeps up to about 4 MiB of readings that were not fetched, and the agent's pod
+/// may have 64 MiB.
+pub(super) const SESSIONS: usize = 8;
+/// Connections at a time: one for each session, and one that takes it over.
+const CONNECTIONS: usize = 2 * SESSIONS;
 /// How long a session is kept without a connection.
 const KEPT: Duration = Duration::from_secs(600);
 
@@ -50,6 +55,7 @@ impl Agent {
             tokio::select! {
                 () = &mut shutdown => return,
                 accepted = listener.accept() => match accepted {
+                    Ok(_) if connections.len() >= CONNECTIONS => tracing::warn!("too many connections"),
                     Ok((stream, _)) => {
                         let _ = stream.set_nodelay(true);
                         connections.spawn(self.clone().converse(stream));
@@ -108,7 +114,11 @@ impl Agent {
                 hello.protocol
             ));
         }
-        let (session, resumed) = self.session(hello.session);
+        let Some((session, resumed)) = self.session(hello.session) else {
+            return refused(format!(
+                "it has {SESSIONS} sessions already: wait until another run has ended"
+            ));
+        };
         if resumed && session.events_after(hello.seen).is_none() {
             return refused("readings that were not fetched in time are no longer kept".into());
         }
@@ -116,14 +126,18 @@ impl Agent {
         (Welcome::Welcome { cgroup, resumed }, Some(session))
     }
 
-    fn session(&self, id: Uuid) -> (Arc<Session>, bool) {
+    /// The session, and whether it was there; `None` where there are too many.
+    fn session(&self, id: Uuid) -> Option<(Arc<Session>, bool)> {
         let mut sessions = self.sessions();
         if let Some(known) = sessions.get(&id) {
-            return (Arc::clone(known), true);
+            return Some((Arc::clone(known), true));
+        }
+        if sessions.len() >= SESSIONS {
+            return None;
         }
         let session = Session::new(LocalMeter::cgroups(self.0.mounts.clone()));
         sessions.insert(id, Arc::clone(&session));
-        (session, false)
+        Some((session, false))
     }
 
     fn close(&self, id: Uuid) {

@@ -18,7 +18,7 @@ use super::{
     link::GIVE_UP_AFTER,
     meter::AgentMeter,
     protocol::{self, Answer, Call, Event, Hello, Message, Request, Welcome},
-    server::Agent,
+    server::{self, Agent},
 };
 use crate::{
     record::{
@@ -399,4 +399,28 @@ async fn another_version_of_the_protocol_is_refused() {
         panic!("{welcome:?}")
     };
     assert!(reason.contains("use one image for both"), "{reason}");
+}
+
+#[tokio::test]
+async fn one_session_too_many_is_refused_and_one_that_is_known_is_not() {
+    let root = tree(&[]);
+    let agent = agent(root.path());
+    let greet = async |session: u128| {
+        let (here, there) = tokio::io::duplex(1 << 16);
+        tokio::spawn(agent.clone().converse(there));
+        let mut lines = protocol::lines(here);
+        let hello = Hello {
+            protocol: protocol::VERSION,
+            session: uuid::Uuid::from_u128(session),
+            seen: 0,
+        };
+        protocol::write(&mut lines, &hello).await.unwrap();
+        protocol::read::<_, Welcome>(&mut lines).await.unwrap().unwrap()
+    };
+    for session in 0..server::SESSIONS as u128 {
+        assert!(matches!(greet(session).await, Welcome::Welcome { .. }));
+    }
+    let welcome = greet(u128::MAX).await;
+    assert!(matches!(welcome, Welcome::Refused { .. }), "{welcome:?}");
+    assert!(matches!(greet(0).await, Welcome::Welcome { resumed: true, .. }));
 }

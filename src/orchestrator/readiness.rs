@@ -1,0 +1,102 @@
+//! Whether the service can do its work now.
+
+use std::time::Duration;
+
+use kube::Client;
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
+
+use crate::k8s::explain;
+
+/// How long the API server may take to say its version.
+const ANSWER: Duration = Duration::from_secs(3);
+/// How long an answer counts: anybody may ask, and the API server is not asked for each of them.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// Looks whether the API server can be reached.
+pub struct Readiness {
+    client: Client,
+    last: Mutex<Option<(Instant, Result<(), String>)>>,
+}
+
+impl std::fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Readiness").finish_non_exhaustive()
+    }
+}
+
+impl Readiness {
+    /// Of a service for this cluster.
+    pub fn new(client: Client) -> Self {
+        Self {
+            client,
+            last: Mutex::default(),
+        }
+    }
+
+    /// Whether migrations can be accepted.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub async fn check(&self) -> Result<(), String> {
+        let mut last = self.last.lock().await;
+        if let Some((since, answer)) = &*last
+            && since.elapsed() < FRESH
+        {
+            return answer.clone();
+        }
+        let answer = self.look().await;
+        *last = Some((Instant::now(), answer.clone()));
+        answer
+    }
+
+    async fn look(&self) -> Result<(), String> {
+        match timeout(ANSWER, self.client.apiserver_version()).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(format!("the API server: {}", explain::of(&error))),
+            Err(_) => Err(format!(
+                "the API server does not answer within {} s",
+                ANSWER.as_secs()
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    };
+
+    use axum::{Json, Router, http::StatusCode, response::IntoResponse, routing::get};
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_follows_the_api_server() {
+        let up = Arc::new(AtomicBool::new(true));
+        let is_up = Arc::clone(&up);
+        let version = async move || {
+            if is_up.load(Ordering::Relaxed) {
+                let version = json!({
+                    "major": "1", "minor": "35", "gitVersion": "v1.35.4", "gitCommit": "", "gitTreeState": "",
+                    "buildDate": "", "goVersion": "", "compiler": "", "platform": "",
+                });
+                Json(version).into_response()
+            } else {
+                StatusCode::INTERNAL_SERVER_ERROR.into_response()
+            }
+        };
+        let routes = Router::new().route("/version", get(version));
+        let readiness = Readiness::new(Client::new(routes, "default"));
+        assert_eq!(readiness.check().await, Ok(()));
+        up.store(false, Ordering::Relaxed);
+        assert_eq!(readiness.check().await, Ok(()), "it was asked a moment ago");
+        tokio::time::advance(FRESH).await;
+        assert!(readiness.check().await.is_err());
+    }
+}
