@@ -114,6 +114,10 @@ const ORCHESTRATOR: &[Line] = &[
     ("", "pods", "log", Scope::Cluster, &["get"]),
     ("", "pods", "exec", Scope::Cluster, SOCKET),
     ("", "persistentvolumeclaims", "", Scope::Cluster, &["get"]),
+    ("", "persistentvolumes", "", Scope::Cluster, &["get"]),
+    ("", "resourcequotas", "", Scope::Cluster, &["list"]),
+    ("", "limitranges", "", Scope::Cluster, &["list"]),
+    ("policy", "poddisruptionbudgets", "", Scope::Cluster, &["list"]),
 ];
 
 /// The rights of a role, in the order of the list.

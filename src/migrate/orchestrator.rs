@@ -296,6 +296,8 @@ fn body(request: &Request<'_>, pod: &str) -> MigrationRequest {
         preserve_pv: true,
         force_restart: false,
         timeout: i64::try_from(request.timeout.as_secs()).unwrap_or(i64::MAX),
+        dry_run: false,
+        failed_containers: None,
     }
 }
 
@@ -388,6 +390,8 @@ mod tests {
             preserve_pv: true,
             force_restart: false,
             timeout: 300,
+            dry_run: false,
+            failed_containers: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod fault;
 pub mod name;
+pub mod reader;
 pub mod verification;
 
 use std::collections::BTreeMap;
@@ -12,10 +13,13 @@ use k8s_openapi::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::analysis::{Checkpointed, Plan, node::place};
-use crate::contract::{
-    orchestrator::{ORIGINAL_POD_LABEL, TARGET_NODE_LABEL},
-    workload::{EPOCH, MIGRATION_ID, Manifest, RESTORE_FROM},
+use super::analysis::{Checkpointed, Plan, mounts};
+use crate::{
+    contract::{
+        orchestrator::{ORIGINAL_POD_LABEL, TARGET_NODE_LABEL},
+        workload::{EPOCH, MIGRATION_ID, Manifest, RESTORE_FROM},
+    },
+    k8s::{affinity, pod::specified},
 };
 
 /// Annotation of the migrated pod: the migration that made it. By it the orchestrator knows its own.
@@ -81,15 +85,24 @@ fn derive_spec(mut spec: PodSpec, plan: &Plan, parts: &Parts) -> PodSpec {
             restore_from(&mut spec.containers, checkpointed, manifest, &parts.migration_id);
         }
     }
-    let kept = spec.init_containers.take().unwrap_or_default();
-    let kept = kept
+    // Init containers that have run have done their work; run again they could change what was verified. Sidecars go on beside
+    // the others. The verification is the first of all, so that nothing runs on a checkpoint that is not whole.
+    let init = spec.init_containers.take().unwrap_or_default();
+    let sidecars = init
         .into_iter()
-        .filter(|container| !verification::is_ours(&container.name));
-    // First of all, so that nothing runs on a checkpoint that is not whole.
-    spec.init_containers = Some(verifications.into_iter().chain(kept).collect());
-    place(&mut spec, &plan.hostname);
+        .filter(|container| plan.migrates(&container.name));
+    spec.init_containers = Some(verifications.into_iter().chain(sidecars).collect());
+    affinity::pin(&mut spec, &parts.target_node);
     drop_injected(&mut spec);
+    drop_unused(&mut spec);
     spec
+}
+
+/// Volumes that only what was left out has used need not be there on the target.
+fn drop_unused(spec: &mut PodSpec) {
+    let used = mounts::used(specified(spec));
+    let volumes = spec.volumes.get_or_insert_default();
+    volumes.retain(|volume| used.contains(&volume.name));
 }
 
 fn restore_from(
