@@ -1,11 +1,12 @@
 //! How a node agent's pod looks.
 
-use k8s_openapi::api::core::v1::{
-    Affinity, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec,
-};
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use serde_json::json;
 
-use crate::{k8s::labels::AGENT, sample::agent::protocol::PORT};
+use crate::{
+    k8s::{affinity, labels::AGENT},
+    sample::agent::protocol::PORT,
+};
 
 /// Where the node's cgroup tree is mounted in it.
 const CGROUP_ROOT: &str = "/host/sys/fs/cgroup";
@@ -58,31 +59,9 @@ pub fn pod(node: &str, image: &str) -> Pod {
     pod.metadata.name = Some(format!("{}-{node}", AGENT.1));
     pod.metadata.labels = Some([(AGENT.0.to_owned(), AGENT.1.to_owned())].into());
     if let Some(spec) = &mut pod.spec {
-        spec.affinity = Some(only_on(node));
+        affinity::pin(spec, node);
     }
     pod
-}
-
-/// By the name of the node's object, as DaemonSets do it: its label `kubernetes.io/hostname` may differ.
-fn only_on(node: &str) -> Affinity {
-    let requirement = NodeSelectorRequirement {
-        key: "metadata.name".into(),
-        operator: "In".into(),
-        values: Some(vec![node.to_owned()]),
-    };
-    let term = NodeSelectorTerm {
-        match_fields: Some(vec![requirement]),
-        ..NodeSelectorTerm::default()
-    };
-    Affinity {
-        node_affinity: Some(NodeAffinity {
-            required_during_scheduling_ignored_during_execution: Some(NodeSelector {
-                node_selector_terms: vec![term],
-            }),
-            ..NodeAffinity::default()
-        }),
-        ..Affinity::default()
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,13 @@
 //! Whether a pod's node selector and node affinity take a node, as the scheduler reads them.
 
-use k8s_openapi::api::core::v1::{Node, NodeAffinity, NodeSelectorRequirement, NodeSelectorTerm, PodSpec};
+use k8s_openapi::api::core::v1::{
+    Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodSpec,
+};
+
+use super::labels::HOSTNAME_LABEL;
+
+/// The one field of a node that a term can ask for.
+const NAME: &str = "metadata.name";
 
 /// Whether the pod may go to the node: both its `nodeSelector` and its required node affinity match.
 pub fn admits(spec: &PodSpec, node: &Node) -> bool {
@@ -8,10 +15,52 @@ pub fn admits(spec: &PodSpec, node: &Node) -> bool {
     let required =
         affinity(spec).and_then(|own| own.required_during_scheduling_ignored_during_execution.as_ref());
     selected.all(|(key, value)| label(node, key) == Some(value))
-        && required.is_none_or(|required| {
-            let mut terms = required.node_selector_terms.iter();
-            terms.any(|term| !is_empty(term) && matches(term, node))
-        })
+        && required.is_none_or(|required| selects(required, node))
+}
+
+/// Whether one of the selector's terms takes the node; a term that asks for nothing takes none.
+pub fn selects(selector: &NodeSelector, node: &Node) -> bool {
+    let mut terms = selector.node_selector_terms.iter();
+    terms.any(|term| !is_empty(term) && matches(term, node))
+}
+
+/// Let the pod go to the node of this name and to no other: by the name of its object, as `DaemonSets` do it, since its label
+/// `kubernetes.io/hostname` may differ. Where the pod asked for another node in one of these two ways it is placed anew;
+/// all else that it asks of a node is kept.
+pub fn pin(spec: &mut PodSpec, node: &str) {
+    spec.node_name = None;
+    if let Some(selector) = &mut spec.node_selector {
+        selector.remove(HOSTNAME_LABEL);
+    }
+    let affinity = spec
+        .affinity
+        .get_or_insert_default()
+        .node_affinity
+        .get_or_insert_default();
+    let required = affinity
+        .required_during_scheduling_ignored_during_execution
+        .take();
+    let mut terms = match required {
+        None => vec![NodeSelectorTerm::default()],
+        // With a name, a term that takes no node would take this one.
+        Some(own) => own
+            .node_selector_terms
+            .into_iter()
+            .filter(|term| !is_empty(term))
+            .collect(),
+    };
+    for term in &mut terms {
+        let fields = term.match_fields.get_or_insert_default();
+        fields.retain(|own| own.key != NAME || own.operator != "In");
+        fields.push(NodeSelectorRequirement {
+            key: NAME.to_owned(),
+            operator: "In".to_owned(),
+            values: Some(vec![node.to_owned()]),
+        });
+    }
+    affinity.required_during_scheduling_ignored_during_execution = Some(NodeSelector {
+        node_selector_terms: terms,
+    });
 }
 
 /// How much the pod's preferred node affinity is for the node: the sum of the weights of what matches.
@@ -40,11 +89,7 @@ fn is_empty(term: &NodeSelectorTerm) -> bool {
 }
 
 fn matches(term: &NodeSelectorTerm, node: &Node) -> bool {
-    let name = |key: &str| {
-        (key == "metadata.name")
-            .then_some(node.metadata.name.as_ref())
-            .flatten()
-    };
+    let name = |key: &str| (key == NAME).then_some(node.metadata.name.as_ref()).flatten();
     let mut expressions = term.match_expressions.iter().flatten();
     let mut fields = term.match_fields.iter().flatten();
     expressions.all(|one| meets(one, label(node, &one.key))) && fields.all(|one| meets(one, name(&one.key)))
@@ -162,6 +207,37 @@ mod tests {
         }
         let both = spec(&json!({"disk": "hdd"}), &json!([{"matchExpressions": [ssd]}]));
         assert!(!admits(&both, &node()), "selector and affinity must both hold");
+    }
+
+    #[test]
+    fn a_pinned_pod_goes_to_one_node_and_still_asks_for_all_else() {
+        let pinned = |mut spec: PodSpec, node: &str| {
+            pin(&mut spec, node);
+            spec
+        };
+        let ssd = expression("disk", "In", &["ssd"]);
+        let elsewhere = json!({"matchFields": [expression("metadata.name", "In", &["source"])]});
+        let label = json!({"kubernetes.io/hostname": "source"});
+        for (selector, terms, admitted) in [
+            (json!(null), json!(null), true),
+            (label, json!([elsewhere, {"matchExpressions": [ssd]}]), true),
+            (json!({"disk": "hdd"}), json!(null), false),
+            (
+                json!(null),
+                json!([{"matchExpressions": [expression("disk", "In", &["hdd"])]}]),
+                false,
+            ),
+            (
+                json!(null),
+                json!([{"matchFields": [expression("metadata.name", "NotIn", &["n"])]}]),
+                false,
+            ),
+            (json!(null), json!([{}]), false),
+        ] {
+            let spec = pinned(spec(&selector, &terms), "n");
+            assert_eq!(admits(&spec, &node()), admitted, "{selector} {terms}");
+            assert!(!admits(&pinned(spec, "other"), &node()));
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod pod;
 pub mod quantity;
 mod reconnect;
 pub mod requests;
+pub mod restart;
 pub mod rights;
 pub mod wait;
 

@@ -34,25 +34,37 @@ pub fn is_ready(node: &Node) -> bool {
     readiness(node).is_some_and(|ready| ready.status == "True")
 }
 
-/// What keeps a pod with these tolerations from the node.
+/// What keeps a pod with these tolerations from the node: the first of [`hindrances`].
 pub fn hindrance(node: &Node, tolerations: &[Toleration]) -> Option<Hindrance> {
-    if !is_ready(node) {
-        let message = |ready: &NodeCondition| ready.message.clone().unwrap_or_default();
-        return Some(Hindrance::NotReady(readiness(node).map(message)));
-    }
-    let spec = node.spec.as_ref()?;
+    hindrances(node, tolerations).next()
+}
+
+/// Everything that keeps a pod with these tolerations from the node. A taint by which a real cluster says once more that the
+/// node is not ready or cordoned is told once.
+pub fn hindrances(node: &Node, tolerations: &[Toleration]) -> impl Iterator<Item = Hindrance> {
+    let message = |ready: &NodeCondition| ready.message.clone().unwrap_or_default();
+    let not_ready = (!is_ready(node)).then(|| Hindrance::NotReady(readiness(node).map(message)));
+    let spec = node.spec.as_ref();
     // Being cordoned is tolerated as the taint that goes with it on a real cluster.
     let cordon = Taint {
         key: "node.kubernetes.io/unschedulable".to_owned(),
         effect: "NoSchedule".to_owned(),
         ..Taint::default()
     };
-    if spec.unschedulable == Some(true) && !is_tolerated(&cordon, tolerations) {
-        return Some(Hindrance::Cordoned);
-    }
-    let mut taints = spec.taints.iter().flatten();
-    let taint = taints.find(|taint| taint.effect != SOFT && !is_tolerated(taint, tolerations))?;
-    Some(Hindrance::Tainted(format!("{}:{}", taint.key, taint.effect)))
+    let cordoned =
+        spec.is_some_and(|spec| spec.unschedulable == Some(true)) && !is_tolerated(&cordon, tolerations);
+    let cordoned = cordoned.then_some(Hindrance::Cordoned);
+    let (unready, closed) = (not_ready.is_some(), cordoned.is_some());
+    let is_told = move |taint: &Taint| match taint.key.as_str() {
+        "node.kubernetes.io/not-ready" | "node.kubernetes.io/unreachable" => unready,
+        "node.kubernetes.io/unschedulable" => closed,
+        _ => false,
+    };
+    let taints = spec.into_iter().flat_map(|spec| spec.taints.iter().flatten());
+    let tainted = taints
+        .filter(move |taint| taint.effect != SOFT && !is_tolerated(taint, tolerations) && !is_told(taint));
+    let tainted = tainted.map(|taint| Hindrance::Tainted(format!("{}:{}", taint.key, taint.effect)));
+    not_ready.into_iter().chain(cordoned).chain(tainted)
 }
 
 /// How many taints speak against the node without keeping a pod with these tolerations from it.
@@ -131,6 +143,18 @@ mod tests {
             "",
             "a DaemonSet's pods come to cordoned nodes"
         );
+    }
+
+    #[test]
+    fn everything_is_told_and_nothing_twice() {
+        let taints = json!([
+            {"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"},
+            {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"},
+            {"key": "gpu", "effect": "NoSchedule"}
+        ]);
+        let node = node("Unknown", &json!({"unschedulable": true, "taints": taints}));
+        let told: Vec<_> = hindrances(&node, &[]).map(|one| one.to_string()).collect();
+        assert_eq!(told.len(), 3, "{told:?}");
     }
 
     #[test]

@@ -120,16 +120,23 @@ fn reckon(pod: &Pod, lists: fn(ResourceRequirements) -> Lists) -> Amounts {
 /// The first resource of which the node has less than `wanted` beside `used`, and how much is left of it. What a node does
 /// not tell of processor, memory and disk is not held against it; of anything else it then has none.
 pub fn short(node: &Node, used: &Amounts, wanted: &Amounts) -> Option<(String, u64)> {
+    let mut wanted = wanted.iter();
+    wanted.find_map(|(resource, amount)| {
+        let left = left(node, used, resource)?;
+        (amount > left).then(|| (resource.to_owned(), left))
+    })
+}
+
+/// How much of a resource the node has left beside `used`; none where it does not tell. Of what it need not tell, as of
+/// devices, it then has none.
+pub fn left(node: &Node, used: &Amounts, resource: &str) -> Option<u64> {
     let status = node.status.as_ref();
     let allocatable = Amounts::of(status.and_then(|status| status.allocatable.as_ref()));
-    let left = |resource: &str| match allocatable.find(resource) {
-        Some(amount) => amount.saturating_sub(used.get(resource)),
-        None if ["cpu", "memory", "ephemeral-storage"].contains(&resource) => u64::MAX,
-        None => 0,
-    };
-    let mut wanted = wanted.iter();
-    let (resource, _) = wanted.find(|(resource, amount)| *amount > left(resource))?;
-    Some((resource.to_owned(), left(resource)))
+    match allocatable.find(resource) {
+        Some(amount) => Some(amount.saturating_sub(used.get(resource))),
+        None if ["cpu", "memory", "ephemeral-storage", "pods"].contains(&resource) => None,
+        None => Some(0),
+    }
 }
 
 /// What all of these pods request together; pods that have ended request nothing.

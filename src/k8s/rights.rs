@@ -110,6 +110,7 @@ const HARNESS: &[Line] = &[
 /// What it may do in a namespace an administrator may grant in some of them alone.
 const ORCHESTRATOR: &[Line] = &[
     ("", "nodes", "", Scope::Cluster, &["get"]),
+    ("", "persistentvolumes", "", Scope::Cluster, &["get"]),
     (
         "authentication.k8s.io",
         "tokenreviews",
@@ -129,6 +130,9 @@ const ORCHESTRATOR: &[Line] = &[
     ("", "pods", "log", Scope::Namespace, &["get"]),
     ("", "pods", "exec", Scope::Namespace, SOCKET),
     ("", "persistentvolumeclaims", "", Scope::Namespace, &["get"]),
+    ("", "resourcequotas", "", Scope::Namespace, &["list"]),
+    ("", "limitranges", "", Scope::Namespace, &["list"]),
+    ("policy", "poddisruptionbudgets", "", Scope::Namespace, &["list"]),
 ];
 
 /// The rights of a role, in the order of the list.

@@ -224,6 +224,8 @@ impl Migrating {
             preserve_pv: self.service.preserve_pv,
             force_restart: false,
             timeout: i64::try_from(self.service.timeout.as_secs()).unwrap_or(i64::MAX),
+            dry_run: false,
+            failed_containers: None,
         }
     }
 }

@@ -43,6 +43,8 @@ pub enum Reason {
     NothingToMigrate,
     /// The checkpoint annotations of a container cannot be used.
     InvalidHook,
+    /// Another annotation about migrating the pod cannot be used.
+    InvalidAnnotation,
     /// No running container says how to checkpoint it.
     NoCheckpointHook,
     /// The container has no mount of a persistent volume to write checkpoints to.
@@ -51,6 +53,20 @@ pub enum Reason {
     AmbiguousCheckpointVolume,
     /// A claim of the pod cannot be mounted on two nodes at once.
     VolumeReadWriteOnce,
+    /// A volume of the pod belongs to its node: its content would stay behind.
+    VolumeNodeLocal,
+    /// The volume behind a claim cannot be had from the target node.
+    VolumeNotOnTarget,
+    /// A claim of the pod does not exist.
+    ClaimNotFound,
+    /// A claim of the pod has no volume, or is being deleted.
+    ClaimNotBound,
+    /// A quota of the namespace leaves no room for the migrated pod.
+    QuotaExceeded,
+    /// A limit range of the namespace would not take the migrated pod.
+    LimitRangeExceeded,
+    /// A disruption budget does not allow that the pod goes before another one is ready.
+    DisruptionNotAllowed,
     /// The checkpoint command failed, or did not end in time.
     CheckpointHookFailed,
     /// The checkpoint command printed something else than a usable manifest.

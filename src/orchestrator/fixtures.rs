@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use serde_json::json;
 
 use super::{analysis::Snapshot, order::Order};
+use crate::contract::orchestrator::FailedContainers;
 
 /// `job` from `gpu` to `worker`.
 pub(super) fn order() -> Order {
@@ -13,6 +14,7 @@ pub(super) fn order() -> Order {
         source: "gpu".into(),
         target: "worker".into(),
         timeout: std::time::Duration::from_secs(60),
+        failed_containers: FailedContainers::Refuse,
     }
 }
 
@@ -77,7 +79,8 @@ pub(super) fn node(name: &str) -> Node {
 /// The claim that holds the checkpoints.
 pub(super) fn claim() -> PersistentVolumeClaim {
     serde_json::from_value(json!({
-        "metadata": {"name": "checkpoints", "namespace": "ml"}, "spec": {"accessModes": ["ReadWriteMany"]}
+        "metadata": {"name": "checkpoints", "namespace": "ml"}, "spec": {"accessModes": ["ReadWriteMany"]},
+        "status": {"phase": "Bound"}
     }))
     .unwrap()
 }
@@ -87,7 +90,12 @@ pub(super) fn snapshot() -> Snapshot {
     Snapshot {
         pod: pod(),
         target: Some(node("worker")),
-        pods_on_target: Vec::new(),
+        pods_on_target: Ok(Vec::new()),
         claims: [("checkpoints".to_owned(), claim())].into(),
+        bound: std::collections::BTreeMap::new(),
+        outputs: [("processor".to_owned(), Ok(vec!["/ckpt/data.bin".to_owned()]))].into(),
+        quotas: Ok(Vec::new()),
+        limit_ranges: Ok(Vec::new()),
+        budgets: Ok(Vec::new()),
     }
 }

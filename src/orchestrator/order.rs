@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::contract::orchestrator::MigrationRequest;
+use crate::contract::orchestrator::{FailedContainers, MigrationRequest};
 
 /// Time for a migration when the request names none.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
@@ -22,6 +22,8 @@ pub struct Order {
     pub target: String,
     /// Until when the target must have taken over.
     pub timeout: Duration,
+    /// What is done with containers that have failed, where their annotations say nothing else.
+    pub failed_containers: FailedContainers,
 }
 
 /// Which of the two spellings of the API a request came by.
@@ -57,6 +59,7 @@ impl Order {
             source: request.source_node,
             target: request.target_node,
             timeout: check_timeout(request.timeout)?,
+            failed_containers: request.failed_containers.unwrap_or_default(),
         })
     }
 }
@@ -97,6 +100,8 @@ mod tests {
             preserve_pv: true,
             force_restart: false,
             timeout: 300,
+            dry_run: false,
+            failed_containers: None,
         }
     }
 

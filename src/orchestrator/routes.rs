@@ -13,9 +13,10 @@ use axum::{
 };
 
 use super::{
+    analysis::refusals::Refused,
     caller::{Caller, Demand, Refusal},
     door::{self, Door},
-    failure::{Failure, Reason},
+    failure::Reason,
     metrics,
     order::{Order, Spelling},
     service::Service,
@@ -110,6 +111,7 @@ async fn create(
             );
         }
     };
+    let dry_run = request.dry_run;
     let order = match Order::check(request, spelling) {
         Ok(order) => order,
         Err(why) => return error(StatusCode::BAD_REQUEST, "Validation failed", &why),
@@ -117,9 +119,13 @@ async fn create(
     if let Err(refusal) = caller.demand(Demand::Migrate(order.namespace.clone())).await {
         return refused(&refusal);
     }
+    if dry_run {
+        let plan = service.plan(&order).await.map(|plan| Json(plan).into_response());
+        return plan.unwrap_or_else(|failure| refusal(&failure.into()));
+    }
     match service.accept(order).await {
         Ok(migration) => (StatusCode::ACCEPTED, Json(migration)).into_response(),
-        Err(failure) => refusal(&failure),
+        Err(refused) => refusal(&refused),
     }
 }
 
@@ -193,14 +199,23 @@ fn unknown(id: &str) -> Response {
     error(StatusCode::NOT_FOUND, "Migration not found", &details)
 }
 
-fn refusal(failure: &Failure) -> Response {
+fn refusal(Refused { failure, plan }: &Refused) -> Response {
     let code = match failure.reason {
         Reason::PodNotFound => StatusCode::NOT_FOUND,
         Reason::ApiUnavailable | Reason::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
         Reason::ApiRefused => StatusCode::BAD_GATEWAY,
         _ => StatusCode::CONFLICT,
     };
-    error(code, &failure.reason.to_string(), &failure.message)
+    let body = ErrorBody {
+        error: failure.reason.to_string(),
+        details: failure.message.clone(),
+        refusals: plan
+            .iter()
+            .flat_map(|plan| &plan.refusals)
+            .map(Into::into)
+            .collect(),
+    };
+    (code, Json(body)).into_response()
 }
 
 /// A request of somebody who may not.
@@ -221,6 +236,7 @@ pub(super) fn error(code: StatusCode, error: &str, details: &str) -> Response {
     let body = ErrorBody {
         error: error.to_owned(),
         details: details.to_owned(),
+        refusals: Vec::new(),
     };
     (code, Json(body)).into_response()
 }
@@ -383,6 +399,61 @@ mod tests {
         let nowhere = body(|b| b["target_node"] = json!("nowhere"));
         let (code, answer) = ask(&router, "POST", "/api/v1/migrations", nowhere).await;
         assert_eq!((code, &answer["error"]), (409, &json!("TargetNotFound")));
+    }
+
+    #[tokio::test]
+    async fn every_reason_is_told_at_once() {
+        let (router, simulation) = routes().await;
+        let before = simulation.pods().await;
+        let wrong = |b: &mut Value| {
+            b["source_node"] = json!("other");
+            b["target_node"] = json!("nowhere");
+        };
+        let (code, answer) = ask(&router, "POST", "/api/v1/migrations", body(wrong)).await;
+        assert_eq!((code, &answer["error"]), (409, &json!("SourceNodeMismatch")));
+        let refusals = answer["refusals"].clone();
+        let reasons: Vec<_> = refusals
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| &one["reason"])
+            .collect();
+        assert_eq!(reasons, ["SourceNodeMismatch", "TargetNotFound"]);
+        assert_eq!(refusals[1]["about"], "node/nowhere");
+
+        let dry = body(|b| {
+            wrong(b);
+            b["dry_run"] = json!(true);
+        });
+        let (code, plan) = ask(&router, "POST", "/api/v1/migrations", dry).await;
+        assert_eq!((code, &plan["refusals"]), (200, &refusals));
+        assert_eq!(simulation.pods().await, before);
+    }
+
+    #[tokio::test]
+    async fn a_dry_run_tells_what_would_be_done_and_does_nothing() {
+        let (router, simulation) = routes().await;
+        let before = simulation.pods().await;
+        let dry = body(|b| b["dry_run"] = json!(true));
+        let (code, plan) = ask(&router, "POST", "/api/migrations", dry).await;
+        assert_eq!((code, &plan["refusals"]), (200, &json!([])), "{plan}");
+        let actions: Vec<_> = plan["containers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| &one["action"])
+            .collect();
+        assert_eq!(actions, ["restore", "skip", "start-anew"]);
+        assert_eq!(
+            (&plan["order"], &plan["volumes"][0]["kept"]),
+            (&json!("source-first"), &json!(true))
+        );
+        assert_eq!(
+            plan["room"][0],
+            json!({"resource": "cpu", "requested": 1700, "free": 4000})
+        );
+        assert_eq!(ask(&router, "GET", "/api/v1/migrations", "").await.1, json!([]));
+        assert_eq!(simulation.pods().await, before);
     }
 
     #[tokio::test]

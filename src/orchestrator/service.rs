@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    analysis::{Plan, refusals::Refused},
     failure::{Failure, Reason},
     journal::Journal,
     kubernetes::{Kubernetes, Patience},
@@ -18,7 +19,7 @@ use super::{
     readiness::Readiness,
     steps::analyse,
 };
-use crate::contract::orchestrator::{Metrics, Migration};
+use crate::contract::orchestrator::{self, Metrics, Migration};
 
 /// How long a request waits for an API server that is away; whoever sent it waits too.
 const ADMISSION_PATIENCE: Duration = Duration::from_secs(5);
@@ -62,16 +63,12 @@ impl Service {
     ///
     /// # Errors
     /// It is refused; nothing was touched.
-    pub async fn accept(&self, order: Order) -> Result<Migration, Failure> {
+    pub async fn accept(&self, order: Order) -> Result<Migration, Refused> {
         if self.stop.is_cancelled() {
-            return Err(Failure::new(
-                Reason::Interrupted,
-                "the orchestrator is shutting down",
-            ));
+            let failure = Failure::new(Reason::Interrupted, "the orchestrator is shutting down");
+            return Err(failure.into());
         }
-        let asked_until = Patience::Until(Instant::now() + ADMISSION_PATIENCE);
-        let kubernetes = |patience| Kubernetes::new(self.client.clone(), &order.namespace, patience);
-        let plan = analyse::inspect(&kubernetes(asked_until), &order).await?;
+        let plan = self.inspect(&order).await?;
         let entry = self.journal.accept(&order, &plan).map_err(|active| {
             let pod = &order.pod;
             Failure::new(
@@ -81,7 +78,7 @@ impl Service {
         })?;
         let accepted = self.journal.get(entry.id());
         let migration = OngoingMigration {
-            kubernetes: kubernetes(Patience::EachCall(self.limits.outage)),
+            kubernetes: self.kubernetes(&order, Patience::EachCall(self.limits.outage)),
             entry,
             order,
             limits: self.limits,
@@ -92,7 +89,28 @@ impl Service {
             target: None,
         };
         self.running.spawn(migration.run(self.stop.clone()));
-        accepted.ok_or_else(|| Failure::new(Reason::Interrupted, "the migration was not written down"))
+        accepted.ok_or_else(|| Failure::new(Reason::Interrupted, "the migration was not written down").into())
+    }
+
+    /// What would be done, with every reason against it. Nothing is touched.
+    ///
+    /// # Errors
+    /// It cannot be looked at.
+    pub async fn plan(&self, order: &Order) -> Result<orchestrator::Plan, Failure> {
+        match self.inspect(order).await {
+            Ok(plan) => Ok(plan.told(order)),
+            Err(Refused { plan: Some(plan), .. }) => Ok(plan.told(order)),
+            Err(Refused { failure, plan: None }) => Err(failure),
+        }
+    }
+
+    async fn inspect(&self, order: &Order) -> Result<Plan, Refused> {
+        let asked_until = Patience::Until(Instant::now() + ADMISSION_PATIENCE);
+        analyse::inspect(&self.kubernetes(order, asked_until), order).await
+    }
+
+    fn kubernetes(&self, order: &Order, patience: Patience) -> Kubernetes {
+        Kubernetes::new(self.client.clone(), &order.namespace, patience)
     }
 
     /// The API that it works with.

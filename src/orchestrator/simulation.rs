@@ -167,6 +167,12 @@ async fn furnish(client: &Client) {
     claim.spec.as_mut().unwrap().resources =
         serde_json::from_value(json!({"requests": {"storage": "1Gi"}})).unwrap();
     claims.create(&create, &claim).await.unwrap();
+    patch_status(
+        &claims,
+        "checkpoints",
+        &serde_json::to_value(claim.status).unwrap(),
+    )
+    .await;
     let pods = Api::<Pod>::namespaced(client.clone(), "ml");
     let armed = fixtures::pod();
     let mut pod = armed.clone();

@@ -1,6 +1,7 @@
 //! Which node a pod goes to, and what is said of one that no node takes.
 
 use k8s_openapi::api::core::v1::Pod;
+use migbench::k8s::affinity;
 use serde_json::{Value, json};
 
 use crate::case::Case;
@@ -8,6 +9,7 @@ use crate::case::Case;
 on_both_clusters! {
     a_pod_without_wishes_is_placed,
     selector_and_affinity_must_both_hold,
+    a_pinned_pod_goes_to_the_node_of_that_name,
     a_pod_that_is_too_large_waits,
     a_pod_waits_for_its_claim,
     a_pod_that_is_sent_to_a_node_that_it_does_not_select_is_rejected,
@@ -56,6 +58,15 @@ async fn selector_and_affinity_must_both_hold(case: Case) {
     let mut fitting = pod(&case, &pinned(other));
     fitting.metadata.name = Some("q".into());
     case.create_until(&fitting, is_placed).await;
+}
+
+/// As the orchestrator places the pods that it makes.
+async fn a_pinned_pod_goes_to_the_node_of_that_name(case: Case) {
+    let [one, other] = &case.nodes;
+    let mut pinned = pod(&case, &json!({"nodeSelector": {"kubernetes.io/hostname": one}}));
+    affinity::pin(pinned.spec.as_mut().unwrap(), other);
+    let placed = case.create_until(&pinned, is_placed).await;
+    assert_eq!(placed.spec.unwrap().node_name.as_ref(), Some(other));
 }
 
 async fn a_pod_that_is_too_large_waits(case: Case) {

@@ -142,13 +142,13 @@ impl<'a> Benchmark<'a> {
             Some(earlier) => earlier.resumed_by(&fresh)?,
             None => fresh,
         };
-        let url = stage.orchestrator_url();
+        let endpoint = stage.orchestrator_url().map(|url| Endpoint {
+            url,
+            credentials: settings.credentials.clone(),
+        });
         let services = Services {
-            orchestrator: url.clone().map(|url| Service {
-                endpoint: Endpoint {
-                    url,
-                    credentials: settings.credentials.clone(),
-                },
+            orchestrator: endpoint.clone().map(|endpoint| Service {
+                endpoint,
                 preserve_pv: scenario.orchestrator.preserve_pv,
                 timeout: scenario.orchestrator.timeout,
             }),
@@ -167,7 +167,7 @@ impl<'a> Benchmark<'a> {
                 .collect::<Result<_, migrate::Error>>()?,
             of: u32::try_from(settings.legs().len()).unwrap_or(u32::MAX),
             legs: record.missing(settings.legs()),
-            processes: Processes::of_run(stage.orchestrator_pid(), url),
+            processes: Processes::of_run(stage.orchestrator_pid(), endpoint),
             notices: self.notices.clone(),
         };
         Ok(run.execute(record, expected).await?)

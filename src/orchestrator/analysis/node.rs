@@ -3,55 +3,35 @@
 
 use k8s_openapi::api::core::v1::{Node, PodSpec};
 
+use super::refusals::Findings;
 use crate::{
     k8s::{
         affinity,
-        labels::HOSTNAME_LABEL,
-        node::{Hindrance, hindrance},
+        node::{Hindrance, hindrances},
     },
-    orchestrator::failure::{Failure, Reason},
+    orchestrator::failure::Reason,
 };
 
-/// Check that the node takes the pod; its value of [`HOSTNAME_LABEL`] (usually, but not always, its name).
-///
-/// # Errors
-/// What keeps the pod out.
-pub fn check(node: &Node, spec: &PodSpec) -> Result<String, Failure> {
+/// Check that the node takes the pod.
+pub fn check(node: &Node, spec: &PodSpec, findings: &mut Findings) {
     let name = node.metadata.name.as_deref().unwrap_or_default();
-    let fail = |reason, why: String| Err(Failure::new(reason, format!("node {name} {why}")));
-    match hindrance(node, spec.tolerations.as_deref().unwrap_or_default()) {
-        Some(Hindrance::NotReady(_)) => return fail(Reason::TargetNotReady, "is not Ready".into()),
-        Some(Hindrance::Cordoned) => {
-            let why = format!("is cordoned (kubectl uncordon {name})");
-            return fail(Reason::TargetUnschedulable, why);
-        }
-        Some(tainted @ Hindrance::Tainted(_)) => {
-            return fail(Reason::TargetUnschedulable, tainted.to_string());
-        }
-        None => {}
+    let about = format!("node/{name}");
+    for hindrance in hindrances(node, spec.tolerations.as_deref().unwrap_or_default()) {
+        let (reason, remedy) = match hindrance {
+            Hindrance::NotReady(_) => (Reason::TargetNotReady, String::new()),
+            Hindrance::Cordoned => (Reason::TargetUnschedulable, format!(" (kubectl uncordon {name})")),
+            Hindrance::Tainted(_) => (Reason::TargetUnschedulable, String::new()),
+        };
+        findings.refuse(reason, &about, format!("node {name} {hindrance}{remedy}"));
     }
-    let labels = node.metadata.labels.as_ref();
-    let Some(hostname) = labels.and_then(|labels| labels.get(HOSTNAME_LABEL)) else {
-        let why = format!("has no label {HOSTNAME_LABEL}");
-        return fail(Reason::TargetUnschedulable, why);
-    };
     let mut placed = spec.clone();
-    place(&mut placed, hostname);
-    if affinity::admits(&placed, node) {
-        Ok(hostname.clone())
-    } else {
-        let why = "is not among those that the pod's node selector and required node affinity allow";
-        fail(Reason::TargetUnschedulable, why.into())
+    affinity::pin(&mut placed, name);
+    if !affinity::admits(&placed, node) {
+        let why = format!(
+            "node {name} is not among those that the pod's node selector and required node affinity allow"
+        );
+        findings.refuse(Reason::TargetUnschedulable, &about, why);
     }
-}
-
-/// Place a pod on the node of that host name: by node selector, not by `nodeName`: that would bypass the scheduler, and a claim of a `WaitForFirstConsumer` class
-/// would never be bound (kubernetes#89953).
-pub fn place(spec: &mut PodSpec, hostname: &str) {
-    spec.node_name = None;
-    spec.node_selector
-        .get_or_insert_default()
-        .insert(HOSTNAME_LABEL.into(), hostname.into());
 }
 
 #[cfg(test)]
@@ -59,6 +39,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::k8s::labels::HOSTNAME_LABEL;
 
     fn node(spec: &Value, ready: &str) -> Node {
         serde_json::from_value(json!({
@@ -74,13 +55,9 @@ mod tests {
     }
 
     fn reason(node: &Node, spec: &PodSpec) -> Option<Reason> {
-        check(node, spec).err().map(|failure| failure.reason)
-    }
-
-    #[test]
-    fn a_ready_node_takes_the_pod_by_its_label() {
-        let found = check(&node(&json!({}), "True"), &PodSpec::default());
-        assert_eq!(found, Ok("host-n".to_owned()));
+        let mut findings = Findings::default();
+        check(node, spec, &mut findings);
+        findings.refusals.first().map(|refusal| refusal.reason)
     }
 
     #[test]

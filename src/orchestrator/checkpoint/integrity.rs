@@ -1,7 +1,6 @@
 //! Checking a checkpoint from the mount of the node that shall restore it: every file, its size and its SHA-256.
 
 use std::{
-    fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
     time::Duration,
@@ -11,7 +10,7 @@ use backon::{ConstantBuilder, Retryable};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::manifest::is_below;
+use super::beneath::{self, Amiss};
 use crate::{
     contract::workload::{Manifest, ManifestFile},
     orchestrator::failure::{Failure, Reason},
@@ -82,25 +81,29 @@ fn check(expectation: &Expectation) -> Result<Verified, Failure> {
         verified.bytes += file.size;
     }
     for path in &expectation.required {
-        path.metadata().map_err(|error| {
+        let below = path
+            .strip_prefix(&expectation.root)
+            .map_err(|_| Amiss::Other("is not below the mount"));
+        let found = below.and_then(|below| beneath::exists(&expectation.root, below));
+        found.map_err(|amiss| {
             let path = path.display();
-            Failure::new(Reason::OutputsMissing, format!("output {path}: {error}"))
+            Failure::new(Reason::OutputsMissing, format!("output {path}: {amiss}"))
         })?;
     }
     Ok(verified)
 }
 
 fn check_file(root: &Path, file: &ManifestFile) -> Result<(), Failure> {
-    let path = root.join(&file.path);
-    let finding = |reason, what: String| Failure::new(reason, format!("{}: {what}", path.display()));
-    if !is_below(&file.path) {
-        return Err(finding(
-            Reason::CheckpointCorrupt,
-            "is not below the mount".into(),
-        ));
-    }
+    let path = Path::new(&file.path);
+    let finding = |reason, what: String| {
+        let path = root.join(path);
+        Failure::new(reason, format!("{}: {what}", path.display()))
+    };
     let missing = |error: io::Error| finding(Reason::CheckpointMissing, error.to_string());
-    let mut opened = File::open(&path).map_err(missing)?;
+    let mut opened = beneath::file(root, path).map_err(|amiss| match amiss {
+        Amiss::Absent(error) => missing(error),
+        Amiss::Other(_) => finding(Reason::CheckpointCorrupt, amiss.to_string()),
+    })?;
     let size = opened.metadata().map_err(missing)?.len();
     if size != file.size {
         let what = format!("has {size} bytes, the manifest says {}", file.size);
@@ -135,6 +138,7 @@ mod tests {
         };
         let manifest = Manifest {
             step: 1,
+            epoch: None,
             directory: "gen".into(),
             files: vec![file],
         };

@@ -52,11 +52,6 @@ fn check(manifest: &Manifest) -> Result<(), Failure> {
     }
 }
 
-/// Whether a path stays below where it begins.
-pub fn is_below(path: &str) -> bool {
-    plain(path).is_some()
-}
-
 /// A relative path without what says nothing, as in the `./a//b` that `find .` prints; none where it leads out.
 fn plain(path: &str) -> Option<String> {
     let names = Path::new(path)

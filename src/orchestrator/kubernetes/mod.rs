@@ -3,6 +3,7 @@
 
 pub mod exec;
 pub mod logs;
+mod rules;
 pub mod wait;
 
 use std::{fmt, future::Future, time::Duration};
@@ -11,7 +12,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use kube::{
     Api, Client,
-    api::{DeleteParams, ListParams, PostParams, Preconditions},
+    api::{DeleteParams, PostParams, Preconditions},
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -85,16 +86,6 @@ impl Kubernetes {
         let nodes = Api::<Node>::all(self.client.clone());
         self.retrying(&format!("get node {name}"), || nodes.get_opt(name))
             .await
-    }
-
-    /// The pods of all namespaces on a node.
-    pub async fn pods_on(&self, node: &str) -> Result<Vec<Pod>, Failure> {
-        let pods = Api::<Pod>::all(self.client.clone());
-        let query = ListParams::default().fields(&format!("spec.nodeName={node}"));
-        let list = self
-            .retrying(&format!("list pods on {node}"), || pods.list(&query))
-            .await?;
-        Ok(list.items)
     }
 
     /// A claim, `None` if there is none of that name.

@@ -7,12 +7,12 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use super::Parts;
+use super::{Parts, reader};
+pub use crate::orchestrator::analysis::reserved::is_ours;
 use crate::{
     contract::workload::Manifest,
-    k8s::pod,
     orchestrator::{
-        analysis::{Plan, volumes},
+        analysis::{Plan, mounts, reserved::VERIFY},
         failure::{Failure, Reason},
     },
 };
@@ -24,35 +24,6 @@ const MANIFESTS_VARIABLE: &str = "MIGRATION_MANIFESTS";
 const PIECE: usize = 100 << 10;
 /// Longest manifests together as JSON, bytes: they are a part of the pod, and etcd takes 1.5 MiB.
 const LONGEST: usize = 1 << 20;
-/// Name of the init container; further ones get a number.
-const NAME: &str = "verify-checkpoint";
-
-/// Check that no container of a pod has one of these names that was not made here.
-///
-/// # Errors
-/// The container that has.
-pub fn check_names(spec: &PodSpec) -> Result<(), Failure> {
-    let made_here = |container: &Container| {
-        let command = container.command.iter().flatten().map(String::as_str);
-        command.take(2).eq(["migbench", "verify-checkpoint"])
-    };
-    let mut named = pod::specified(spec).filter(|container| is_ours(&container.name));
-    match named.find(|container| !made_here(container)) {
-        Some(Container { name, .. }) => {
-            let why = format!("the container {name} has a name that the migration gives to its own");
-            Err(Failure::new(Reason::ContainerNameReserved, why))
-        }
-        None => Ok(()),
-    }
-}
-
-/// Whether a container of a migrated pod is one of these.
-pub fn is_ours(name: &str) -> bool {
-    name.strip_prefix(NAME).is_some_and(|rest| {
-        rest.is_empty() || rest.strip_prefix('-').is_some_and(|n| n.parse::<usize>().is_ok())
-    })
-}
-
 /// Check that the manifests of a pod can be handed to it.
 ///
 /// # Errors
@@ -117,8 +88,8 @@ pub fn literal(text: &str) -> String {
 #[derive(Debug)]
 struct Verification<'a> {
     mount: VolumeMount,
-    /// The container that the mount was taken from: security context and resources are taken from it too.
-    like: &'a Container,
+    /// The container that the mount was taken from, and that wrote what lies there.
+    writer: &'a Container,
     manifests: Vec<&'a Manifest>,
     required: Vec<&'a str>,
 }
@@ -141,9 +112,18 @@ pub fn containers(spec: &PodSpec, plan: &Plan, parts: &Parts) -> Vec<Container> 
             }
         }
     }
+    let mut moved = spec.containers.iter();
+    let resources = moved
+        .find(|container| plan.migrates(&container.name))
+        .and_then(resources);
     let numbered = verifications.iter().enumerate();
     numbered
-        .map(|(index, verification)| build(index, verification, &parts.verify_image))
+        .map(|(index, verification)| Container {
+            image: Some(parts.verify_image.clone()),
+            resources: resources.clone(),
+            security_context: Some(reader::of(&plan.pod, verification.writer)),
+            ..build(index, verification)
+        })
         .collect()
 }
 
@@ -173,41 +153,31 @@ fn at<'a, 'b>(
     if let Some(index) = found {
         return verifications.get_mut(index);
     }
-    let like = spec
+    let writer = spec
         .containers
         .iter()
         .find(|candidate| candidate.name == container)?;
     verifications.push(Verification {
         mount: mount.clone(),
-        like,
+        writer,
         manifests: Vec::new(),
         required: Vec::new(),
     });
     verifications.last_mut()
 }
 
-/// The outputs that lie on a persistent volume, each with its mount; what lies elsewhere is gone with the container anyway.
+/// The outputs that lie on a persistent volume, each with its mount.
 fn located<'a>(spec: &PodSpec, container: &str, outputs: &'a [String]) -> Vec<(VolumeMount, &'a str)> {
-    let mounts: Vec<_> = volumes::claim_mounts(spec, container).collect();
-    let mount_of = |output: &str| {
-        let below = mounts
-            .iter()
-            .filter(|(mount, _)| std::path::Path::new(output).starts_with(&mount.mount_path));
-        below
-            .max_by_key(|(mount, _)| mount.mount_path.len())
-            .map(|(mount, _)| mount.clone())
-    };
-    outputs
-        .iter()
-        .filter_map(|output| Some((mount_of(output)?, output.as_str())))
-        .collect()
+    let mounts: Vec<_> = mounts::claim_mounts(spec, container).collect();
+    let located = |output: &'a String| Some((mounts::mount_below(&mounts, output)?.clone(), output.as_str()));
+    outputs.iter().filter_map(located).collect()
 }
 
-fn build(index: usize, verification: &Verification<'_>, image: &str) -> Container {
+fn build(index: usize, verification: &Verification<'_>) -> Container {
     let name = if index == 0 {
-        NAME.to_owned()
+        VERIFY.to_owned()
     } else {
-        format!("{NAME}-{index}")
+        format!("{VERIFY}-{index}")
     };
     let mut command = ["migbench", "verify-checkpoint", "--root"]
         .map(str::to_owned)
@@ -218,7 +188,6 @@ fn build(index: usize, verification: &Verification<'_>, image: &str) -> Containe
     }
     Container {
         name,
-        image: Some(image.to_owned()),
         // The image was chosen for this service; pulling it again would only cost time while the source stands still.
         image_pull_policy: Some("IfNotPresent".to_owned()),
         command: Some(command),
@@ -227,14 +196,11 @@ fn build(index: usize, verification: &Verification<'_>, image: &str) -> Containe
             read_only: Some(true),
             ..verification.mount.clone()
         }]),
-        resources: resources(verification.like),
-        // Files of the application are readable for its own user, not necessarily for the image's.
-        security_context: verification.like.security_context.clone(),
         ..Container::default()
     }
 }
 
-/// CPU and memory of the container that wrote the files: it starts afterwards, so this adds nothing to what the pod
+/// CPU and memory of a container that starts afterwards: so this adds nothing to what the pod
 /// requests, changes nothing in its quality of service, and passes every limit range that the pod has passed.
 fn resources(like: &Container) -> Option<ResourceRequirements> {
     let only = |amounts: &Option<BTreeMap<String, Quantity>>| {
@@ -266,6 +232,7 @@ mod tests {
     fn parts(checkpoints: &[&str], outputs: &[&str]) -> Parts {
         let manifest = Manifest {
             step: 1,
+            epoch: None,
             directory: "g".into(),
             files: Vec::new(),
         };
@@ -323,11 +290,6 @@ mod tests {
     }
 
     #[test]
-    fn only_our_own_names_are_ours() {
-        assert!(!is_ours("verify-checkpoints") && !is_ours("verify-checkpoint-data") && !is_ours("init"));
-    }
-
-    #[test]
     fn manifests_arrive_as_they_were_however_long_they_are() {
         let file = |number: usize| ManifestFile {
             path: format!("$(HOME)/$$/ä-{number}"),
@@ -336,6 +298,7 @@ mod tests {
         };
         let manifest = |files| Manifest {
             step: 1,
+            epoch: None,
             directory: "g".into(),
             files: (0..files).map(file).collect(),
         };
@@ -352,27 +315,6 @@ mod tests {
         assert_eq!(check_length([&long, &long].into_iter()), Ok(()));
         let refused = check_length([&long, &long, &manifest(6_000)].into_iter()).unwrap_err();
         assert_eq!(refused.reason, Reason::ManifestInvalid);
-    }
-
-    #[test]
-    fn names_that_are_given_here_are_not_taken_from_others() {
-        let named = |name: &str, command: &[&str]| {
-            let mut spec = fixtures::pod().spec.unwrap();
-            let mut init = spec.containers[0].clone();
-            init.name = name.into();
-            init.command = Some(command.iter().map(|word| (*word).to_owned()).collect());
-            spec.init_containers = Some(vec![init]);
-            check_names(&spec).map_err(|failure| failure.reason)
-        };
-        let reserved = Err(Reason::ContainerNameReserved);
-        assert_eq!(named("verify-checkpoint", &["sh", "-c", "true"]), reserved);
-        assert_eq!(named("verify-checkpoint-2", &[]), reserved);
-        assert_eq!(named("verify-checkpoints", &["true"]), Ok(()));
-        let made_here = ["migbench", "verify-checkpoint", "--root"];
-        assert_eq!(named("verify-checkpoint", &made_here), Ok(()));
-        let mut spec = fixtures::pod().spec.unwrap();
-        spec.containers[2].name = "verify-checkpoint".into();
-        assert_eq!(check_names(&spec).map_err(|failure| failure.reason), reserved);
     }
 
     #[test]

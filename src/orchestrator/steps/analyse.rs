@@ -2,15 +2,16 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use k8s_openapi::api::core::v1::Pod;
 use tokio::time::timeout;
 
 use crate::{
     contract::workload::Progress,
+    k8s::pod::{self, State},
     orchestrator::{
-        analysis::{self, Plan, Snapshot, volumes},
+        analysis::{self, Plan, Snapshot, containers::Outputs, refusals::Refused, volumes},
         failure::{Failure, Reason},
         kubernetes::{Kubernetes, found},
-        migrated_pod::verification,
         ongoing::OngoingMigration,
         order::Order,
     },
@@ -19,24 +20,37 @@ use crate::{
 /// Lines at the end of a completed container's log in which its `done` event is looked for.
 const LAST_LINES: i64 = 1000;
 
-/// Look at everything that the migration depends on.
-pub async fn inspect(kubernetes: &Kubernetes, order: &Order) -> Result<Plan, Failure> {
+/// Look at everything that the migration depends on, and judge it.
+///
+/// # Errors
+/// It cannot be looked at, or must not be migrated.
+pub async fn inspect(kubernetes: &Kubernetes, order: &Order) -> Result<Plan, Refused> {
+    analysis::analyse(order, &survey(kubernetes, order).await?)
+}
+
+async fn survey(kubernetes: &Kubernetes, order: &Order) -> Result<Snapshot, Failure> {
     let pod = found(kubernetes.pod(&order.pod).await?, &order.pod)?;
-    let spec = pod.spec.clone().unwrap_or_default();
-    verification::check_names(&spec)?;
-    let mut claims = BTreeMap::new();
-    for name in volumes::claims(&spec) {
-        if let Some(claim) = kubernetes.claim(name).await? {
-            claims.insert(name.to_owned(), claim);
+    let (mut claims, mut bound) = (BTreeMap::new(), BTreeMap::new());
+    for name in volumes::claims(&pod.spec.clone().unwrap_or_default()) {
+        let Some(claim) = kubernetes.claim(name).await? else {
+            continue;
+        };
+        if let Some(volume) = claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref()) {
+            bound.insert(name.to_owned(), kubernetes.volume(volume).await?);
         }
+        claims.insert(name.to_owned(), claim);
     }
-    let snapshot = Snapshot {
-        pod,
+    Ok(Snapshot {
         target: kubernetes.node(&order.target).await?,
         pods_on_target: kubernetes.pods_on(&order.target).await?,
         claims,
-    };
-    analysis::analyse(order, &snapshot)
+        bound,
+        outputs: outputs(kubernetes, &pod).await?,
+        quotas: kubernetes.rules().await?,
+        limit_ranges: kubernetes.rules().await?,
+        budgets: kubernetes.rules().await?,
+        pod,
+    })
 }
 
 /// Wait until every container has started or ended, and learn what the completed ones have produced.
@@ -54,8 +68,8 @@ pub async fn take(migration: &mut OngoingMigration) -> Result<String, Failure> {
     }
     let states = plan.containers.clone();
     migration.entry.note(|details| details.container_states = states);
+    migration.outputs.clone_from(&plan.outputs);
     migration.plan = plan;
-    migration.outputs = outputs(&migration.kubernetes, &migration.plan).await?;
     Ok(summary(&migration.plan))
 }
 
@@ -87,16 +101,26 @@ fn still_waiting(migration: &OngoingMigration, limit: Duration) -> Failure {
     Failure::new(Reason::ContainerNotRunning, format!("{why}; waited {seconds} s"))
 }
 
-/// What each completed container says that it has produced.
-async fn outputs(kubernetes: &Kubernetes, plan: &Plan) -> Result<BTreeMap<String, Vec<String>>, Failure> {
+/// What each completed container says that it has produced, or why that is not known.
+async fn outputs(kubernetes: &Kubernetes, pod: &Pod) -> Result<Outputs, Failure> {
     let mut produced = BTreeMap::new();
-    for container in plan.completed() {
-        let log = kubernetes.log_tail(plan.source(), container, LAST_LINES).await?;
-        let done = log.lines().rev().find_map(|line| match Progress::parse(line) {
-            Some(Progress::Done { outputs }) => Some(outputs),
-            _ => None,
-        });
-        produced.extend(done.map(|outputs| (container.to_owned(), outputs)));
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let all = pod::containers(pod).into_iter();
+    for container in all.filter(|container| !container.init && container.state == State::Completed) {
+        let done = match kubernetes.log_tail(name, &container.name, LAST_LINES).await {
+            Ok(log) => {
+                let done = log.lines().rev().find_map(|line| match Progress::parse(line) {
+                    Some(Progress::Done { outputs }) => Some(outputs),
+                    _ => None,
+                });
+                done.ok_or_else(|| {
+                    "it does not say what it has produced (no done event in its log)".to_owned()
+                })
+            }
+            Err(failure) if failure.reason == Reason::ApiRefused => Err(failure.message),
+            Err(failure) => return Err(failure),
+        };
+        produced.insert(container.name, done);
     }
     Ok(produced)
 }
@@ -110,13 +134,10 @@ fn summary(plan: &Plan) -> String {
             .collect::<Vec<_>>()
             .join(", ")
     };
-    if left.is_empty() {
-        format!("migrate {}", names(moved))
-    } else {
-        format!(
-            "migrate {}; leave out {}, which completed",
-            names(moved),
-            names(left)
-        )
+    let mut told = vec![format!("migrate {}", names(moved))];
+    if !left.is_empty() {
+        told.push(format!("leave out {}, which ended", names(left)));
     }
+    told.extend(plan.notes.iter().cloned());
+    told.join("; ")
 }

@@ -14,7 +14,6 @@ mod backoff;
 mod environment;
 mod expand;
 mod message;
-mod restart;
 mod slot;
 mod start;
 pub(crate) mod status;

@@ -11,7 +11,6 @@ use tokio::time::Instant;
 
 use super::{
     environment::{ConfigError, command, environment},
-    restart::restarts,
     slot::Slot,
     status::restart_policy,
     volumes,
@@ -27,7 +26,7 @@ use crate::{
             runtime::{Error, Spec as RuntimeSpec},
         },
     },
-    k8s::requests::Amounts,
+    k8s::{requests::Amounts, restart::restarts},
 };
 
 /// Between two looks at what somebody else has to mend: a claim that is not bound, a config map that is missing.

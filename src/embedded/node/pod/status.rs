@@ -1,11 +1,12 @@
 //! The status of a pod as a function of its containers' states: phase and conditions, as the kubelet computes them
 //! (`pkg/kubelet/kubelet_pods.go` `getPhase`, `pkg/kubelet/status/generate.go`) and as recorded from a real one.
 
-use super::restart::restarts;
 use k8s_openapi::{
     api::core::v1::{ContainerState, ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus},
     apimachinery::pkg::apis::meta::v1::Time,
 };
+
+use crate::k8s::restart::restarts;
 
 /// Address of every node and pod: there is no network between them.
 pub(crate) const ADDRESS: &str = "127.0.0.1";

@@ -1,10 +1,16 @@
 //! The REST contract, wire-compatible with KETI's AI-Storage-Orchestrator: its routes, field names and status words,
 //! with additions only. Served below both `/api/v1/` and `/api/`.
 
+mod plan;
+
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use plan::{
+    Action, DISPOSABLE_VOLUMES, FailedContainers, Plan, Refusal, Room, Sequence, VolumeState, failed_key,
+};
 
 /// Label of the migrated pod: name of the pod it came from.
 pub const ORIGINAL_POD_LABEL: &str = "migration.ai-storage/original-pod";
@@ -32,6 +38,12 @@ pub struct MigrationRequest {
     /// Seconds until the migration is given up and rolled back; 0 or absent: 600.
     #[serde(default)]
     pub timeout: i64,
+    /// Addition: only tell what would be done. The answer is a [`Plan`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// Addition: what is done with containers that have failed, where their annotations say nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_containers: Option<FailedContainers>,
 }
 
 /// Where a migration stands.
@@ -153,6 +165,12 @@ pub struct ContainerState {
     pub restart_count: i32,
     /// Whether it is part of the migrated pod.
     pub should_migrate: bool,
+    /// Addition: what is done with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<Action>,
+    /// Addition: why, where the state does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// Answer of `GET /api/v1/migrations/{id}/status`.
@@ -212,6 +230,9 @@ pub struct ErrorBody {
     pub error: String,
     /// The particulars.
     pub details: String,
+    /// Addition: of a refused migration every reason, the first one being `error`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refusals: Vec<Refusal>,
 }
 
 /// The one line of JSON on stdout by which the service says that requests are answered.

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{Container, ContainerRestartRule};
 
 /// Whether a container that ended with this code is started again. Init containers are done with exit 0. Nothing more is
 /// known of a container that is not there than its pod's policy.
-pub(crate) fn restarts(pod_policy: &str, container: Option<&Container>, code: i32, init: bool) -> bool {
+pub fn restarts(pod_policy: &str, container: Option<&Container>, code: i32, init: bool) -> bool {
     if init && code == 0 {
         return false;
     }
