@@ -1,6 +1,6 @@
 //! Migration by an orchestrator, ours or a third party's: only the REST [contract](crate::contract::orchestrator) is
-//! used, and of its answers [no more than needed](super::answer). What it calls done is [seen](super::migrated) in the
-//! cluster: the new pod runs, and the source is gone.
+//! used, and of its answers no more than needed. What it calls done is seen in the cluster: the new pod runs, and the source
+//! is gone.
 
 use std::{sync::Arc, time::Duration};
 

@@ -97,11 +97,8 @@ impl Service {
     /// # Errors
     /// It cannot be looked at.
     pub async fn plan(&self, order: &Order) -> Result<orchestrator::Plan, Failure> {
-        match self.inspect(order).await {
-            Ok(plan) => Ok(plan.told(order)),
-            Err(Refused { plan: Some(plan), .. }) => Ok(plan.told(order)),
-            Err(Refused { failure, plan: None }) => Err(failure),
-        }
+        let plan = self.inspect(order).await.or_else(Refused::plan)?;
+        Ok(plan.told(order))
     }
 
     async fn inspect(&self, order: &Order) -> Result<Plan, Refused> {

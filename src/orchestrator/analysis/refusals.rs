@@ -74,6 +74,17 @@ pub struct Refused {
     pub plan: Option<Box<Plan>>,
 }
 
+impl Refused {
+    /// What would have been done all the same: for who only wants to know, or has begun already and is not stopped by what
+    /// he has done himself, as by a target that takes the room on its node.
+    ///
+    /// # Errors
+    /// It could not be looked at.
+    pub fn plan(self) -> Result<Plan, Failure> {
+        self.plan.map(|plan| *plan).ok_or(self.failure)
+    }
+}
+
 impl From<Failure> for Refused {
     fn from(failure: Failure) -> Self {
         Self { failure, plan: None }

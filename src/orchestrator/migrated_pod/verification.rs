@@ -24,6 +24,7 @@ const MANIFESTS_VARIABLE: &str = "MIGRATION_MANIFESTS";
 const PIECE: usize = 100 << 10;
 /// Longest manifests together as JSON, bytes: they are a part of the pod, and etcd takes 1.5 MiB.
 const LONGEST: usize = 1 << 20;
+
 /// Check that the manifests of a pod can be handed to it.
 ///
 /// # Errors
@@ -200,8 +201,8 @@ fn build(index: usize, verification: &Verification<'_>) -> Container {
     }
 }
 
-/// CPU and memory of a container that starts afterwards: so this adds nothing to what the pod
-/// requests, changes nothing in its quality of service, and passes every limit range that the pod has passed.
+/// CPU and memory of a container that starts afterwards: so this adds nothing to what the pod requests, changes
+/// nothing in its quality of service, and passes every limit range that the pod has passed.
 fn resources(like: &Container) -> Option<ResourceRequirements> {
     let only = |amounts: &Option<BTreeMap<String, Quantity>>| {
         let kept = amounts
