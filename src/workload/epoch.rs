@@ -52,6 +52,8 @@ pub struct Identity {
     pub after: Option<u64>,
     /// Migration that made the pod.
     pub migration: Option<String>,
+    /// Migrations that were rolled back from this pod. Their pods have ended, and so have the epochs that those claimed.
+    pub over: Vec<String>,
 }
 
 impl Identity {
@@ -70,6 +72,7 @@ impl Identity {
             life: uuid::Uuid::new_v4().simple().to_string(),
             after: after.transpose()?,
             migration: std::env::var(MIGRATION_ID).ok(),
+            over: Vec::new(),
         })
     }
 
@@ -89,11 +92,23 @@ impl Identity {
         let newest = claimed.last_key_value();
         let own = |(epoch, claim): (&u64, &Claim)| (claim.holder == self.holder).then_some(*epoch);
         let last = claimed.iter().rev().find_map(own).or(self.after);
-        let due = last.or(newest.map(|(epoch, _)| *epoch)).unwrap_or(0) + 1;
+        let last = last.or(newest.map(|(epoch, _)| *epoch)).unwrap_or(0);
+        let mut due = last + 1;
+        while claimed.get(&due).is_some_and(|claim| self.passes(claim)) {
+            due += 1;
+        }
         match newest {
             Some((epoch, claim)) if *epoch >= due => Err(superseded(*epoch, claim)),
             _ => Ok(due),
         }
+    }
+
+    /// Whether a claim is of a migration that is over.
+    fn passes(&self, claim: &Claim) -> bool {
+        claim
+            .migration
+            .as_ref()
+            .is_some_and(|migration| self.over.contains(migration))
     }
 }
 
@@ -160,20 +175,15 @@ impl Claims {
         }
     }
 
-    /// Claim the epoch after `epoch`, which `who` holds. Claims of migrations that are `over`, whose pods have ended, are
-    /// passed by. Returns the epoch.
+    /// Claim the epoch after `epoch`, which `who` holds. Returns it.
     ///
     /// # Errors
     /// [`Error::Superseded`] when another one has it.
-    pub fn claim_after(&self, epoch: u64, who: &Identity, step: u64, over: &[String]) -> Result<u64, Error> {
+    pub fn claim_after(&self, epoch: u64, who: &Identity, step: u64) -> Result<u64, Error> {
         let claim = who.claim(step);
         let mut next = epoch + 1;
         while let Some(other) = self.take(next, &claim)? {
-            if !other
-                .migration
-                .as_ref()
-                .is_some_and(|migration| over.contains(migration))
-            {
+            if !who.passes(&other) {
                 return Err(superseded(next, &other));
             }
             next += 1;
@@ -241,6 +251,7 @@ mod tests {
             life,
             after: None,
             migration: None,
+            over: Vec::new(),
         }
     }
 
@@ -258,9 +269,9 @@ mod tests {
         (dir, claims)
     }
 
-    fn loses_to(claimed: Result<u64, Error>, winner: &str) {
+    fn loses_to(claimed: &Result<u64, Error>, winner: &str) {
         assert!(
-            matches!(&claimed, Err(Error::Superseded { holder, .. }) if holder == winner),
+            matches!(claimed, Err(Error::Superseded { holder, .. }) if holder == winner),
             "{claimed:?}"
         );
     }
@@ -294,13 +305,13 @@ mod tests {
         let (_dir, claims) = claims();
         assert_eq!(claims.claim_due(&pod("source"), 0).unwrap(), 1);
         assert_eq!(claims.claim_due(&target("t", 1), 7).unwrap(), 2);
-        loses_to(claims.claim_due(&target("late", 1), 7), "t");
+        loses_to(&claims.claim_due(&target("late", 1), 7), "t");
         assert_eq!(
             claims.claim_due(&target("t", 1), 9).unwrap(),
             3,
             "restarted in place"
         );
-        loses_to(claims.claim_after(1, &pod("source"), 7, &[]), "t");
+        loses_to(&claims.claim_after(1, &pod("source"), 7), "t");
     }
 
     #[test]
@@ -312,7 +323,7 @@ mod tests {
             2,
             "a pod that was never here begins anew"
         );
-        loses_to(claims.claim_due(&pod("a"), 5), "b");
+        loses_to(&claims.claim_due(&pod("a"), 5), "b");
     }
 
     #[test]
@@ -320,24 +331,41 @@ mod tests {
         let (_dir, claims) = claims();
         let source = pod("source");
         claims.claim_due(&source, 0).unwrap();
-        assert_eq!(claims.claim_after(1, &source, 7, &[]).unwrap(), 2);
+        assert_eq!(claims.claim_after(1, &source, 7).unwrap(), 2);
         assert_eq!(
-            claims.claim_after(1, &source, 7, &[]).unwrap(),
+            claims.claim_after(1, &source, 7).unwrap(),
             2,
             "asked again, the answer being lost"
         );
-        loses_to(claims.claim_due(&target("t", 1), 7), "source");
+        loses_to(&claims.claim_due(&target("t", 1), 7), "source");
     }
 
     #[test]
     fn claims_of_a_migration_that_is_over_are_passed_by() {
         let (_dir, claims) = claims();
-        let source = pod("source");
-        claims.claim_due(&source, 0).unwrap();
+        let source = |over: &str| Identity {
+            over: vec![over.into()],
+            ..pod("source")
+        };
+        claims.claim_due(&source(""), 0).unwrap();
         claims.claim_due(&target("t", 1), 7).unwrap();
-        loses_to(claims.claim_after(1, &source, 7, &["m-other".into()]), "t");
-        assert_eq!(claims.claim_after(1, &source, 7, &["m-t".into()]).unwrap(), 3);
-        loses_to(claims.claim_due(&target("t", 1), 9), "source");
+        loses_to(&claims.claim_after(1, &source("m-other"), 7), "t");
+        loses_to(&claims.claim_due(&source("m-other"), 7), "t");
+        assert_eq!(claims.claim_after(1, &source("m-t"), 7).unwrap(), 3);
+        assert_eq!(claims.claim_due(&source(""), 7).unwrap(), 4);
+        loses_to(&claims.claim_due(&target("t", 1), 9), "source");
+    }
+
+    #[test]
+    fn who_is_started_again_passes_them_by_too() {
+        let (_dir, claims) = claims();
+        claims.claim_due(&pod("source"), 0).unwrap();
+        claims.claim_due(&target("t", 1), 7).unwrap();
+        let again = Identity {
+            over: vec!["m-t".into()],
+            ..pod("source")
+        };
+        assert_eq!(claims.claim_due(&again, 7).unwrap(), 3);
     }
 
     #[test]
@@ -345,6 +373,6 @@ mod tests {
         let (_dir, claims) = claims();
         claims.claim_due(&pod("source"), 0).unwrap();
         fs::write(claims.path(2), "").unwrap();
-        loses_to(claims.claim_due(&target("t", 1), 7), "somebody unknown");
+        loses_to(&claims.claim_due(&target("t", 1), 7), "somebody unknown");
     }
 }

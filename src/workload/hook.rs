@@ -10,7 +10,7 @@
 //! ```
 //!
 //! A file left by a process that died has no effect: requests expire and are withdrawn by their hook, a response has
-//! one reader, and the rest ends with the trainer. A release counts for what its migration asks for later as well: a hook
+//! one reader, and a hold ends with its trainer. A release counts for what its migration asks for later as well: a hook
 //! whose caller has gone away lives on, and may come to ask when nobody is left to release. Another pod's trainer on the
 //! same volume has a folder of its own, and so answers no request that is not for it.
 
@@ -59,16 +59,20 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// Open the desk of the pod `holder` whose checkpoints lie in `dir`. What an earlier trainer of the pod left there,
-    /// other than requests, has ended with it.
+    /// Open the desk of the pod `holder` whose checkpoints lie in `dir`. The hold of an earlier trainer of the pod has ended
+    /// with it; what was released stays so.
     pub fn open(dir: &Path, holder: &str) -> Result<Self, Error> {
         let folder = dir.join(FOLDER).join(holder);
         fs::create_dir_all(&folder).map_err(Error::at(&folder))?;
-        let old = [RESPONSE, RELEASED, HOLD].map(|prefix| entries(&folder, prefix));
-        for (_, path) in old.iter().flatten() {
+        let desk = Self { folder };
+        desk.remove(&[RESPONSE, HOLD]);
+        Ok(desk)
+    }
+
+    fn remove(&self, prefixes: &[&str]) {
+        for (_, path) in prefixes.iter().flat_map(|prefix| entries(&self.folder, prefix)) {
             let _ = fs::remove_file(path);
         }
-        Ok(Self { folder })
     }
 
     /// A request that somebody still waits for, with its id.
@@ -122,9 +126,17 @@ impl Desk {
         let _ = fs::remove_file(self.folder.join(HOLD));
     }
 
-    /// The trainer ends, and with it whatever the folder says.
+    /// The migrations that were rolled back.
+    pub fn released(&self) -> Vec<String> {
+        let markers = entries(&self.folder, RELEASED);
+        let read = |(_, path): &(String, PathBuf)| fs::read_to_string(path).ok();
+        markers.iter().filter_map(read).collect()
+    }
+
+    /// The trainer ends, and with it the conversation. What was released must be known to whoever is started again.
     pub fn close(&self) {
-        let _ = fs::remove_dir_all(&self.folder);
+        self.remove(&[REQUEST, RESPONSE, HOLD]);
+        let _ = fs::remove_dir(&self.folder);
     }
 
     fn response(&self, id: &str) -> PathBuf {
@@ -185,7 +197,10 @@ impl Counter {
     pub fn release(&self, migration: Option<&str>) -> Result<(), Error> {
         fs::create_dir_all(&self.folder).map_err(Error::at(&self.folder))?;
         if let Some(id) = migration {
-            return write_atomically(&self.folder.join(format!("{RELEASED}{}", plain(id))), b"");
+            return write_atomically(
+                &self.folder.join(format!("{RELEASED}{}", plain(id))),
+                id.as_bytes(),
+            );
         }
         // Requests first: a trainer holds before it answers, and answers no request that is gone.
         for (_, path) in [REQUEST, HOLD]
@@ -395,10 +410,11 @@ mod tests {
         assert_eq!(desk.request(), None);
         let _other = ask("m.2").unwrap();
         assert!(desk.request().is_some(), "another migration is another matter");
-        let (anew, _) = pair(dir.path(), "a");
-        assert!(
-            !anew.is_released(Some(&"m.1".into())),
-            "the hooks of a container end with it"
+        desk.close();
+        assert_eq!(
+            pair(dir.path(), "a").0.released(),
+            ["m.1"],
+            "also when the trainer is started again"
         );
     }
 

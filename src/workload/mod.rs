@@ -15,6 +15,7 @@ pub mod processor;
 pub mod trainer;
 pub mod writer;
 
+
 use std::{io::Write, path::Path, time::Duration};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};

@@ -68,8 +68,9 @@ struct Trainer {
 impl Trainer {
     /// Restore what there is, wait for the data, and then, at the last moment, claim an epoch.
     async fn start(options: Options) -> Result<Self, Error> {
-        let who = Identity::of_environment()?;
+        let mut who = Identity::of_environment()?;
         let desk = Desk::open(&options.checkpoints, &who.holder)?;
+        who.over = desk.released();
         let floor = std::env::var_os(RESTORE_FROM).map(PathBuf::from);
         let restored = restore(&options.checkpoints, &who, floor.as_deref())?;
         if let Some(restored) = &restored {
@@ -83,7 +84,7 @@ impl Trainer {
             tokio::time::sleep(TICK).await;
         }
         let first = restored.map_or(0, |restored| restored.step);
-        let writer = Writer::claim(&options.checkpoints, who, first)?;
+        let writer = Writer::claim(&options.checkpoints, who, first, floor)?;
         let burner = Burner::new(options.millicores, options.memory_bytes);
         burner.resume();
         Ok(Self {
@@ -149,17 +150,16 @@ impl Trainer {
         // An answer that could not be given for certain may have been read.
         let heard = self.desk.answer(id, &response).unwrap_or(true);
         if handed_over && heard {
-            let over = self.hold_still(&response, request.migration).await;
-            self.go_on(over).await?;
+            self.hold_still(&response, request.migration).await;
+            self.go_on().await?;
         }
         self.desk.go_on();
         self.burner.resume();
         Ok(())
     }
 
-    /// Until released or the time is up; another request meanwhile gets the same answer and extends the hold. Returns the
-    /// migrations that were released.
-    async fn hold_still(&self, response: &Response, migration: Option<String>) -> Vec<String> {
+    /// Until released or the time is up; another request meanwhile gets the same answer and extends the hold.
+    async fn hold_still(&self, response: &Response, migration: Option<String>) {
         let mut migrations = vec![migration];
         let mut until = Instant::now() + self.options.hold;
         let released = |migration: &Option<String>| self.desk.is_released(migration.as_ref());
@@ -172,15 +172,13 @@ impl Trainer {
             }
             tokio::time::sleep(TICK).await;
         }
-        migrations.retain(released);
-        migrations.into_iter().flatten().collect()
     }
 
     /// Claim the next epoch, or end. While the volume does not answer the trainer stays stopped; it still hears SIGTERM.
-    async fn go_on(&mut self, over: Vec<String>) -> Result<(), Error> {
+    async fn go_on(&mut self) -> Result<(), Error> {
         loop {
-            let (mut writer, step, over) = (self.writer.clone(), self.step, over.clone());
-            let claim = tokio::task::spawn_blocking(move || writer.go_on(step, &over).map(|()| writer));
+            let (mut writer, step, over) = (self.writer.clone(), self.step, self.desk.released());
+            let claim = tokio::task::spawn_blocking(move || writer.go_on(step, over).map(|()| writer));
             match claim.await {
                 Ok(Ok(writer)) => {
                     self.writer = writer;

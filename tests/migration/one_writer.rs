@@ -47,6 +47,7 @@ fn built_in(pod: &str, after: Option<u64>) -> Identity {
         life: pod.into(),
         after,
         migration: None,
+        over: Vec::new(),
     }
 }
 
@@ -84,7 +85,7 @@ fn the_ten_lines_claim_as_the_built_in_trainer_does() {
     assert_eq!((held[&1].holder.as_str(), held[&1].step), ("source", Some(7)));
     let winner = held[&2].holder.clone();
     assert!(
-        matches!(claims.claim_after(1, &source, 7, &[]), Err(Error::Superseded { holder, .. }) if holder == winner)
+        matches!(claims.claim_after(1, &source, 7), Err(Error::Superseded { holder, .. }) if holder == winner)
     );
     assert_eq!(
         run("source", None, start),

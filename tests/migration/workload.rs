@@ -296,10 +296,6 @@ fn a_restart_in_place_goes_on_from_the_newest_own_checkpoint() {
     target.code();
     let mut again = Trainer::start_in("target", volume.path(), &[], &pinned);
     assert!(again.next_restored() > manifest.step);
-    assert!(
-        !Path::new(&directory).exists(),
-        "what a migration asked for is of no more use"
-    );
 }
 
 #[test]

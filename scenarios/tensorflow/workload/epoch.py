@@ -39,6 +39,7 @@ class Claims:
         self.folder = os.path.join(directory, FOLDER)
         after = os.environ.get("MIGRATION_EPOCH")
         self.after = int(after) if after else None  # Epoch of the checkpoint that the pod was made to go on from.
+        self.over = []  # Migrations that were rolled back from this pod. Theirs have ended, and so have the epochs of those.
         self.me = {"holder": holder(), "life": uuid.uuid4().hex}
         if os.environ.get("MIGRATION_ID"):
             self.me["migration"] = os.environ["MIGRATION_ID"]
@@ -56,6 +57,8 @@ class Claims:
         own = [epoch for epoch, claim in claimed.items() if claim.get("holder") == self.me["holder"]]
         newest = max(claimed, default=0)
         due = max(own, default=newest if self.after is None else self.after) + 1
+        while due in claimed and self.passes(claimed[due]):
+            due += 1
         if newest >= due:
             raise Superseded(newest, claimed[newest])
         return due
@@ -70,15 +73,19 @@ class Claims:
                 return epoch
             claimed[epoch] = other
 
-    def claim_after(self, epoch, step, over):
-        """Claim the epoch after one's own. Claims of migrations that are over are passed by. Returns the epoch."""
+    def claim_after(self, epoch, step):
+        """Claim the epoch after one's own. Returns it."""
         while True:
             epoch += 1
             other = self.take(epoch, step)
             if other is None:
                 return epoch
-            if other.get("migration") not in over:
+            if not self.passes(other):
                 raise Superseded(epoch, other)
+
+    def passes(self, claim):
+        """Whether a claim is of a migration that is over."""
+        return claim.get("migration") in self.over
 
     def check(self, epoch):
         """Fail where the epoch after one's own is taken. A volume that does not answer is no reason to stop."""

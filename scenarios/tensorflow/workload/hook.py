@@ -17,7 +17,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import sys
 import time
 import uuid
@@ -38,8 +37,8 @@ class Desk:
         self.folder = folder_of(directory)
         self.hold_file = os.path.join(self.folder, HOLD)
         os.makedirs(self.folder, exist_ok=True)
-        # What an earlier trainer of the pod left there has ended with it.
-        for prefix in ("response-", RELEASED, HOLD):
+        # The hold of an earlier trainer of the pod has ended with it; what was released stays so.
+        for prefix in ("response-", HOLD):
             remove_all(self.folder, prefix)
 
     def request(self):
@@ -81,9 +80,20 @@ class Desk:
     def go_on(self):
         remove(self.hold_file)
 
+    def released(self):
+        """The migrations that were rolled back."""
+        markers = []
+        for name in entries(self.folder, RELEASED):
+            with open(os.path.join(self.folder, name), encoding="utf-8") as file:
+                markers.append(file.read())
+        return markers
+
     def close(self):
-        """The trainer ends, and with it whatever the folder says."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """The trainer ends, and with it the conversation. What was released must be known to whoever is started again."""
+        with contextlib.suppress(OSError):
+            for prefix in ("request-", "response-", HOLD):
+                remove_all(self.folder, prefix)
+            os.rmdir(self.folder)
 
 
 def manifest(directory, name, step, epoch):
@@ -144,7 +154,7 @@ def release(directory, migration):
     folder = folder_of(directory)
     os.makedirs(folder, exist_ok=True)
     if migration is not None:
-        write_atomically(os.path.join(folder, RELEASED + plain(migration)), lambda file: None)
+        write_atomically(os.path.join(folder, RELEASED + plain(migration)), lambda file: file.write(migration.encode()))
         return
     # Requests first: a trainer holds before it answers, and answers no request that is gone.
     for prefix in ("request-", HOLD):

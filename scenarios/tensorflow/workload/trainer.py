@@ -39,6 +39,7 @@ class Trainer:
 
     def restore(self):
         """Go on from the newest checkpoint of own epochs that can be read, else from RESTORE_FROM, else from nothing."""
+        self.claims.over = self.desk.released()
         claimed = self.claims.list()
         self.claims.due(claimed)
         own = [
@@ -100,15 +101,18 @@ class Trainer:
 
     def prune(self):
         """Remove what came before: own checkpoints except the newest and the durable one, and all of earlier epochs, made
-        on request or by whoever was superseded. This epoch has a durable one by now.
+        on request or by whoever was superseded. Not the one that the pod was made to go on from: should its migration be
+        undone, that is the source's. This epoch has a durable one by now.
         """
+        floor = os.path.basename(os.environ.get(RESTORE_FROM, "").rstrip("/"))
         unfinished = [entry for entry in self.checkpoints.stored(PARTIAL + PREFIX) if entry[1] <= self.epoch]
         stored = self.checkpoints.stored()
         earlier = [entry for entry in stored if entry[1] < self.epoch]
         own = [entry for entry in stored if entry[1] == self.epoch]
         superfluous = [entry for entry in own[:-KEEP] if entry[0] != self.durable[0]]
         for _, _, name in unfinished + earlier + superfluous:
-            self.checkpoints.remove(name)
+            if name != floor:
+                self.checkpoints.remove(name)
 
     def checkpoint_on_request(self, request, migration):
         """Stop, write, answer, and hold still. Where that fails, and nobody knows of a checkpoint, training just goes on."""
@@ -117,7 +121,8 @@ class Trainer:
         response = self.write_and_hold(step)
         heard = self.tell(request, response)
         if "written" in response and heard:
-            self.go_on(step, self.hold_still(response, migration))
+            self.hold_still(response, migration)
+            self.go_on(step)
         self.desk.go_on()
 
     def write_and_hold(self, step):
@@ -137,10 +142,7 @@ class Trainer:
             return True
 
     def hold_still(self, response, migration):
-        """Until released or the time is up; another request meanwhile gets the same answer and extends the hold.
-
-        Returns the migrations that were released.
-        """
+        """Until released or the time is up; another request meanwhile gets the same answer and extends the hold."""
         end = time.monotonic() + self.args.hold
         migrations = [migration]
         while self.desk.holds() and time.monotonic() < end:
@@ -151,18 +153,18 @@ class Trainer:
                 end = time.monotonic() + self.args.hold
                 migrations.append(request[1])
             time.sleep(LOOK)
-        return [migration for migration in migrations if self.desk.is_released(migration)]
 
-    def go_on(self, step, over):
+    def go_on(self, step):
         """Claim the next epoch: whoever went on from the checkpoint that was handed over would have claimed that.
 
-        Pods of migrations that are `over` have ended. While the volume does not answer no step is made.
+        While the volume does not answer no step is made.
         """
         while True:
             try:
                 # A pod that has ended may have removed it, as its successor; this one may have to restart from it.
                 self.checkpoints.write(step, self.epoch, durable=True)
-                self.epoch = self.claims.claim_after(self.epoch, step, over)
+                self.claims.over = self.desk.released()
+                self.epoch = self.claims.claim_after(self.epoch, step)
                 self.durable = None
                 return
             except (OSError, tf.errors.OpError) as error:
