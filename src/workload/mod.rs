@@ -15,6 +15,8 @@ pub mod processor;
 pub mod trainer;
 pub mod writer;
 
+#[cfg(test)]
+mod schedules;
 
 use std::{io::Write, path::Path, time::Duration};
 
