@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::analysis::{Checkpointed, Plan, node::place};
 use crate::contract::{
     orchestrator::{ORIGINAL_POD_LABEL, TARGET_NODE_LABEL},
-    workload::{Manifest, RESTORE_FROM},
+    workload::{EPOCH, MIGRATION_ID, Manifest, RESTORE_FROM},
 };
 
 /// Annotation of the migrated pod: the migration that made it. By it the orchestrator knows its own.
@@ -78,7 +78,7 @@ fn derive_spec(mut spec: PodSpec, plan: &Plan, parts: &Parts) -> PodSpec {
     spec.containers.retain(|container| plan.migrates(&container.name));
     for checkpointed in &plan.checkpointed {
         if let Some(manifest) = parts.checkpoints.get(&checkpointed.container) {
-            restore_from(&mut spec.containers, checkpointed, manifest);
+            restore_from(&mut spec.containers, checkpointed, manifest, &parts.migration_id);
         }
     }
     let kept = spec.init_containers.take().unwrap_or_default();
@@ -92,20 +92,32 @@ fn derive_spec(mut spec: PodSpec, plan: &Plan, parts: &Parts) -> PodSpec {
     spec
 }
 
-fn restore_from(containers: &mut [Container], checkpointed: &Checkpointed, manifest: &Manifest) {
+fn restore_from(
+    containers: &mut [Container],
+    checkpointed: &Checkpointed,
+    manifest: &Manifest,
+    migration: &str,
+) {
     let mount = checkpointed.mount.mount_path.trim_end_matches('/');
-    let value = verification::literal(&format!("{mount}/{}", manifest.directory));
-    for container in containers
-        .iter_mut()
-        .filter(|container| container.name == checkpointed.container)
-    {
+    let directory = verification::literal(&format!("{mount}/{}", manifest.directory));
+    let epoch = manifest.epoch.map(|epoch| epoch.to_string());
+    let told = [
+        (RESTORE_FROM, Some(directory)),
+        (MIGRATION_ID, epoch.as_ref().map(|_| migration.to_owned())),
+        (EPOCH, epoch),
+    ];
+    let named = |container: &&mut Container| container.name == checkpointed.container;
+    for container in containers.iter_mut().filter(named) {
         let env = container.env.get_or_insert_default();
-        env.retain(|variable| variable.name != RESTORE_FROM);
-        env.push(EnvVar {
-            name: RESTORE_FROM.into(),
-            value: Some(value.clone()),
-            value_from: None,
-        });
+        for (name, value) in &told {
+            // Also what an earlier migration had told and this one does not.
+            env.retain(|variable| variable.name != *name);
+            env.extend(value.as_ref().map(|value| EnvVar {
+                name: (*name).into(),
+                value: Some(value.clone()),
+                value_from: None,
+            }));
+        }
     }
 }
 
@@ -152,6 +164,7 @@ mod tests {
     fn parts() -> Parts {
         let manifest = Manifest {
             step: 120,
+            epoch: None,
             directory: "gen-120".into(),
             files: Vec::new(),
         };
@@ -182,6 +195,7 @@ mod tests {
 
         let mut again = parts();
         again.outputs.clear();
+        again.checkpoints.get_mut("trainer").unwrap().epoch = Some(4);
         let second = derive(&plan_of(first), &again);
         let annotations = second.metadata.annotations.unwrap();
         assert_eq!(annotations[ORIGINAL_POD_LABEL], "job");
@@ -189,5 +203,8 @@ mod tests {
         assert_eq!(spec.init_containers.unwrap().len(), 1);
         let env = spec.containers[0].env.as_ref().unwrap();
         assert_eq!(env.iter().filter(|v| v.name == RESTORE_FROM).count(), 1);
+        let value = |name: &str| env.iter().find(|v| v.name == name)?.value.as_deref();
+        assert_eq!(value(EPOCH), Some("4"));
+        assert_eq!(value(MIGRATION_ID), Some("migration-0badcafe"));
     }
 }

@@ -266,6 +266,7 @@ mod tests {
     fn parts(checkpoints: &[&str], outputs: &[&str]) -> Parts {
         let manifest = Manifest {
             step: 1,
+            epoch: None,
             directory: "g".into(),
             files: Vec::new(),
         };
@@ -336,6 +337,7 @@ mod tests {
         };
         let manifest = |files| Manifest {
             step: 1,
+            epoch: None,
             directory: "g".into(),
             files: (0..files).map(file).collect(),
         };

@@ -42,12 +42,12 @@ async fn save(
     checkpointed: &Checkpointed,
 ) -> Result<(String, Manifest), Failure> {
     let Checkpointed { container, hook, .. } = checkpointed;
+    let command = hook.command_for(migration.entry.id());
     let output = migration
         .kubernetes
-        .exec(migration.plan.source(), container, &hook.command, hook.timeout)
+        .exec(migration.plan.source(), container, &command, hook.timeout)
         .await
         .map_err(|why| {
-            let command = &hook.command;
             Failure::new(
                 Reason::CheckpointHookFailed,
                 format!("checkpoint command {command:?} in container {container}: {why}"),
@@ -65,7 +65,7 @@ pub async fn undo(migration: &mut OngoingMigration) -> Result<String, Failure> {
     }
     let mut told = Vec::new();
     for Checkpointed { container, hook, .. } in &plan.checkpointed {
-        let Some(release) = &hook.release else {
+        let Some(release) = hook.release_for(migration.entry.id()) else {
             told.push(format!(
                 "{container} goes on by itself when its hold time is over"
             ));
@@ -73,7 +73,7 @@ pub async fn undo(migration: &mut OngoingMigration) -> Result<String, Failure> {
         };
         let released = migration
             .kubernetes
-            .exec(plan.source(), container, release, hook.timeout)
+            .exec(plan.source(), container, &release, hook.timeout)
             .await;
         told.push(match released {
             Ok(_) => format!("{container} goes on"),
