@@ -10,7 +10,12 @@ use crate::{
     error::Error,
     interrupt::Interrupt,
     k8s::access::{Access, is_in_pod},
-    orchestrator::{ongoing::Limits, server, service::Service},
+    orchestrator::{
+        definition,
+        ongoing::{Limits, Settings},
+        server,
+        service::Service,
+    },
 };
 
 /// Time for migrations under way when the service is told to stop.
@@ -31,7 +36,17 @@ pub struct Args {
     /// Image that holds this program, for the init container that verifies checkpoints.
     #[arg(long, value_name = "IMAGE", default_value = "migbench")]
     verify_image: String,
-    /// End when stdin is closed: for programs that start the service for themselves.
+    /// Migrations at work at a time.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().at_work)]
+    at_work: usize,
+    /// Migrations at work at a time that involve one node.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().per_node)]
+    per_node: usize,
+    /// Migrations that may wait for their turn; more are refused.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().queue)]
+    queue: usize,
+    /// End when stdin is closed, install the definition of migrations, and roll back at the end what is under way: for
+    /// programs that start the service for themselves.
     #[arg(long, hide = true)]
     private: bool,
 }
@@ -40,9 +55,13 @@ pub struct Args {
 pub async fn execute(args: Args) -> Result<(), Error> {
     super::log_to_stderr();
     let interrupt = Interrupt::listen().context("signals")?;
-    let access = access(args.kubeconfig, args.context)?;
+    let access = access(args.kubeconfig.clone(), args.context.clone())?;
     let cluster = access.connect_without_patience().await?;
-    let service = Service::new(cluster.client, &args.verify_image, Limits::default());
+    if args.private {
+        definition::install(&cluster.client).await?;
+    }
+    definition::check(&cluster.client).await?;
+    let service = Service::start(cluster.client, settings(&args));
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|error| Error::Usage(format!("--listen {}: {error}; choose another port", args.listen)))?;
@@ -56,6 +75,19 @@ pub async fn execute(args: Args) -> Result<(), Error> {
         Err(Error::Internal(anyhow!(
             "stopped with migrations under way: look at their pods before starting again"
         )))
+    }
+}
+
+fn settings(args: &Args) -> Settings {
+    Settings {
+        verify_image: args.verify_image.clone(),
+        limits: Limits {
+            at_work: args.at_work,
+            per_node: args.per_node,
+            queue: args.queue,
+            ..Limits::default()
+        },
+        private: args.private,
     }
 }
 

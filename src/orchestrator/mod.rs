@@ -2,21 +2,28 @@
 //! write a checkpoint, redeploys only what still runs, and removes the source once the target has made a new step.
 //!
 //! ```text
-//! contract ─► routes ─► order ─► service ─► migration ─► steps ─► kubernetes
-//!                              │            │          ├ analysis      what may be moved, and how
-//!                              │            │          ├ checkpoint    manifest, integrity, handshake
-//!                              │            │          └ migrated_pod  how it is made, and what can be wrong with it
-//!                              │            └ phase    the pure state machine
-//!                              └ journal    what is known of every migration
+//! contract ─► routes ─► order ─► service ─► the migration's object, in the cluster
+//!                                  │                   │
+//!                                  mirror         controller ─► admission    who may begin
+//!                                                      └ migration ─► steps ─► kubernetes
+//!                                                          ├ journal     writes the object
+//!                                                          └ phase       the pure state machine
+//! steps: analysis      what may be moved, and how
+//!        checkpoint    manifest, integrity, handshake
+//!        migrated_pod  how it is made, and what can be wrong with it
 //! ```
 
+pub mod admission;
 pub mod analysis;
 pub mod checkpoint;
+pub mod controller;
+pub mod definition;
 pub mod failure;
 pub mod journal;
 pub mod kubernetes;
 pub mod migrated_pod;
 pub mod migration;
+pub mod mirror;
 pub mod ongoing;
 pub mod order;
 pub mod phase;
@@ -24,6 +31,7 @@ pub mod routes;
 pub mod server;
 pub mod service;
 pub mod steps;
+pub mod view;
 
 #[cfg(test)]
 mod fixtures;

@@ -3,11 +3,13 @@
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{Path, State},
-    http::StatusCode,
+    extract::{Path, Query, State},
+    http::{HeaderMap, StatusCode, header::RETRY_AFTER},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+
+use serde::Deserialize;
 
 use super::{
     failure::{Failure, Reason},
@@ -15,6 +17,11 @@ use super::{
     service::Service,
 };
 use crate::contract::orchestrator::{ErrorBody, Health, Migration, MigrationRequest, MigrationStatus};
+
+/// Header of a request that may be repeated: the same key and the same request mean the same migration.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Seconds after which a request may be tried again that found the queue full.
+const AGAIN_AFTER: &str = "30";
 
 /// All routes, in both spellings.
 pub fn router(service: Service) -> Router {
@@ -27,10 +34,10 @@ pub fn router(service: Service) -> Router {
 }
 
 fn api(spelling: Spelling) -> Router<Service> {
-    let create = move |service, body| create(service, spelling, body);
+    let create = move |service, headers, body| create(service, spelling, headers, body);
     Router::new()
         .route("/migrations", post(create).get(list))
-        .route("/migrations/{id}", get(show))
+        .route("/migrations/{id}", get(show).delete(cancel))
         .route("/migrations/{id}/status", get(status))
         .route("/metrics", get(metrics))
 }
@@ -43,7 +50,18 @@ async fn health() -> Json<Health> {
     })
 }
 
-async fn create(State(service): State<Service>, spelling: Spelling, body: Bytes) -> Response {
+/// In which namespace a migration is looked for where several have its id.
+#[derive(Debug, Deserialize)]
+struct Place {
+    namespace: Option<String>,
+}
+
+async fn create(
+    State(service): State<Service>,
+    spelling: Spelling,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let request: MigrationRequest = match serde_json::from_slice(&body) {
         Ok(request) => request,
         Err(why) => {
@@ -58,7 +76,10 @@ async fn create(State(service): State<Service>, spelling: Spelling, body: Bytes)
         Ok(order) => order,
         Err(why) => return error(StatusCode::BAD_REQUEST, "Validation failed", &why),
     };
-    match service.accept(order).await {
+    let key = headers
+        .get(IDEMPOTENCY_KEY)
+        .map(|key| String::from_utf8_lossy(key.as_bytes()));
+    match service.accept(order, key.as_deref()).await {
         Ok(migration) => (StatusCode::ACCEPTED, Json(migration)).into_response(),
         Err(failure) => refusal(&failure),
     }
@@ -68,17 +89,50 @@ async fn list(State(service): State<Service>) -> Response {
     Json(service.migrations()).into_response()
 }
 
-async fn show(State(service): State<Service>, Path(id): Path<String>) -> Response {
-    service
-        .migration(&id)
-        .map_or_else(|| unknown(&id), |migration| Json(migration).into_response())
+async fn show(
+    State(service): State<Service>,
+    Path(id): Path<String>,
+    Query(place): Query<Place>,
+) -> Response {
+    let found = service.migration(&id, place.namespace.as_deref()).await;
+    answer(&id, found, StatusCode::OK, |migration| {
+        Json(migration).into_response()
+    })
 }
 
-async fn status(State(service): State<Service>, Path(id): Path<String>) -> Response {
-    service.migration(&id).map_or_else(
-        || unknown(&id),
-        |migration| Json(summary(migration)).into_response(),
-    )
+async fn status(
+    State(service): State<Service>,
+    Path(id): Path<String>,
+    Query(place): Query<Place>,
+) -> Response {
+    let found = service.migration(&id, place.namespace.as_deref()).await;
+    answer(&id, found, StatusCode::OK, |migration| {
+        Json(summary(migration)).into_response()
+    })
+}
+
+async fn cancel(
+    State(service): State<Service>,
+    Path(id): Path<String>,
+    Query(place): Query<Place>,
+) -> Response {
+    let cancelled = service.cancel(&id, place.namespace.as_deref()).await;
+    answer(&id, cancelled, StatusCode::ACCEPTED, |migration| {
+        Json(migration).into_response()
+    })
+}
+
+fn answer(
+    id: &str,
+    found: Result<Option<Migration>, Failure>,
+    code: StatusCode,
+    show: impl FnOnce(Migration) -> Response,
+) -> Response {
+    match found {
+        Ok(Some(migration)) => (code, show(migration)).into_response(),
+        Ok(None) => unknown(id),
+        Err(failure) => refusal(&failure),
+    }
 }
 
 async fn metrics(State(service): State<Service>) -> Response {
@@ -107,9 +161,14 @@ fn refusal(failure: &Failure) -> Response {
         Reason::PodNotFound => StatusCode::NOT_FOUND,
         Reason::ApiUnavailable | Reason::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
         Reason::ApiRefused => StatusCode::BAD_GATEWAY,
+        Reason::QueueFull => StatusCode::TOO_MANY_REQUESTS,
         _ => StatusCode::CONFLICT,
     };
-    error(code, &failure.reason.to_string(), &failure.message)
+    let answer = error(code, &failure.reason.to_string(), &failure.message);
+    match failure.reason {
+        Reason::QueueFull => ([(RETRY_AFTER, AGAIN_AFTER)], answer).into_response(),
+        _ => answer,
+    }
 }
 
 fn error(code: StatusCode, error: &str, details: &str) -> Response {
@@ -128,10 +187,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::orchestrator::{
-        ongoing::Limits,
-        simulation::{Fault, Simulation},
-    };
+    use crate::orchestrator::simulation::{Fault, Simulation};
 
     async fn ask(router: &Router, method: &str, path: &str, body: impl Into<Body>) -> (u16, Value) {
         let request = Request::builder().method(method).uri(path);
@@ -157,8 +213,7 @@ mod tests {
 
     async fn routes_with(fault: Fault) -> (Router, Simulation) {
         let simulation = Simulation::with(fault).await;
-        let service = Service::new(simulation.client(), "migbench", Limits::default());
-        (router(service), simulation)
+        (router(simulation.service(false)), simulation)
     }
 
     #[tokio::test]

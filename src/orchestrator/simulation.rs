@@ -26,7 +26,11 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
-use super::fixtures;
+use super::{
+    definition, fixtures,
+    ongoing::{Limits, Settings},
+    service::Service,
+};
 use crate::embedded::{
     ContainerKey, ExecOutput, ExecRequest, ExecSession, Kubelet, LogOptions, api::Api as Embedded,
 };
@@ -131,6 +135,16 @@ impl Simulation {
         self.client.clone()
     }
 
+    /// A service that works on it, and after which nobody takes over if it is `private`.
+    pub(super) fn service(&self, private: bool) -> Service {
+        let settings = Settings {
+            verify_image: "migbench".to_owned(),
+            limits: Limits::default(),
+            private,
+        };
+        Service::start(self.client(), settings)
+    }
+
     /// Whether the release hook was run in the source.
     pub(super) fn released(&self) -> bool {
         self.stage.released.load(Ordering::Relaxed)
@@ -159,6 +173,7 @@ async fn furnish(client: &Client) {
         nodes.create(&create, &node).await.unwrap();
         patch_status(&nodes, name, &serde_json::to_value(node.status).unwrap()).await;
     }
+    definition::install(client).await.unwrap();
     let namespaces = Api::<k8s_openapi::api::core::v1::Namespace>::all(client.clone());
     let namespace = serde_json::from_value(json!({"metadata": {"name": "ml"}})).unwrap();
     namespaces.create(&create, &namespace).await.unwrap();
@@ -295,7 +310,6 @@ async fn begin(pods: &Api<Pod>, pod: &Pod, stage: &Stage) {
     patch_status(pods, name, &init(&json!({"running": {}}))).await;
     if stage.fault == Fault::SourceDeleted {
         pods.delete("job", &DeleteParams::default()).await.unwrap();
-        return;
     }
     if matches!(stage.fault, Fault::CheckpointCorrupt | Fault::VerificationKilled) {
         return patch_status(pods, name, &init(&ended(3))).await;
