@@ -45,6 +45,9 @@ pub struct Args {
     /// Migrations that may wait for their turn; more are refused.
     #[arg(long, value_name = "N", default_value_t = Limits::default().queue)]
     queue: usize,
+    /// Work only while holding the lease `ai-storage-orchestrator` in this namespace: for several replicas.
+    #[arg(long, value_name = "NAMESPACE")]
+    leader_elect: Option<String>,
     /// End when stdin is closed, install the definition of migrations, and roll back at the end what is under way: for
     /// programs that start the service for themselves.
     #[arg(long, hide = true)]
@@ -87,6 +90,7 @@ fn settings(args: &Args) -> Settings {
             queue: args.queue,
             ..Limits::default()
         },
+        lease: args.leader_elect.clone(),
         private: args.private,
     }
 }

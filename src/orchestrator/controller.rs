@@ -9,22 +9,29 @@ use kube::{
     runtime::{Controller, controller::Action, watcher},
 };
 use serde_json::json;
+use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
+use uuid::Uuid;
 
 use super::{
     admission::{Admission, Place, Ticket},
+    announce::Announcer,
     failure::{Failure, Reason},
+    housekeeping,
     journal::Journal,
     kubernetes::{Kubernetes, Patience},
+    lease::Candidate,
     migration::Calls,
     ongoing::{OngoingMigration, Settings},
     order::Order,
     phase::{Event, Phase, Source},
-    view,
+    view::{self, phase},
 };
 use crate::contract::orchestrator::resource::{FINALIZER, Migration};
 
+/// Time between two looks for old migrations.
+const PRUNING: Duration = Duration::from_secs(600);
 /// Time until a migration is taken up again that could not go on.
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
 
@@ -35,6 +42,7 @@ pub struct Context {
     settings: Settings,
     calls: Calls,
     admission: Admission,
+    announcer: Announcer,
 }
 
 impl std::fmt::Debug for Context {
@@ -49,12 +57,12 @@ impl std::fmt::Debug for Context {
 impl Context {
     /// Work on the cluster behind `client`.
     pub fn new(client: Client, settings: Settings, calls: Calls) -> Self {
-        let admission = Admission::new(settings.limits);
         Self {
+            admission: Admission::new(settings.limits),
+            announcer: Announcer::new(client.clone()),
             client,
             settings,
             calls,
-            admission,
         }
     }
 
@@ -66,7 +74,7 @@ impl Context {
 
 /// Work until the orchestrator is told to stop, and what is under way has been handed over or rolled back.
 pub async fn run(context: Arc<Context>) {
-    let stop = context.calls.stop.clone();
+    let stop = &context.calls.stop;
     if stop
         .run_until_cancelled(context.calls.mirror.ready())
         .await
@@ -74,8 +82,24 @@ pub async fn run(context: Arc<Context>) {
     {
         return;
     }
+    let Some(namespace) = &context.settings.lease else {
+        return work_on_all(Arc::clone(&context)).await;
+    };
+    let identity = Uuid::new_v4().to_string();
+    let mut candidate = Candidate::new(context.client.clone(), namespace, identity);
+    while stop.run_until_cancelled(candidate.win()).await.is_some() {
+        tracing::info!("this orchestrator works");
+        tokio::select! {
+            () = work_on_all(Arc::clone(&context)) => return candidate.release().await,
+            () = candidate.keep() => tracing::warn!("the lease is lost; another orchestrator goes on"),
+        }
+    }
+}
+
+async fn work_on_all(context: Arc<Context>) {
+    let keeping = AbortOnDropHandle::new(tokio::spawn(keep_house(Arc::clone(&context))));
     let all = Api::<Migration>::all(context.client.clone());
-    let stopped = stop.cancelled_owned();
+    let stopped = context.calls.stop.clone().cancelled_owned();
     Controller::new(all, watcher::Config::default())
         .graceful_shutdown_on(stopped)
         .run(reconcile, |_, _, _| Action::requeue(AGAIN_AFTER), context)
@@ -86,6 +110,23 @@ pub async fn run(context: Arc<Context>) {
             ready(())
         })
         .await;
+    drop(keeping);
+}
+
+/// Sweep at the beginning, and prune from time to time.
+async fn keep_house(context: Arc<Context>) {
+    let kubernetes = context.kubernetes("");
+    let mirror = &context.calls.mirror;
+    while let Err(error) = housekeeping::sweep(&kubernetes, &mirror.all()).await {
+        tracing::warn!(%error, "what earlier migrations left cannot be swept yet");
+        sleep(PRUNING).await;
+    }
+    loop {
+        if let Err(error) = housekeeping::prune(&kubernetes, &mirror.all()).await {
+            tracing::warn!(%error, "old migrations are still there");
+        }
+        sleep(PRUNING).await;
+    }
 }
 
 /// Each in a task of its own: one that panics is taken up again, and one whose controller ends is broken off.
@@ -102,7 +143,9 @@ async fn reconcile(object: Arc<Migration>, context: Arc<Context>) -> Result<Acti
 async fn work(seen: &Migration, context: &Context) -> Result<(), Failure> {
     let kubernetes = context.kubernetes(&seen.namespace().unwrap_or_default());
     if phase(seen).is_final() {
-        return Journal::new(kubernetes, seen.clone()).close().await;
+        return Journal::new(kubernetes, context.announcer.clone(), seen.clone())
+            .close()
+            .await;
     }
     // What was seen may be old by now.
     let Some(object) = kubernetes.migration(&seen.name_any()).await? else {
@@ -111,7 +154,7 @@ async fn work(seen: &Migration, context: &Context) -> Result<(), Failure> {
     let Some(object) = protected(&kubernetes, object).await? else {
         return Ok(());
     };
-    let mut journal = Journal::new(kubernetes.clone(), object.clone());
+    let mut journal = Journal::new(kubernetes.clone(), context.announcer.clone(), object.clone());
     if phase(&object).is_final() {
         return journal.close().await;
     }
@@ -201,12 +244,4 @@ fn is_before(other: &Migration, object: &Migration) -> bool {
         && other.uid() != object.uid()
         && !phase(other).is_final()
         && (phase(other) != Phase::Pending || age(other) < age(object))
-}
-
-fn phase(object: &Migration) -> Phase {
-    object
-        .status
-        .as_ref()
-        .map(|status| status.phase)
-        .unwrap_or_default()
 }

@@ -6,6 +6,7 @@ use kube::ResourceExt;
 use tracing::info;
 
 use super::{
+    announce::Announcer,
     failure::{Failure, Reason},
     kubernetes::Kubernetes,
     phase::{Phase, State},
@@ -21,16 +22,18 @@ pub const POD_UID_ANNOTATION: &str = "migbench.io/pod-uid";
 #[derive(Debug, Clone)]
 pub struct Journal {
     kubernetes: Kubernetes,
+    announcer: Announcer,
     object: Migration,
     draft: Progress,
 }
 
 impl Journal {
     /// Write to this object, in the namespace of `kubernetes`.
-    pub fn new(kubernetes: Kubernetes, object: Migration) -> Self {
+    pub fn new(kubernetes: Kubernetes, announcer: Announcer, object: Migration) -> Self {
         let draft = object.status.clone().unwrap_or_default();
         Self {
             kubernetes,
+            announcer,
             object,
             draft,
         }
@@ -142,7 +145,9 @@ impl Journal {
                 message: None,
             });
         }
-        self.write().await
+        self.write().await?;
+        self.announcer.tell(&self.object, ended).await;
+        Ok(())
     }
 
     /// Let an object go whose migration has ended.

@@ -15,12 +15,15 @@
 
 pub mod admission;
 pub mod analysis;
+pub mod announce;
 pub mod checkpoint;
 pub mod controller;
 pub mod definition;
 pub mod failure;
+pub mod housekeeping;
 pub mod journal;
 pub mod kubernetes;
+pub mod lease;
 pub mod migrated_pod;
 pub mod migration;
 pub mod mirror;
@@ -33,6 +36,10 @@ pub mod service;
 pub mod steps;
 pub mod view;
 
+#[cfg(test)]
+mod deaths;
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]

@@ -57,6 +57,8 @@ pub struct Settings {
     pub verify_image: String,
     /// How long things may take, and how much may be under way.
     pub limits: Limits,
+    /// Namespace of the lease that says which of several orchestrators works; without, this is the only one.
+    pub lease: Option<String>,
     /// Nobody takes over from this orchestrator: what is under way when it is told to stop is rolled back.
     pub private: bool,
 }

@@ -12,7 +12,7 @@ use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use uuid::Uuid;
 
 use super::{
@@ -28,7 +28,7 @@ use super::{
     order::Order,
     phase::Phase,
     steps::analyse,
-    view,
+    view::{self, phase},
 };
 use crate::contract::orchestrator::{
     Metrics, Migration,
@@ -46,13 +46,16 @@ pub struct Service {
     calls: Calls,
     /// One request at a time is compared with what is under way.
     accepting: Arc<Mutex<()>>,
-    working: TaskTracker,
+    working: Arc<AbortOnDropHandle<()>>,
+    /// Cancelled once nothing is worked on any more.
+    ended: CancellationToken,
 }
 
 impl std::fmt::Debug for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Service")
             .field("settings", &self.settings)
+            .field("works", &!self.working.is_finished())
             .finish_non_exhaustive()
     }
 }
@@ -64,15 +67,20 @@ impl Service {
             mirror: Mirror::start(client.clone()),
             stop: CancellationToken::new(),
         };
-        let working = TaskTracker::new();
-        let context = Context::new(client.clone(), settings.clone(), calls.clone());
-        working.spawn(controller::run(Arc::new(context)));
+        let context = Arc::new(Context::new(client.clone(), settings.clone(), calls.clone()));
+        let ended = CancellationToken::new();
+        let ending = ended.clone().drop_guard();
+        let working = tokio::spawn(async move {
+            controller::run(context).await;
+            drop(ending);
+        });
         Self {
             client,
             settings,
             calls,
             accepting: Arc::default(),
-            working,
+            working: Arc::new(AbortOnDropHandle::new(working)),
+            ended,
         }
     }
 
@@ -191,22 +199,13 @@ impl Service {
     /// done within `limit`.
     pub async fn drain(&self, limit: Duration) -> bool {
         self.calls.stop.cancel();
-        self.working.close();
-        timeout(limit, self.working.wait()).await.is_ok()
+        timeout(limit, self.ended.cancelled()).await.is_ok()
     }
 
     fn patiently(&self, namespace: &str) -> Kubernetes {
         let patience = Patience::Until(Instant::now() + ADMISSION_PATIENCE);
         Kubernetes::new(self.client.clone(), namespace, patience)
     }
-}
-
-fn phase(object: &resource::Migration) -> Phase {
-    object
-        .status
-        .as_ref()
-        .map(|status| status.phase)
-        .unwrap_or_default()
 }
 
 /// Whether a migration is under way that the pod is the source or the target of.

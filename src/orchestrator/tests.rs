@@ -18,7 +18,8 @@ async fn migrate(simulation: &Simulation) -> Migration {
     finished(&service, &accepted.migration_id).await
 }
 
-async fn finished(service: &Service, id: &str) -> Migration {
+/// Wait until a migration has ended.
+pub(super) async fn finished(service: &Service, id: &str) -> Migration {
     loop {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let migration = service.migration(id, None).await.unwrap().unwrap();

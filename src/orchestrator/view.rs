@@ -61,6 +61,15 @@ fn details(object: &resource::Migration, progress: Progress) -> Details {
     }
 }
 
+/// The phase of a migration.
+pub fn phase(object: &resource::Migration) -> Phase {
+    object
+        .status
+        .as_ref()
+        .map(|status| status.phase)
+        .unwrap_or_default()
+}
+
 /// When a migration was accepted, whole seconds.
 pub fn accepted(object: &resource::Migration) -> Timestamp {
     object

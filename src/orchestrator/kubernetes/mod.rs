@@ -71,6 +71,15 @@ impl Kubernetes {
         }
     }
 
+    /// The same in another namespace.
+    #[must_use]
+    pub fn within(&self, namespace: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            ..self.clone()
+        }
+    }
+
     fn pods(&self) -> Api<Pod> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
@@ -97,6 +106,21 @@ impl Kubernetes {
         let query = ListParams::default().labels(&format!("{MIGRATION_UID_LABEL}={migration}"));
         let pods = self.pods();
         let list = self.retrying("list migrated pods", || pods.list(&query)).await?;
+        Ok(list.items)
+    }
+
+    /// The pods that any migration has made, in all namespaces.
+    pub async fn migrated_pods(&self) -> Result<Vec<Pod>, Failure> {
+        let query = ListParams::default().labels(MIGRATION_UID_LABEL);
+        let pods = Api::<Pod>::all(self.client.clone());
+        let list = self.retrying("list migrated pods", || pods.list(&query)).await?;
+        Ok(list.items)
+    }
+
+    /// All pods of the namespace.
+    pub async fn all_pods(&self) -> Result<Vec<Pod>, Failure> {
+        let (pods, query) = (self.pods(), ListParams::default());
+        let list = self.retrying("list pods", || pods.list(&query)).await?;
         Ok(list.items)
     }
 
