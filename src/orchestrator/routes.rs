@@ -2,15 +2,16 @@
 
 use axum::{
     Extension, Json, Router,
-    extract::{DefaultBodyLimit, MatchedPath, Path, Request, State},
+    extract::{DefaultBodyLimit, MatchedPath, Path, Query, Request, State},
     http::{
         HeaderValue, StatusCode,
-        header::{CONTENT_TYPE, WWW_AUTHENTICATE},
+        header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
     },
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use serde::Deserialize;
 
 use super::{
     caller::{Caller, Demand, Refusal},
@@ -22,6 +23,10 @@ use super::{
 };
 use crate::contract::orchestrator::{ErrorBody, Health, Migration, MigrationRequest, MigrationStatus};
 
+/// Header of a request that may be repeated: the same key and the same request mean the same migration.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Seconds after which a request may be tried again that found the queue full.
+const AGAIN_AFTER: &str = "30";
 /// Who can be asked without telling who asks.
 pub(super) const OPEN: [&str; 3] = ["/health", "/livez", "/readyz"];
 
@@ -62,7 +67,7 @@ fn api(spelling: Spelling) -> Router<Service> {
     let create = move |service, caller, request| create(service, caller, spelling, request);
     Router::new()
         .route("/migrations", post(create).get(list))
-        .route("/migrations/{id}", get(show))
+        .route("/migrations/{id}", get(show).delete(cancel))
         .route("/migrations/{id}/status", get(status))
         .route("/metrics", get(metrics))
 }
@@ -90,12 +95,20 @@ async fn exposition(State(service): State<Service>, Extension(caller): Extension
     ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }
 
+/// In which namespace a migration is looked for where several have its id.
+#[derive(Debug, Deserialize)]
+struct Place {
+    namespace: Option<String>,
+}
+
 async fn create(
     State(service): State<Service>,
     Extension(caller): Extension<Caller>,
     spelling: Spelling,
     request: Request,
 ) -> Response {
+    let key = request.headers().get(IDEMPOTENCY_KEY);
+    let key = key.map(|key| String::from_utf8_lossy(key.as_bytes()).into_owned());
     let body = match door::json(request).await {
         Ok(body) => body,
         Err(refusal) => return refusal,
@@ -117,7 +130,7 @@ async fn create(
     if let Err(refusal) = caller.demand(Demand::Migrate(order.namespace.clone())).await {
         return refused(&refusal);
     }
-    match service.accept(order).await {
+    match service.accept(order, key.as_deref()).await {
         Ok(migration) => (StatusCode::ACCEPTED, Json(migration)).into_response(),
         Err(failure) => refusal(&failure),
     }
@@ -143,8 +156,9 @@ async fn show(
     State(service): State<Service>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    Query(place): Query<Place>,
 ) -> Response {
-    match find(&service, &caller, &id).await {
+    match find(&service, &caller, &id, &place).await {
         Ok(migration) => Json(migration).into_response(),
         Err(refusal) => refusal,
     }
@@ -154,16 +168,40 @@ async fn status(
     State(service): State<Service>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    Query(place): Query<Place>,
 ) -> Response {
-    match find(&service, &caller, &id).await {
+    match find(&service, &caller, &id, &place).await {
         Ok(migration) => Json(summary(migration)).into_response(),
         Err(refusal) => refusal,
     }
 }
 
+/// Who may have it made may have it given up.
+async fn cancel(
+    State(service): State<Service>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    Query(place): Query<Place>,
+) -> Response {
+    let namespace = match find(&service, &caller, &id, &place).await {
+        Ok(migration) => migration.details.pod_namespace,
+        Err(refusal) => return refusal,
+    };
+    if let Err(refusal) = caller.demand(Demand::Migrate(namespace.clone())).await {
+        return refused(&refusal);
+    }
+    match service.cancel(&id, Some(&namespace)).await {
+        Ok(Some(migration)) => (StatusCode::ACCEPTED, Json(migration)).into_response(),
+        Ok(None) => unknown(&id),
+        Err(failure) => refusal(&failure),
+    }
+}
+
 /// A migration that the caller may see.
-async fn find(service: &Service, caller: &Caller, id: &str) -> Result<Migration, Response> {
-    let migration = service.migration(id).ok_or_else(|| unknown(id))?;
+async fn find(service: &Service, caller: &Caller, id: &str, place: &Place) -> Result<Migration, Response> {
+    let found = service.migration(id, place.namespace.as_deref()).await;
+    let found = found.map_err(|failure| refusal(&failure))?;
+    let migration = found.ok_or_else(|| unknown(id))?;
     let demand = Demand::See(migration.details.pod_namespace.clone());
     caller.demand(demand).await.map_err(|refusal| refused(&refusal))?;
     Ok(migration)
@@ -198,9 +236,14 @@ fn refusal(failure: &Failure) -> Response {
         Reason::PodNotFound => StatusCode::NOT_FOUND,
         Reason::ApiUnavailable | Reason::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
         Reason::ApiRefused => StatusCode::BAD_GATEWAY,
+        Reason::QueueFull => StatusCode::TOO_MANY_REQUESTS,
         _ => StatusCode::CONFLICT,
     };
-    error(code, &failure.reason.to_string(), &failure.message)
+    let answer = error(code, &failure.reason.to_string(), &failure.message);
+    match failure.reason {
+        Reason::QueueFull => ([(RETRY_AFTER, AGAIN_AFTER)], answer).into_response(),
+        _ => answer,
+    }
 }
 
 /// A request of somebody who may not.
@@ -233,10 +276,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::orchestrator::{
-        ongoing::Limits,
-        simulation::{Fault, Simulation},
-    };
+    use crate::orchestrator::simulation::{Fault, Simulation};
 
     async fn ask(router: &Router, method: &str, path: &str, body: impl Into<Body>) -> (u16, Value) {
         let request = Request::builder().method(method).uri(path);
@@ -265,8 +305,7 @@ mod tests {
 
     async fn routes_with(fault: Fault) -> (Router, Simulation) {
         let simulation = Simulation::with(fault).await;
-        let service = Service::new(simulation.client(), "migbench", Limits::default());
-        (router(service, Door::Local), simulation)
+        (router(simulation.service(false), Door::Local), simulation)
     }
 
     #[tokio::test]

@@ -149,6 +149,7 @@ pub fn manifest(dir: &Path, directory: &Path, step: u64) -> Result<Manifest, Err
     }
     Ok(Manifest {
         step,
+        epoch: None,
         directory: name,
         files,
     })

@@ -191,6 +191,7 @@ fn below(prefix: &Path, manifest: Manifest) -> Manifest {
     let join = |path: &str| prefix.join(path).display().to_string();
     Manifest {
         step: manifest.step,
+        epoch: manifest.epoch,
         directory: join(&manifest.directory),
         files: manifest
             .files
@@ -215,6 +216,7 @@ mod tests {
         };
         Manifest {
             step: 8,
+            epoch: None,
             directory: directory.into(),
             files: vec![file],
         }

@@ -178,6 +178,7 @@ async fn the_python_hook_speaks_with_the_built_in_trainer() {
     };
     let manifest = |prefix: &str| Manifest {
         step: 5,
+        epoch: None,
         directory: format!("{prefix}ckpt-5-w"),
         files: vec![ManifestFile {
             path: format!("{prefix}ckpt-5-w/state"),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-/// Before `<container>.command`, `<container>.timeout` and `<container>.release`.
+/// Before `<container>.command`, `<container>.timeout`, `<container>.release` and `<container>.epoch`.
 const PREFIX: &str = "checkpoint.migbench.io/";
 
 /// Time for a hook whose annotations name none.
@@ -19,6 +19,9 @@ pub struct Hook {
     pub timeout: Duration,
     /// Lets an application that holds still after its checkpoint go on; run when a migration is rolled back.
     pub release: Option<Vec<String>>,
+    /// Whether the application claims an epoch before it writes (`docs/scenarios.md`), so that source and target may be
+    /// there at the same time. Without it the source must have ended before the target starts.
+    pub epochs: bool,
 }
 
 /// An annotation that cannot be used.
@@ -53,7 +56,26 @@ impl Hook {
             command,
             timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
             release: field(annotations, container, "release", words)?,
+            epochs: field(annotations, container, "epoch", boolean)?.unwrap_or(false),
         }))
+    }
+
+    /// What is run for a checkpoint on behalf of a migration.
+    pub fn command_for(&self, migration: &str) -> Vec<String> {
+        self.told(&self.command, migration)
+    }
+
+    /// What is run, if anything, when that migration is rolled back and its pod is gone.
+    pub fn release_for(&self, migration: &str) -> Option<Vec<String>> {
+        let release = self.release.as_ref()?;
+        Some(self.told(release, migration))
+    }
+
+    /// A hook that speaks epochs gets the migration's id as its last argument: what it is released from, and whose claims
+    /// count for nothing then, is that migration's doing and no other's.
+    fn told(&self, command: &[String], migration: &str) -> Vec<String> {
+        let id = self.epochs.then(|| migration.to_owned());
+        command.iter().cloned().chain(id).collect()
     }
 
     /// Check one annotation of a pod by itself. The container whose hook it is of; `None` where it is of no hook.
@@ -66,13 +88,14 @@ impl Hook {
         };
         let (container, field) = rest
             .rsplit_once('.')
-            .ok_or("write <container>.command, .timeout or .release after the prefix")?;
+            .ok_or("write <container>.command, .timeout, .release or .epoch after the prefix")?;
         match field {
             "command" | "release" => words(value).map(drop)?,
             "timeout" => duration(value).map(drop)?,
+            "epoch" => boolean(value).map(drop)?,
             other => {
                 return Err(format!(
-                    "unknown hook field {other:?}: there is command, timeout and release"
+                    "unknown hook field {other:?}: there is command, timeout, release and epoch"
                 ));
             }
         }
@@ -106,6 +129,11 @@ fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|error| format!("{text:?} is not a duration ({error}): write it with its unit, as in 30s"))
 }
 
+fn boolean(text: &str) -> Result<bool, String> {
+    text.parse()
+        .map_err(|_| format!("{text:?} is neither \"true\" nor \"false\""))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,11 +155,13 @@ mod tests {
             ("command", r#"["save","-v"]"#),
             ("timeout", "1m 30s"),
             ("release", r#"["go"]"#),
+            ("epoch", "true"),
         ]);
         let expected = Hook {
             command: vec!["save".into(), "-v".into()],
             timeout: Duration::from_secs(90),
             release: Some(vec!["go".into()]),
+            epochs: true,
         };
         assert_eq!(found, Ok(Some(expected)));
     }
@@ -139,7 +169,20 @@ mod tests {
     #[test]
     fn only_the_command_is_needed() {
         let found = hook(&[("command", r#"["save"]"#)]).unwrap().unwrap();
-        assert_eq!((found.timeout, found.release), (DEFAULT_TIMEOUT, None));
+        assert_eq!((found.timeout, &found.release), (DEFAULT_TIMEOUT, &None));
+        assert!(!found.epochs);
+    }
+
+    #[test]
+    fn only_a_hook_that_speaks_epochs_is_told_the_migration() {
+        let words = [("command", r#"["save"]"#), ("release", r#"["go"]"#)];
+        let plain = hook(&words).unwrap().unwrap();
+        assert_eq!(plain.command_for("m-1"), ["save"]);
+        let told = hook(&[&words[..], &[("epoch", "true")]].concat())
+            .unwrap()
+            .unwrap();
+        assert_eq!(told.command_for("m-1"), ["save", "m-1"]);
+        assert_eq!(told.release_for("m-1").unwrap(), ["go", "m-1"]);
     }
 
     #[test]
@@ -158,6 +201,7 @@ mod tests {
             &[("command", "[]")],
             &[("command", r#"["x"]"#), ("timeout", "30")],
             &[("command", r#"["x"]"#), ("release", "{}")],
+            &[("command", r#"["x"]"#), ("epoch", "yes")],
         ] {
             let error = hook(pairs).unwrap_err();
             let (suffix, _) = pairs[pairs.len() - 1];
@@ -177,6 +221,7 @@ mod tests {
             "trainer.patience",
             "trainer.timeout",
             "trainer.release",
+            "trainer.epoch",
         ] {
             assert!(Hook::check(&format!("{PREFIX}{key}"), "[\"\"]").is_err(), "{key}");
         }

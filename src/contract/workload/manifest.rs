@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct Manifest {
     /// The step that the checkpoint holds.
     pub step: u64,
+    /// The epoch in which it was written, where the application claims epochs: whoever goes on from it claims the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
     /// Directory of the checkpoint, relative to the mount; what `MIGRATION_RESTORE_FROM` will name.
     pub directory: String,
     /// Its files.

@@ -10,3 +10,11 @@ pub use progress::Progress;
 
 /// Set in migrated containers: the directory to restore from, absolute, below the container's own mount.
 pub const RESTORE_FROM: &str = "MIGRATION_RESTORE_FROM";
+/// Set beside it where the manifest names an epoch: that epoch. The container claims exactly the one after it.
+pub const EPOCH: &str = "MIGRATION_EPOCH";
+/// Set beside it: id of the migration that made the container's pod; part of its claims.
+pub const MIGRATION_ID: &str = "MIGRATION_ID";
+/// Set by the pod's own manifest (`fieldRef: metadata.uid`): who claims. Without it a container is known by its host name.
+pub const POD_UID: &str = "MIGRATION_POD_UID";
+/// What a container returns that may not write any more, because another one has claimed the epoch.
+pub const SUPERSEDED: u8 = 76;

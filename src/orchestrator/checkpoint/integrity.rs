@@ -135,6 +135,7 @@ mod tests {
         };
         let manifest = Manifest {
             step: 1,
+            epoch: None,
             directory: "gen".into(),
             files: vec![file],
         };

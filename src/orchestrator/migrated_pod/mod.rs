@@ -15,11 +15,15 @@ use serde::{Deserialize, Serialize};
 use super::analysis::{Checkpointed, Plan, node::place};
 use crate::contract::{
     orchestrator::{ORIGINAL_POD_LABEL, TARGET_NODE_LABEL},
-    workload::{Manifest, RESTORE_FROM},
+    workload::{EPOCH, MIGRATION_ID, Manifest, RESTORE_FROM},
 };
 
-/// Annotation of the migrated pod: the migration that made it. By it the orchestrator knows its own.
+/// Annotation of the migrated pod: id of the migration that made it.
 pub const MIGRATION_ANNOTATION: &str = "migration.ai-storage/migration-id";
+/// Label of the migrated pod: uid of the migration's object. By it the orchestrator knows its own.
+pub const MIGRATION_UID_LABEL: &str = "migration.ai-storage/migration-uid";
+/// Annotation of the migrated pod: uid of the pod that it was made from.
+pub const SOURCE_UID_ANNOTATION: &str = "migration.ai-storage/source-uid";
 /// Annotation that `kubectl apply` keeps; it describes the pod that was applied, which the migrated one is not.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
@@ -30,6 +34,8 @@ pub struct Parts {
     pub name: String,
     /// Id of the migration.
     pub migration_id: String,
+    /// Uid of its object.
+    pub migration_uid: String,
     /// Name of the target node.
     pub target_node: String,
     /// The checkpoint of each container that wrote one, by container name.
@@ -60,10 +66,12 @@ fn metadata(plan: &Plan, parts: &Parts) -> ObjectMeta {
     let mut labels = source.labels.clone().unwrap_or_default();
     labels.insert(ORIGINAL_POD_LABEL.into(), name::label_value(&original));
     labels.insert(TARGET_NODE_LABEL.into(), name::label_value(&parts.target_node));
+    labels.insert(MIGRATION_UID_LABEL.into(), parts.migration_uid.clone());
     let mut annotations = source.annotations.clone().unwrap_or_default();
     annotations.remove(LAST_APPLIED);
     annotations.insert(ORIGINAL_POD_LABEL.into(), original);
     annotations.insert(MIGRATION_ANNOTATION.into(), parts.migration_id.clone());
+    annotations.insert(SOURCE_UID_ANNOTATION.into(), plan.uid.clone());
     ObjectMeta {
         name: Some(parts.name.clone()),
         namespace: source.namespace.clone(),
@@ -78,7 +86,7 @@ fn derive_spec(mut spec: PodSpec, plan: &Plan, parts: &Parts) -> PodSpec {
     spec.containers.retain(|container| plan.migrates(&container.name));
     for checkpointed in &plan.checkpointed {
         if let Some(manifest) = parts.checkpoints.get(&checkpointed.container) {
-            restore_from(&mut spec.containers, checkpointed, manifest);
+            restore_from(&mut spec.containers, checkpointed, manifest, &parts.migration_id);
         }
     }
     let kept = spec.init_containers.take().unwrap_or_default();
@@ -92,20 +100,32 @@ fn derive_spec(mut spec: PodSpec, plan: &Plan, parts: &Parts) -> PodSpec {
     spec
 }
 
-fn restore_from(containers: &mut [Container], checkpointed: &Checkpointed, manifest: &Manifest) {
+fn restore_from(
+    containers: &mut [Container],
+    checkpointed: &Checkpointed,
+    manifest: &Manifest,
+    migration: &str,
+) {
     let mount = checkpointed.mount.mount_path.trim_end_matches('/');
-    let value = verification::literal(&format!("{mount}/{}", manifest.directory));
-    for container in containers
-        .iter_mut()
-        .filter(|container| container.name == checkpointed.container)
-    {
+    let directory = verification::literal(&format!("{mount}/{}", manifest.directory));
+    let epoch = manifest.epoch.map(|epoch| epoch.to_string());
+    let told = [
+        (RESTORE_FROM, Some(directory)),
+        (MIGRATION_ID, epoch.as_ref().map(|_| migration.to_owned())),
+        (EPOCH, epoch),
+    ];
+    let named = |container: &&mut Container| container.name == checkpointed.container;
+    for container in containers.iter_mut().filter(named) {
         let env = container.env.get_or_insert_default();
-        env.retain(|variable| variable.name != RESTORE_FROM);
-        env.push(EnvVar {
-            name: RESTORE_FROM.into(),
-            value: Some(value.clone()),
-            value_from: None,
-        });
+        for (name, value) in &told {
+            // Also what an earlier migration had told and this one does not.
+            env.retain(|variable| variable.name != *name);
+            env.extend(value.as_ref().map(|value| EnvVar {
+                name: (*name).into(),
+                value: Some(value.clone()),
+                value_from: None,
+            }));
+        }
     }
 }
 
@@ -152,12 +172,14 @@ mod tests {
     fn parts() -> Parts {
         let manifest = Manifest {
             step: 120,
+            epoch: None,
             directory: "gen-120".into(),
             files: Vec::new(),
         };
         Parts {
             name: "job-migrated-1764000000".into(),
             migration_id: "migration-0badcafe".into(),
+            migration_uid: "uid-migration".into(),
             target_node: "worker".into(),
             checkpoints: [("trainer".to_owned(), manifest)].into(),
             outputs: [("processor".to_owned(), vec!["/ckpt/data.bin".to_owned()])].into(),
@@ -182,6 +204,7 @@ mod tests {
 
         let mut again = parts();
         again.outputs.clear();
+        again.checkpoints.get_mut("trainer").unwrap().epoch = Some(4);
         let second = derive(&plan_of(first), &again);
         let annotations = second.metadata.annotations.unwrap();
         assert_eq!(annotations[ORIGINAL_POD_LABEL], "job");
@@ -189,5 +212,8 @@ mod tests {
         assert_eq!(spec.init_containers.unwrap().len(), 1);
         let env = spec.containers[0].env.as_ref().unwrap();
         assert_eq!(env.iter().filter(|v| v.name == RESTORE_FROM).count(), 1);
+        let value = |name: &str| env.iter().find(|v| v.name == name)?.value.as_deref();
+        assert_eq!(value(EPOCH), Some("4"));
+        assert_eq!(value(MIGRATION_ID), Some("migration-0badcafe"));
     }
 }

@@ -266,12 +266,14 @@ mod tests {
     fn parts(checkpoints: &[&str], outputs: &[&str]) -> Parts {
         let manifest = Manifest {
             step: 1,
+            epoch: None,
             directory: "g".into(),
             files: Vec::new(),
         };
         Parts {
             name: "n".into(),
             migration_id: "m".into(),
+            migration_uid: "u".into(),
             target_node: "worker".into(),
             checkpoints: checkpoints
                 .iter()
@@ -336,6 +338,7 @@ mod tests {
         };
         let manifest = |files| Manifest {
             step: 1,
+            epoch: None,
             directory: "g".into(),
             files: (0..files).map(file).collect(),
         };

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::time::timeout;
 
 use crate::{
-    contract::workload::Progress,
+    contract::{
+        orchestrator::{ContainerState, resource::Container},
+        workload::Progress,
+    },
     orchestrator::{
         analysis::{self, Plan, Snapshot, volumes},
         failure::{Failure, Reason},
@@ -41,31 +44,65 @@ pub async fn inspect(kubernetes: &Kubernetes, order: &Order) -> Result<Plan, Fai
 
 /// Wait until every container has started or ended, and learn what the completed ones have produced.
 pub async fn take(migration: &mut OngoingMigration) -> Result<String, Failure> {
-    let limit = migration.limits.start;
-    let plan = timeout(limit, settled(&migration.kubernetes, &migration.order))
-        .await
-        .unwrap_or_else(|_| Err(still_waiting(migration, limit)))?;
-    if plan.uid != migration.plan.uid {
-        let name = plan.source();
-        return Err(Failure::new(
-            Reason::SourceDeleted,
-            format!("pod {name} was created anew since the request"),
-        ));
-    }
-    let states = plan.containers.clone();
-    migration.entry.note(|details| details.container_states = states);
-    migration.plan = plan;
-    migration.outputs = outputs(&migration.kubernetes, &migration.plan).await?;
-    Ok(summary(&migration.plan))
+    let limit = migration.settings.limits.start;
+    let mut waiting = None;
+    let plan = timeout(
+        limit,
+        settled(&migration.kubernetes, &migration.order, &mut waiting),
+    )
+    .await;
+    let plan = plan.unwrap_or_else(|_| Err(still_waiting(waiting, limit)))?;
+    check_uid(migration.journal.source_uid(), &plan)?;
+    migration.journal.note(|progress| {
+        progress.source_uid = Some(plan.uid.clone());
+        progress.claim = plan
+            .checkpointed
+            .first()
+            .map(|checkpointed| checkpointed.claim.clone());
+        progress.containers = plan.containers.iter().map(kept).collect();
+    });
+    migration.outputs = outputs(&migration.kubernetes, &plan).await?;
+    let found = summary(&plan);
+    migration.plan = Some(plan);
+    Ok(found)
 }
 
-/// The plan as soon as no container has to be waited for.
-async fn settled(kubernetes: &Kubernetes, order: &Order) -> Result<Plan, Failure> {
+/// Check that the pod is the one that the migration is about.
+///
+/// # Errors
+/// It is another one of the same name.
+pub fn check_uid(wanted: Option<&str>, plan: &Plan) -> Result<(), Failure> {
+    if wanted.is_none_or(|wanted| wanted == plan.uid) {
+        return Ok(());
+    }
+    let name = plan.source();
+    Err(Failure::new(
+        Reason::SourceDeleted,
+        format!("pod {name} was created anew since the request"),
+    ))
+}
+
+fn kept(state: &ContainerState) -> Container {
+    Container {
+        name: state.name.clone(),
+        state: state.state.clone(),
+        restart_count: state.restart_count,
+        should_migrate: state.should_migrate,
+    }
+}
+
+/// The plan as soon as no container has to be waited for; until then, why it has to.
+async fn settled(
+    kubernetes: &Kubernetes,
+    order: &Order,
+    waiting: &mut Option<String>,
+) -> Result<Plan, Failure> {
     loop {
         let plan = inspect(kubernetes, order).await?;
         if plan.waiting.is_none() {
             return Ok(plan);
         }
+        waiting.clone_from(&plan.waiting);
         // Wait for any change of the pod; what the change means is the analysis' business.
         let version = plan.pod.metadata.resource_version.clone();
         kubernetes
@@ -77,18 +114,14 @@ async fn settled(kubernetes: &Kubernetes, order: &Order) -> Result<Plan, Failure
     }
 }
 
-fn still_waiting(migration: &OngoingMigration, limit: Duration) -> Failure {
+fn still_waiting(waiting: Option<String>, limit: Duration) -> Failure {
     let seconds = limit.as_secs();
-    let why = migration
-        .plan
-        .waiting
-        .as_deref()
-        .unwrap_or("a container has not started");
+    let why = waiting.unwrap_or_else(|| "a container has not started".to_owned());
     Failure::new(Reason::ContainerNotRunning, format!("{why}; waited {seconds} s"))
 }
 
 /// What each completed container says that it has produced.
-async fn outputs(kubernetes: &Kubernetes, plan: &Plan) -> Result<BTreeMap<String, Vec<String>>, Failure> {
+pub async fn outputs(kubernetes: &Kubernetes, plan: &Plan) -> Result<BTreeMap<String, Vec<String>>, Failure> {
     let mut produced = BTreeMap::new();
     for container in plan.completed() {
         let log = kubernetes.log_tail(plan.source(), container, LAST_LINES).await?;
@@ -103,7 +136,7 @@ async fn outputs(kubernetes: &Kubernetes, plan: &Plan) -> Result<BTreeMap<String
 
 fn summary(plan: &Plan) -> String {
     let (moved, left): (Vec<_>, Vec<_>) = plan.containers.iter().partition(|state| state.should_migrate);
-    let names = |states: Vec<&crate::contract::orchestrator::ContainerState>| {
+    let names = |states: Vec<&ContainerState>| {
         states
             .iter()
             .map(|state| state.name.as_str())
