@@ -133,10 +133,7 @@ fn self_signed(names: Vec<String>) -> Result<ServerConfig, Error> {
     let failed = |error: &dyn std::fmt::Display| Error::SelfSigned(error.to_string());
     let CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(names).map_err(|error| failed(&error))?;
-    let sha256: String = Sha256::digest(cert.der())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let sha256 = format!("{:x}", Sha256::digest(cert.der()));
     tracing::warn!(
         sha256,
         "there is no certificate: a self-signed one serves until there is"

@@ -1,4 +1,4 @@
-//! What the service counts, for Prometheus: OpenMetrics at `/metrics`. Counts are of this process; they begin at 0 with it.
+//! What the service counts, for Prometheus at `/metrics`. Counts are of this process; they begin at 0 with it.
 
 use std::fmt::Write;
 
@@ -156,7 +156,7 @@ impl Recorder {
         self.requests.get_or_create(&request).inc();
     }
 
-    /// All of it in OpenMetrics' text format, with how many of these migrations wait and run.
+    /// All of it in the text format of `OpenMetrics`, with how many of these migrations wait and run.
     pub fn text(&self, migrations: &[Migration]) -> String {
         let count = |status| migrations.iter().filter(|m| m.status == status).count();
         let set = |gauge: &Gauge, count: usize| gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
