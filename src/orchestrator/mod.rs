@@ -43,7 +43,6 @@ pub mod server;
 pub mod service;
 pub mod steps;
 pub mod view;
-pub mod view;
 
 #[cfg(test)]
 mod deaths;

@@ -80,7 +80,6 @@ impl Service {
             drop(ending);
         });
         Self {
-            readiness: Arc::new(Readiness::new(client.clone())),
             client,
             settings,
             calls,
