@@ -8,7 +8,12 @@ use crate::{
     error::Error,
     interrupt::Interrupt,
     k8s::access::{Access, is_in_pod},
-    orchestrator::{ongoing::Limits, server, service::Service},
+    orchestrator::{
+        definition,
+        ongoing::{Limits, Settings},
+        server,
+        service::Service,
+    },
 };
 use anyhow::{Context, anyhow};
 
@@ -30,7 +35,20 @@ pub struct Args {
     /// Image that holds this program, for the init container that verifies checkpoints.
     #[arg(long, value_name = "IMAGE", default_value = "migbench")]
     verify_image: String,
-    /// End when stdin is closed: for programs that start the service for themselves.
+    /// Migrations at work at a time.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().at_work)]
+    at_work: usize,
+    /// Migrations at work at a time that involve one node.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().per_node)]
+    per_node: usize,
+    /// Migrations that may wait for their turn; more are refused.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().queue)]
+    queue: usize,
+    /// Work only while holding the lease `ai-storage-orchestrator` in this namespace: for several replicas.
+    #[arg(long, value_name = "NAMESPACE")]
+    leader_elect: Option<String>,
+    /// End when stdin is closed, install the definition of migrations, and roll back at the end what is under way: for
+    /// programs that start the service for themselves.
     #[arg(long, hide = true)]
     private: bool,
 }
@@ -39,10 +57,15 @@ pub struct Args {
 pub async fn execute(args: Args) -> Result<(), Error> {
     super::log_to_stderr();
     let interrupt = Interrupt::listen().context("signals")?;
-    let access = access(args.kubeconfig, args.context)?;
+    let access = access(args.kubeconfig.clone(), args.context.clone())?;
+    let settings = settings(&args);
     let (entrances, addresses) = args.listen.open().await?;
     let cluster = access.connect_without_patience().await?;
-    let service = Service::new(cluster.client, &args.verify_image, Limits::default());
+    if args.private {
+        definition::install(&cluster.client).await?;
+    }
+    definition::check(&cluster.client).await?;
+    let service = Service::start(cluster.client, settings);
     announce(&addresses)?;
     let drained = server::run(entrances, service, told_to_stop(interrupt, args.private), DRAIN)
         .await
@@ -53,6 +76,20 @@ pub async fn execute(args: Args) -> Result<(), Error> {
         Err(Error::Internal(anyhow!(
             "stopped with migrations under way: look at their pods before starting again"
         )))
+    }
+}
+
+fn settings(args: &Args) -> Settings {
+    Settings {
+        verify_image: args.verify_image.clone(),
+        limits: Limits {
+            at_work: args.at_work,
+            per_node: args.per_node,
+            queue: args.queue,
+            ..Limits::default()
+        },
+        lease: args.leader_elect.clone(),
+        private: args.private,
     }
 }
 

@@ -25,10 +25,21 @@ const MOST_OUTPUT: u64 = 1024 * 1024;
 /// # Errors
 /// A sentence: it exited with another code than 0, or the connection was lost.
 pub async fn finish(mut process: AttachedProcess) -> Result<String, String> {
+    let (stdout, stderr, status) = see_through(&mut process).await;
+    judge(status, &stderr).map(|()| stdout)
+}
+
+/// [`finish`], with an error that tells nothing of what the command wrote.
+pub async fn finish_silently(mut process: AttachedProcess) -> Result<String, String> {
+    let (stdout, _, status) = see_through(&mut process).await;
+    judge(status, "").map(|()| stdout)
+}
+
+async fn see_through(process: &mut AttachedProcess) -> (String, String, Option<Status>) {
     let status = OptionFuture::from(process.take_status());
     let (stdout, stderr) = (process.stdout(), process.stderr());
     let (stdout, stderr, status) = join!(read(stdout), read(stderr), status);
-    judge(status.flatten(), &stderr).map(|()| stdout)
+    (stdout, stderr, status.flatten())
 }
 
 /// What a command says that may take no longer than `limit`, from its start.

@@ -87,6 +87,7 @@ type Line = (
 );
 
 const STORAGE: &str = "storage.k8s.io";
+const MIGBENCH: &str = "migbench.io";
 /// What is made and removed again. Applying is `patch`, and `create` where the object is new.
 const KEPT: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
 /// What goes over a WebSocket is `get`, and since Kubernetes 1.35 `create` too.
@@ -133,6 +134,22 @@ const ORCHESTRATOR: &[Line] = &[
     ("", "resourcequotas", "", Scope::Namespace, &["list"]),
     ("", "limitranges", "", Scope::Namespace, &["list"]),
     ("policy", "poddisruptionbudgets", "", Scope::Namespace, &["list"]),
+    (MIGBENCH, "migrations", "", Scope::Cluster, KEPT),
+    (MIGBENCH, "migrations", "status", Scope::Cluster, &["update"]),
+    (
+        "events.k8s.io",
+        "events",
+        "",
+        Scope::Namespace,
+        &["create", "patch"],
+    ),
+    (
+        "coordination.k8s.io",
+        "leases",
+        "",
+        Scope::Cluster,
+        &["get", "create", "update"],
+    ),
 ];
 
 /// The rights of a role, in the order of the list.

@@ -17,6 +17,8 @@ pub enum Reason {
     PodTerminating,
     /// A controller would replace the pod as soon as it is removed.
     PodHasController,
+    /// The migration's object asks for something that makes no sense.
+    InvalidRequest,
     /// The pod is not on the node that the request names.
     SourceNodeMismatch,
     /// A migration of this pod is under way.
@@ -103,6 +105,18 @@ pub enum Reason {
     SourceNotGone,
     /// The time given for the migration ran out.
     TimedOut,
+    /// The migrated pod was deleted, but its end could not be confirmed; the source was not released beside it.
+    TargetNotGone,
+    /// The source could not be released; it goes on when its hold time is over.
+    SourceNotReleased,
+    /// It was cancelled by request.
+    Cancelled,
+    /// Too many migrations wait already.
+    QueueFull,
+    /// The idempotency key was used for another migration.
+    KeyReused,
+    /// Another orchestrator works on the migration.
+    Superseded,
     /// The orchestrator was told to stop.
     Interrupted,
     /// The API server refused a request.

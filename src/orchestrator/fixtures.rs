@@ -13,7 +13,7 @@ pub(super) fn order() -> Order {
         pod: "job".into(),
         source: "gpu".into(),
         target: "worker".into(),
-        timeout: std::time::Duration::from_secs(60),
+        timeout: std::time::Duration::from_secs(120),
         failed_containers: FailedContainers::Refuse,
     }
 }

@@ -1,296 +1,246 @@
-//! What is known of every migration since the service started, and how a migration under way writes to it.
-
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+//! The journal of one migration: its object in the cluster. What is going to be done is written down before it is done,
+//! and only onto the version that was read: whoever finds that somebody else has written stops and reads again.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use kube::ResourceExt;
+use tracing::info;
 
 use super::{
-    analysis::Plan, failure::Failure, metrics::Recorder, migrated_pod::MIGRATION_ANNOTATION, order::Order,
-    phase::Phase,
+    announce::Announcer,
+    failure::{Failure, Reason},
+    kubernetes::Kubernetes,
+    phase::{Phase, State},
 };
-use crate::contract::orchestrator::{Details, Metrics, Migration, Status, StepRecord};
+use crate::contract::orchestrator::resource::{
+    CHECKPOINT_VERIFIED, Condition, FINALIZER, GIVEN_UP, Migration, Progress, SOURCE_LOST, Step,
+};
 
-/// A migration as it is kept: what was asked for, where it stands, and what the API shows of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Record {
-    /// What was asked for.
-    pub order: Order,
-    /// Where it stands.
-    pub phase: Phase,
-    /// What the API shows.
-    pub migration: Migration,
-}
+/// Annotation of a migration that was posted: uid of the pod that was looked at then.
+pub const POD_UID_ANNOTATION: &str = "migbench.io/pod-uid";
 
-/// All migrations, in the order in which they were accepted.
-#[derive(Debug, Default)]
+/// A migration's object, and what is to be written to it next.
+#[derive(Debug, Clone)]
 pub struct Journal {
-    records: Mutex<Vec<Record>>,
-    /// What has ended is counted there.
-    pub(super) recorder: Recorder,
+    kubernetes: Kubernetes,
+    announcer: Announcer,
+    object: Migration,
+    draft: Progress,
 }
 
 impl Journal {
-    /// Accept a migration, unless one that involves the same pod is under way.
+    /// Write to this object, in the namespace of `kubernetes`.
+    pub fn new(kubernetes: Kubernetes, announcer: Announcer, object: Migration) -> Self {
+        let draft = object.status.clone().unwrap_or_default();
+        Self {
+            kubernetes,
+            announcer,
+            object,
+            draft,
+        }
+    }
+
+    /// Id of the migration: the object's name.
+    pub fn id(&self) -> String {
+        self.object.name_any()
+    }
+
+    /// Uid of the object: what children are known by.
+    pub fn uid(&self) -> String {
+        self.object.uid().unwrap_or_default()
+    }
+
+    /// The object as it was read or written last.
+    pub fn object(&self) -> &Migration {
+        &self.object
+    }
+
+    /// What is known of the migration.
+    pub fn progress(&self) -> &Progress {
+        &self.draft
+    }
+
+    /// Where it stands.
+    pub fn state(&self) -> State {
+        State {
+            phase: self.draft.phase,
+            verified: self.draft.is(CHECKPOINT_VERIFIED),
+            forward: self.draft.is(SOURCE_LOST),
+            cancelled: self.draft.reason.as_deref() == Some(&Reason::Cancelled.to_string()),
+        }
+    }
+
+    /// Uid of the pod that is migrated, where it is known.
+    pub fn source_uid(&self) -> Option<&str> {
+        let posted = self.object.annotations().get(POD_UID_ANNOTATION);
+        self.draft.source_uid.as_deref().or(posted.map(String::as_str))
+    }
+
+    /// How long the present phase has been under way, in all its attempts.
+    pub fn phase_began(&self) -> Timestamp {
+        let step = self.draft.steps.last();
+        step.map_or_else(Timestamp::now, |step| step.start_time)
+    }
+
+    /// Keep something; it is written with the end of the phase.
+    pub fn note(&mut self, change: impl FnOnce(&mut Progress)) {
+        change(&mut self.draft);
+    }
+
+    /// Write down that the present phase is begun once more.
     ///
     /// # Errors
-    /// The id of the migration that is under way.
-    pub fn accept(self: &Arc<Self>, order: &Order, plan: &Plan) -> Result<Entry, String> {
-        let mut records = self.lock();
-        if let Some(active) = records.iter().find(|record| involves(record, &plan.pod)) {
-            return Err(active.migration.migration_id.clone());
+    /// Somebody else has written, or the API server does not answer.
+    pub async fn begin_again(&mut self) -> Result<(), Failure> {
+        self.draft.attempt += 1;
+        info!(
+            phase = self.draft.phase.name(),
+            attempt = self.draft.attempt,
+            "begins again"
+        );
+        self.write().await
+    }
+
+    /// Write down how the present phase has ended, and that the next one begins or that nothing follows.
+    ///
+    /// # Errors
+    /// Somebody else has written, or the API server does not answer.
+    pub async fn advance(&mut self, next: State, ended: Result<&str, &Failure>) -> Result<(), Failure> {
+        let (now, before) = (Timestamp::now(), self.state());
+        let told = match ended {
+            Ok(found) => found.to_owned(),
+            Err(failure) => failure.to_string(),
+        };
+        info!(phase = before.phase.name(), next = next.phase.name(), "{told}");
+        let draft = &mut self.draft;
+        if let Some(step) = draft.steps.last_mut() {
+            step.end_time = Some(now);
+            step.message = Some(told.clone());
         }
-        let id = new_id(&records);
-        records.push(Record {
-            order: order.clone(),
-            phase: Phase::Analyse,
-            migration: accepted(&id, order, plan),
-        });
-        Ok(Entry {
-            journal: Arc::clone(self),
-            id,
-        })
-    }
-
-    /// A migration by its id.
-    pub fn get(&self, id: &str) -> Option<Migration> {
-        let records = self.lock();
-        let found = records.iter().find(|record| record.migration.migration_id == id);
-        found.map(|record| record.migration.clone())
-    }
-
-    /// All migrations, the oldest first.
-    pub fn list(&self) -> Vec<Migration> {
-        self.lock()
-            .iter()
-            .map(|record| record.migration.clone())
-            .collect()
-    }
-
-    /// Counts and the mean duration of what has ended.
-    pub fn metrics(&self) -> Metrics {
-        let migrations = self.list();
-        let count = |status| migrations.iter().filter(|m| m.status == status).count() as u64;
-        let durations: Vec<i64> = migrations.iter().filter_map(|m| m.details.duration).collect();
-        Metrics {
-            total_migrations: migrations.len() as u64,
-            successful_migrations: count(Status::Completed),
-            failed_migrations: count(Status::Failed),
-            average_duration: i64::try_from(durations.len())
-                .ok()
-                .and_then(|number| durations.iter().sum::<i64>().checked_div(number))
-                .unwrap_or(0),
-            ..Metrics::default()
+        if next.verified && !before.verified {
+            draft
+                .conditions
+                .push(condition(CHECKPOINT_VERIFIED, "Verified", &told));
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Record>> {
-        // Nothing that holds the lock leaves a record half written.
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Whether a migration is under way that the pod is the source or the target of.
-fn involves(record: &Record, pod: &Pod) -> bool {
-    let migration = &record.migration;
-    let made_by = pod
-        .metadata
-        .annotations
-        .as_ref()
-        .and_then(|map| map.get(MIGRATION_ANNOTATION));
-    let is_source = migration.details.source_pod_uid == pod.metadata.uid;
-    !migration.status.is_final() && (is_source || made_by == Some(&migration.migration_id))
-}
-
-fn new_id(records: &[Record]) -> String {
-    loop {
-        let hex = Uuid::new_v4().simple().to_string();
-        let id = format!("migration-{}", &hex[..8]);
-        if !records.iter().any(|record| record.migration.migration_id == id) {
-            return id;
+        if next.forward && !before.forward {
+            draft.conditions.push(condition(SOURCE_LOST, "SourceLost", &told));
         }
-    }
-}
-
-fn accepted(id: &str, order: &Order, plan: &Plan) -> Migration {
-    Migration {
-        migration_id: id.to_owned(),
-        status: Status::Pending,
-        message: "accepted".to_owned(),
-        details: Details {
-            pod_namespace: order.namespace.clone(),
-            start_time: Timestamp::now(),
-            end_time: None,
-            duration: None,
-            original_resources: None,
-            optimized_resources: None,
-            container_states: plan.containers.clone(),
-            checkpoint_path: None,
-            pv_claim_name: plan
-                .checkpointed
-                .first()
-                .map(|checkpointed| checkpointed.claim.clone()),
-            new_pod_name: None,
-            source_pod_uid: Some(plan.uid.clone()),
-            reason: None,
-            steps: Vec::new(),
-            checkpoints: BTreeMap::new(),
-        },
-    }
-}
-
-/// One migration's place in the journal.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    journal: Arc<Journal>,
-    id: String,
-}
-
-impl Entry {
-    /// Id of the migration.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// Note that a phase begins.
-    pub fn begin(&self, phase: Phase) {
-        tracing::info!(migration = self.id, phase = phase.name(), "begins");
-        self.write(|record| {
-            record.phase = phase;
-            record.migration.status = Status::Running;
-            phase.name().clone_into(&mut record.migration.message);
-            record.migration.details.steps.push(StepRecord {
-                name: phase.name().to_owned(),
-                start_time: Timestamp::now(),
+        if let Err(failure) = ended
+            && matches!(
+                next.phase,
+                Phase::DeleteTarget | Phase::Release | Phase::Failed | Phase::Cancelled
+            )
+        {
+            give_up(draft, before.phase, failure);
+        }
+        draft.phase = next.phase;
+        draft.attempt = 1;
+        if next.phase.is_final() {
+            finish(draft, now);
+        } else {
+            draft.start_time.get_or_insert(now);
+            draft.steps.push(Step {
+                phase: next.phase,
+                start_time: now,
                 end_time: None,
                 message: None,
             });
-        });
+        }
+        self.write().await?;
+        self.announcer.tell(&self.object, ended).await;
+        Ok(())
     }
 
-    /// Note how the phase that was begun last has ended.
-    pub fn end(&self, message: &str) {
-        tracing::info!(migration = self.id, "{message}");
-        self.write(|record| {
-            if let Some(step) = record.migration.details.steps.last_mut() {
-                step.end_time = Some(Timestamp::now());
-                step.message = Some(message.to_owned());
-            }
-        });
+    /// Let an object go whose migration has ended.
+    ///
+    /// # Errors
+    /// The API server does not answer.
+    pub async fn close(&self) -> Result<(), Failure> {
+        if !self.object.finalizers().iter().any(|known| known == FINALIZER) {
+            return Ok(());
+        }
+        let kept: Vec<_> = self
+            .object
+            .finalizers()
+            .iter()
+            .filter(|known| *known != FINALIZER)
+            .collect();
+        let patch = serde_json::json!({"metadata": {
+            "finalizers": kept, "resourceVersion": self.object.resource_version(),
+        }});
+        self.kubernetes
+            .patch_migration(&self.id(), &patch)
+            .await
+            .map(drop)
     }
 
-    /// Add to the details.
-    pub fn note(&self, change: impl FnOnce(&mut Details)) {
-        self.write(|record| change(&mut record.migration.details));
-    }
-
-    /// Note the end of the migration: failed for a reason, or completed.
-    pub fn finish(&self, phase: Phase, failure: Option<&Failure>) {
-        let message = failure.map_or_else(|| "the target has taken over".to_owned(), ToString::to_string);
-        tracing::info!(migration = self.id, "{}: {message}", phase.name());
-        self.write(|record| {
-            let end = Timestamp::now();
-            let details = &mut record.migration.details;
-            details.end_time = Some(end);
-            let nanoseconds = end.duration_since(details.start_time).as_nanos();
-            details.duration = i64::try_from(nanoseconds).ok();
-            details.reason = failure.map(|failure| failure.reason.to_string());
-            record.phase = phase;
-            record.migration.status = if failure.is_some() {
-                Status::Failed
-            } else {
-                Status::Completed
+    async fn write(&mut self) -> Result<(), Failure> {
+        loop {
+            let mut wanted = self.object.clone();
+            wanted.status = Some(self.draft.clone());
+            let Some(written) = self.kubernetes.replace_status(&wanted).await? else {
+                self.catch_up().await?;
+                if self.object.status.as_ref() == Some(&self.draft) {
+                    return Ok(());
+                }
+                continue;
             };
-            record.migration.message = message;
-        });
-        if let Some(ended) = self.journal.get(&self.id) {
-            self.journal.recorder.ended(&ended);
+            self.object = written;
+            return Ok(());
         }
     }
 
-    fn write(&self, change: impl FnOnce(&mut Record)) {
-        let mut records = self.journal.lock();
-        if let Some(record) = records
-            .iter_mut()
-            .find(|record| record.migration.migration_id == self.id)
-        {
-            change(record);
+    /// After a conflict: somebody may have set `cancel`, or the answer to the write before was lost. What says more than
+    /// that was written by another orchestrator.
+    async fn catch_up(&mut self) -> Result<(), Failure> {
+        let found = self.kubernetes.migration(&self.id()).await?;
+        let found = found.filter(|found| found.uid() == self.object.uid());
+        match found {
+            Some(found)
+                if found.status == self.object.status || found.status.as_ref() == Some(&self.draft) =>
+            {
+                self.object = found;
+                Ok(())
+            }
+            _ => Err(Failure::new(
+                Reason::Superseded,
+                "somebody else has written to the migration's object",
+            )),
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::orchestrator::{
-        analysis::{Snapshot, analyse},
-        failure::Reason,
-        fixtures,
-    };
-
-    fn plan() -> Plan {
-        analyse(&fixtures::order(), &fixtures::snapshot()).unwrap()
+/// The first failure is the reason; what goes wrong while it is being undone is told beside it.
+fn give_up(draft: &mut Progress, phase: Phase, cause: &Failure) {
+    match &mut draft.message {
+        Some(message) if draft.reason.is_some() => {
+            let more = format!("; {} failed: {cause}", phase.name());
+            message.push_str(&more);
+        }
+        message => {
+            *message = Some(cause.to_string());
+            let reason = cause.reason.to_string();
+            draft
+                .conditions
+                .push(condition(GIVEN_UP, &reason, &cause.message));
+            draft.reason = Some(reason);
+        }
     }
+}
 
-    #[test]
-    fn one_migration_at_a_time_for_a_pod() {
-        let journal = Arc::new(Journal::default());
-        let first = journal.accept(&fixtures::order(), &plan()).unwrap();
-        assert_eq!(
-            journal.accept(&fixtures::order(), &plan()).unwrap_err(),
-            first.id()
-        );
-        first.finish(Phase::Failed, Some(&Failure::new(Reason::TimedOut, "too slow")));
-        assert!(journal.accept(&fixtures::order(), &plan()).is_ok());
+fn finish(draft: &mut Progress, now: Timestamp) {
+    draft.end_time = Some(now);
+    draft.start_time.get_or_insert(now);
+    if draft.phase == Phase::Completed {
+        draft.message = Some("the target has taken over".to_owned());
     }
+}
 
-    #[test]
-    fn the_pod_that_a_migration_is_making_cannot_be_migrated_yet() {
-        let journal = Arc::new(Journal::default());
-        let first = journal.accept(&fixtures::order(), &plan()).unwrap();
-        let mut snapshot: Snapshot = fixtures::snapshot();
-        snapshot.pod.metadata.uid = Some("uid-new".into());
-        let annotations = snapshot.pod.metadata.annotations.as_mut().unwrap();
-        annotations.insert(MIGRATION_ANNOTATION.into(), first.id().into());
-        let made = analyse(&fixtures::order(), &snapshot).unwrap();
-        assert_eq!(journal.accept(&fixtures::order(), &made).unwrap_err(), first.id());
-    }
-
-    #[test]
-    fn ids_have_the_shape_that_clients_know() {
-        let journal = Arc::new(Journal::default());
-        let entry = journal.accept(&fixtures::order(), &plan()).unwrap();
-        let hex = entry.id().strip_prefix("migration-").unwrap();
-        assert!(hex.len() == 8 && hex.chars().all(|c| c.is_ascii_hexdigit()));
-    }
-
-    #[test]
-    fn metrics_count_and_invent_nothing() {
-        let journal = Arc::new(Journal::default());
-        assert_eq!(journal.metrics().average_duration, 0);
-        let entry = journal.accept(&fixtures::order(), &plan()).unwrap();
-        entry.begin(Phase::Analyse);
-        entry.end("fine");
-        entry.finish(Phase::Completed, None);
-        let metrics = journal.metrics();
-        assert_eq!((metrics.total_migrations, metrics.successful_migrations), (1, 1));
-        assert_eq!(metrics.cpu_savings_percentage, None);
-        let migration = entry.journal.get(entry.id()).unwrap();
-        assert_eq!(metrics.average_duration, migration.details.duration.unwrap());
-        assert!(migration.details.steps[0].end_time.is_some());
-    }
-
-    #[test]
-    fn a_record_survives_being_written_down() {
-        let journal = Arc::new(Journal::default());
-        journal.accept(&fixtures::order(), &plan()).unwrap();
-        let record = journal.lock()[0].clone();
-        let json = serde_json::to_string(&record).unwrap();
-        assert_eq!(serde_json::from_str::<Record>(&json).unwrap(), record);
+fn condition(type_: &str, reason: &str, message: &str) -> Condition {
+    Condition {
+        type_: type_.to_owned(),
+        status: "True".to_owned(),
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        last_transition_time: Timestamp::now(),
     }
 }

@@ -133,8 +133,8 @@ impl Recorder {
         if let Some(pause) = pause(migration) {
             self.pause.observe(pause);
         }
-        let files = details.checkpoints.values().flat_map(|manifest| &manifest.files);
-        let bytes: f64 = files.map(|file| file.size as f64).sum();
+        let checkpoints = details.checkpoints.values();
+        let bytes: f64 = checkpoints.map(|checkpoint| checkpoint.bytes as f64).sum();
         if !details.checkpoints.is_empty() {
             self.bytes.observe(bytes);
         }
@@ -210,9 +210,7 @@ mod tests {
                     {"name": "restore", "start_time": at(5), "end_time": at(9)},
                     {"name": "remove", "start_time": at(9)},
                 ],
-                "checkpoints": {"trainer": {"step": 1, "directory": "d", "files": [
-                    {"path": "a", "size": 3_000_000, "sha256": ""}, {"path": "b", "size": 5, "sha256": ""},
-                ]}},
+                "checkpoints": {"trainer": {"step": 1, "directory": "d", "files": 2, "bytes": 3_000_005}},
             },
         }))
         .unwrap()

@@ -1,129 +1,239 @@
-//! From the first phase to the last: drives the state machine of [`super::phase`] with the effects of [`super::steps`].
+//! From where a migration stands to its end: drives the state machine of [`super::phase`] with the effects of
+//! [`super::steps`], and writes each phase down before it is begun.
 
-use std::time::Duration;
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
-use futures::future::BoxFuture;
-use tokio::time::{Instant, sleep, sleep_until};
+use futures::{FutureExt, future::BoxFuture};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     failure::{Failure, Reason},
-    kubernetes::Kubernetes,
+    metrics::Recorder,
+    mirror::Mirror,
     ongoing::OngoingMigration,
-    phase::{Outcome, Phase},
+    phase::{Event, Phase, Source, State},
     steps,
 };
 
+/// Least time that a phase has in one attempt, however long it has been under way: an API server that was away must not
+/// be the reason that nothing was tried.
+const LEAST: Duration = Duration::from_secs(30);
+
+/// What can end a phase from outside.
+#[derive(Debug, Clone)]
+pub struct Calls {
+    /// The objects in the cluster: one that is cancelled or deleted calls its migration off.
+    pub mirror: Mirror,
+    /// The orchestrator is told to stop.
+    pub stop: CancellationToken,
+    /// Where what has ended is counted.
+    pub recorder: Arc<Recorder>,
+}
+
+/// How a phase ended that did not end as it should.
+#[derive(Debug)]
+enum Interruption {
+    /// The migration takes another way.
+    Turn(Event, Failure),
+    /// Whoever takes the migration up next goes on with this phase.
+    HandOver,
+}
+
 impl OngoingMigration {
-    /// Go through all phases to the end. A stop rolls back what can be rolled back.
-    pub async fn run(mut self, stop: CancellationToken) {
-        let deadline = Instant::now() + self.order.timeout;
-        let mut phase = Phase::Analyse;
-        let mut failure: Option<Failure> = None;
-        while !phase.is_final() {
-            self.entry.begin(phase);
-            let end = self.end_of(phase, deadline, &stop);
-            let result = tokio::select! {
-                biased;
-                result = steps::take(phase, &mut self) => result,
-                interruption = end => Err(interruption),
-            };
-            let outcome = match result {
-                Ok(found) => {
-                    self.entry.end(&found);
-                    Outcome::Done
-                }
-                Err(cause) => {
-                    self.entry.end(&cause.to_string());
-                    failure = Some(after(failure, phase, cause));
-                    Outcome::Failed
-                }
-            };
-            phase = phase.next(outcome);
+    /// Go through all phases that are left, or until the orchestrator is told to stop.
+    ///
+    /// # Errors
+    /// It cannot go on for now, and nothing was decided: the API server is away, or somebody else works on the migration.
+    pub async fn run(mut self, calls: &Calls) -> Result<(), Failure> {
+        if self.journal.state().phase != Phase::Pending {
+            self.journal.begin_again().await?;
         }
-        self.entry.finish(phase, failure.as_ref());
+        while !self.journal.state().phase.is_final() {
+            let state = self.journal.state();
+            match self.go_through(state, calls).await {
+                Ok(found) => {
+                    let next = state.next(Event::Done, Source::Alive);
+                    self.journal.advance(next, Ok(&found)).await?;
+                }
+                Err(Interruption::HandOver) => return Ok(()),
+                Err(Interruption::Turn(_, failure))
+                    if matches!(failure.reason, Reason::ApiUnavailable | Reason::Superseded) =>
+                {
+                    return Err(failure);
+                }
+                Err(Interruption::Turn(event, failure)) => {
+                    let next = state.next(event, self.look_at_source(state).await?);
+                    self.journal.advance(next, Err(&failure)).await?;
+                }
+            }
+        }
+        self.journal.close().await
+    }
+
+    /// One phase, unless something from outside ends it before.
+    async fn go_through(&mut self, state: State, calls: &Calls) -> Result<String, Interruption> {
+        let mut end = pin!(self.end_of(state, calls));
+        // A request that creates or deletes a pod is not broken off: what it did must be known before anything is decided.
+        if matches!(state.phase, Phase::Create | Phase::Remove) {
+            if let Some(interruption) = end.as_mut().now_or_never() {
+                return Err(interruption);
+            }
+            return steps::take(state.phase, self).await.map_err(failed);
+        }
+        tokio::select! {
+            biased;
+            result = steps::take(state.phase, self) => result.map_err(failed),
+            interruption = end => Err(interruption),
+        }
+    }
+
+    /// Nothing is undone without this look: a deletion may have been accepted although its answer said something else.
+    async fn look_at_source(&self, state: State) -> Result<Source, Failure> {
+        if !state.phase.depends_on_source() {
+            return Ok(Source::Alive);
+        }
+        let (name, uid) = self.source()?;
+        self.kubernetes.source(name, uid).await
     }
 
     /// What ends a phase from outside, when it does.
-    fn end_of(
-        &self,
-        phase: Phase,
-        deadline: Instant,
-        stop: &CancellationToken,
-    ) -> BoxFuture<'static, Failure> {
-        match phase {
-            Phase::Analyse => Box::pin(called_off(self.order.timeout, deadline, stop.clone())),
-            phase if phase.is_interruptible() => {
-                let called_off = called_off(self.order.timeout, deadline, stop.clone());
-                let lost = source_lost(
-                    self.kubernetes.clone(),
-                    self.plan.source().to_owned(),
-                    self.plan.uid.clone(),
-                );
-                Box::pin(async move {
-                    tokio::select! {
-                        failure = called_off => failure,
-                        failure = lost => failure,
-                    }
-                })
-            }
-            Phase::Drain => Box::pin(expiry(
-                self.grace() + self.limits.termination,
+    fn end_of(&self, state: State, calls: &Calls) -> BoxFuture<'static, Interruption> {
+        let limits = self.settings.limits;
+        let limit = |limit, reason, what| expiry(self.left(limit).max(LEAST), limit, reason, what);
+        let own = match state.phase {
+            Phase::Pending | Phase::Analyse | Phase::Create => self.called_off(calls),
+            Phase::Checkpoint => either(self.called_off(calls), self.source_lost()),
+            Phase::Verify | Phase::Restore if state.forward => limit(
+                self.order.timeout,
+                Reason::TimedOut,
+                "the source is lost, and the target has not taken over",
+            ),
+            Phase::Verify => self.called_off(calls),
+            Phase::Restore => either(self.called_off(calls), self.source_lost()),
+            Phase::Drain => limit(
+                self.grace() + limits.termination,
                 Reason::SourceNotGone,
                 "the source is being deleted but has not ended; the target runs",
-            )),
-            Phase::DeleteTarget => Box::pin(expiry(
-                self.limits.rollback,
-                Reason::TimedOut,
+            ),
+            Phase::DeleteTarget => limit(
+                limits.rollback,
+                Reason::TargetNotGone,
                 "the migrated pod is still there; the source was not released beside it and goes on when its hold time is over",
-            )),
-            Phase::Release => Box::pin(expiry(
-                self.limits.rollback,
-                Reason::TimedOut,
+            ),
+            Phase::Release => limit(
+                limits.rollback,
+                Reason::SourceNotReleased,
                 "the source was not released and goes on when its hold time is over",
-            )),
-            _ => Box::pin(std::future::pending()),
-        }
+            ),
+            Phase::Remove | Phase::Completed | Phase::Failed | Phase::Cancelled => {
+                std::future::pending().boxed()
+            }
+        };
+        either(own, self.stopped(state.phase, calls))
     }
 
-    /// The source's own grace period.
+    /// Cancelled, or out of time.
+    fn called_off(&self, calls: &Calls) -> BoxFuture<'static, Interruption> {
+        let (left, seconds) = (self.left_of_all(), self.order.timeout.as_secs());
+        let (mirror, object) = (calls.mirror.clone(), self.journal.object().clone());
+        async move {
+            tokio::select! {
+                biased;
+                how = mirror.cancelled(&object) => turn(Event::Cancelled, Reason::Cancelled, how),
+                () = sleep(left) => {
+                    let what = format!("the target had not taken over after {seconds} s");
+                    turn(Event::TimedOut, Reason::TimedOut, what)
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn source_lost(&self) -> BoxFuture<'static, Interruption> {
+        let kubernetes = self.kubernetes.clone();
+        let source = self.source().map(|(name, uid)| (name.to_owned(), uid.to_owned()));
+        async move {
+            let lost = match source {
+                Ok((name, uid)) => kubernetes.lost(&name, &uid).await,
+                Err(failure) => Err(failure),
+            };
+            match lost {
+                Ok(what) => turn(Event::SourceLost, Reason::SourceDeleted, what),
+                Err(failure) => Interruption::Turn(Event::Failed, failure),
+            }
+        }
+        .boxed()
+    }
+
+    /// The orchestrator is told to stop. Another one goes on where this one leaves off; where there is none, what can be
+    /// undone is undone.
+    fn stopped(&self, phase: Phase, calls: &Calls) -> BoxFuture<'static, Interruption> {
+        let (stop, private) = (calls.stop.clone(), self.settings.private);
+        let undone = matches!(
+            phase,
+            Phase::Pending
+                | Phase::Analyse
+                | Phase::Checkpoint
+                | Phase::Create
+                | Phase::Verify
+                | Phase::Restore
+        );
+        async move {
+            stop.cancelled().await;
+            match (private, undone) {
+                (false, _) => Interruption::HandOver,
+                (true, true) => {
+                    let what = "the orchestrator was told to stop".to_owned();
+                    turn(Event::TimedOut, Reason::Interrupted, what)
+                }
+                (true, false) => std::future::pending().await,
+            }
+        }
+        .boxed()
+    }
+
+    /// The source's own grace period; while it is not known, the longest that is waited for.
     fn grace(&self) -> Duration {
-        let spec = self.plan.pod.spec.as_ref();
-        let seconds = spec
-            .and_then(|spec| spec.termination_grace_period_seconds)
-            .unwrap_or(30);
+        let spec = self.plan.as_ref().and_then(|plan| plan.pod.spec.as_ref());
+        let seconds = spec.and_then(|spec| spec.termination_grace_period_seconds);
+        let seconds = seconds.unwrap_or(30);
         Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
     }
 }
 
-async fn called_off(timeout: Duration, deadline: Instant, stop: CancellationToken) -> Failure {
-    let seconds = timeout.as_secs();
-    tokio::select! {
-        () = stop.cancelled() => Failure::new(Reason::Interrupted, "the orchestrator was told to stop"),
-        () = sleep_until(deadline) => Failure::new(Reason::TimedOut, format!("the target had not taken over after {seconds} s")),
-    }
+fn failed(failure: Failure) -> Interruption {
+    Interruption::Turn(Event::Failed, failure)
 }
 
-async fn source_lost(kubernetes: Kubernetes, name: String, uid: String) -> Failure {
-    match kubernetes.lost(&name, &uid).await {
-        Ok(what) => Failure::new(Reason::SourceDeleted, what),
-        Err(failure) => failure,
-    }
+fn turn(event: Event, reason: Reason, what: String) -> Interruption {
+    Interruption::Turn(event, Failure::new(reason, what))
 }
 
-async fn expiry(limit: Duration, reason: Reason, what: &str) -> Failure {
-    sleep(limit).await;
-    let seconds = limit.as_secs();
-    Failure::new(reason, format!("{what} (waited {seconds} s)"))
-}
-
-/// The first failure is the reason; what goes wrong while it is being undone is told beside it.
-fn after(first: Option<Failure>, phase: Phase, cause: Failure) -> Failure {
-    match first {
-        None => cause,
-        Some(Failure { reason, message }) => {
-            let name = phase.name();
-            Failure::new(reason, format!("{message}; {name} failed: {cause}"))
+fn either(
+    one: impl Future<Output = Interruption> + Send + 'static,
+    other: impl Future<Output = Interruption> + Send + 'static,
+) -> BoxFuture<'static, Interruption> {
+    async move {
+        tokio::select! {
+            biased;
+            interruption = one => interruption,
+            interruption = other => interruption,
         }
     }
+    .boxed()
+}
+
+fn expiry(
+    left: Duration,
+    limit: Duration,
+    reason: Reason,
+    what: &'static str,
+) -> BoxFuture<'static, Interruption> {
+    async move {
+        sleep(left).await;
+        let seconds = limit.as_secs();
+        turn(Event::TimedOut, reason, format!("{what} (waited {seconds} s)"))
+    }
+    .boxed()
 }

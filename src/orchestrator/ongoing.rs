@@ -2,26 +2,37 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use jiff::Timestamp;
+
 use super::{
-    analysis::Plan,
+    analysis::{Plan, refusals::Refused},
     failure::{Failure, Reason},
-    journal::Entry,
+    journal::Journal,
     kubernetes::Kubernetes,
     order::Order,
+    steps::{analyse, checkpoint},
 };
 use crate::contract::workload::Manifest;
 
-/// How long things may take that the request sets no time for.
+/// How long things may take that the request sets no time for, and how much may be under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// For an API server that is away.
+    /// For an API server that is away, in one try.
     pub outage: Duration,
     /// For containers of the source that have not started yet.
     pub start: Duration,
     /// For each step of a rollback.
     pub rollback: Duration,
+    /// For the source's deletion to be accepted.
+    pub removal: Duration,
     /// For the source's end, beyond its grace period.
     pub termination: Duration,
+    /// Migrations at work at a time.
+    pub at_work: usize,
+    /// Migrations at work at a time that involve one node.
+    pub per_node: usize,
+    /// Migrations that wait for their turn; more are refused.
+    pub queue: usize,
 }
 
 impl Default for Limits {
@@ -30,51 +41,119 @@ impl Default for Limits {
             outage: Duration::from_secs(90),
             start: Duration::from_secs(60),
             rollback: Duration::from_secs(120),
+            removal: Duration::from_secs(600),
             termination: Duration::from_secs(60),
+            at_work: 5,
+            per_node: 2,
+            queue: 100,
         }
     }
 }
 
-/// The pod on the target node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// Its name.
-    pub name: String,
-    /// Its uid, once the API server has told it.
-    pub uid: Option<String>,
+/// What the orchestrator was told when it was started.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Image that holds this program, for the init container of migrated pods.
+    pub verify_image: String,
+    /// How long things may take, and how much may be under way.
+    pub limits: Limits,
+    /// Namespace of the lease that says which of several orchestrators works; without, this is the only one.
+    pub lease: Option<String>,
+    /// Nobody takes over from this orchestrator: what is under way when it is told to stop is rolled back.
+    pub private: bool,
 }
 
-/// Everything that the steps of one migration work with.
+/// Everything that the steps of one migration work with. What is not in the journal is learnt again by whoever takes the
+/// migration up.
 #[derive(Debug)]
 pub struct OngoingMigration {
     /// The API server.
     pub kubernetes: Kubernetes,
-    /// Where to write down what happens.
-    pub entry: Entry,
+    /// Where it is written down what happens.
+    pub journal: Journal,
     /// What was asked for.
     pub order: Order,
-    /// How long things may take.
-    pub limits: Limits,
-    /// Image that holds this program.
-    pub verify_image: String,
-    /// What is going to be done.
-    pub plan: Plan,
-    /// Outputs of the completed containers.
-    pub outputs: BTreeMap<String, Vec<String>>,
+    /// What the orchestrator was told.
+    pub settings: Settings,
+    /// What is going to be done, once it is known.
+    pub plan: Option<Plan>,
     /// Checkpoints written, by container.
-    pub checkpoints: BTreeMap<String, Manifest>,
-    /// The pod on the target node, as soon as it may exist.
-    pub target: Option<Target>,
+    pub manifests: BTreeMap<String, Manifest>,
 }
 
 impl OngoingMigration {
-    /// The pod on the target node.
+    /// A migration that stands where its journal says.
+    pub fn new(kubernetes: Kubernetes, journal: Journal, order: Order, settings: Settings) -> Self {
+        Self {
+            kubernetes,
+            journal,
+            order,
+            settings,
+            plan: None,
+            manifests: BTreeMap::new(),
+        }
+    }
+
+    /// What is going to be done; looked at once more by whoever has taken the migration up.
+    ///
+    /// # Errors
+    /// The source is not what it was.
+    pub async fn plan(&mut self) -> Result<Plan, Failure> {
+        if let Some(plan) = &self.plan {
+            return Ok(plan.clone());
+        }
+        let inspected = analyse::inspect(&self.kubernetes, &self.order).await;
+        // What the migration itself has made, as the target's requests, is no reason against it.
+        let plan = inspected.or_else(Refused::plan)?;
+        analyse::check_uid(self.journal.source_uid(), &plan)?;
+        self.plan = Some(plan.clone());
+        Ok(plan)
+    }
+
+    /// The manifests of the checkpoints; asked for once more by whoever has taken the migration up. An application that
+    /// still holds gives the same answer.
+    ///
+    /// # Errors
+    /// A hook failed.
+    pub async fn manifests(&mut self) -> Result<BTreeMap<String, Manifest>, Failure> {
+        if self.manifests.is_empty() {
+            checkpoint::save(self).await?;
+        }
+        Ok(self.manifests.clone())
+    }
+
+    /// Name and uid of the source.
+    ///
+    /// # Errors
+    /// It has not been looked at yet.
+    pub fn source(&self) -> Result<(&str, &str), Failure> {
+        let uid = self.journal.source_uid();
+        let uid = uid.ok_or_else(|| Failure::new(Reason::PodNotFound, "the source was never looked at"))?;
+        Ok((&self.order.pod, uid))
+    }
+
+    /// Name of the pod on the target node.
     ///
     /// # Errors
     /// There is none yet.
-    pub fn target(&self) -> Result<&Target, Failure> {
-        self.target
-            .as_ref()
-            .ok_or_else(|| Failure::new(Reason::TargetDeleted, "there is no migrated pod"))
+    pub fn target(&self) -> Result<&str, Failure> {
+        let target = self.journal.progress().target_name.as_deref();
+        target.ok_or_else(|| Failure::new(Reason::TargetDeleted, "there is no migrated pod"))
     }
+
+    /// What is left of a time limit on the present phase, in all its attempts.
+    pub fn left(&self, limit: Duration) -> Duration {
+        left_since(self.journal.phase_began(), limit)
+    }
+
+    /// What is left of the migration's own time.
+    pub fn left_of_all(&self) -> Duration {
+        let begin = self.journal.progress().start_time;
+        begin.map_or(self.order.timeout, |begin| left_since(begin, self.order.timeout))
+    }
+}
+
+fn left_since(begin: Timestamp, limit: Duration) -> Duration {
+    let passed = Duration::try_from(Timestamp::now().duration_since(begin)).unwrap_or_default();
+    limit.saturating_sub(passed)
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::contract::orchestrator::{FailedContainers, MigrationRequest};
-
-/// Time for a migration when the request names none.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
+use crate::contract::orchestrator::{
+    FailedContainers, MigrationRequest,
+    resource::{self, DEFAULT_TIMEOUT, MigrationSpec},
+};
 
 /// A request that makes sense in itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,38 @@ pub enum Spelling {
 }
 
 impl Order {
+    /// What the object of a migration asks for, checked.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn of(object: &resource::Migration) -> Result<Self, String> {
+        let spec = &object.spec;
+        let request = MigrationRequest {
+            pod_name: spec.pod_name.clone(),
+            pod_namespace: object.metadata.namespace.clone(),
+            source_node: spec.source_node.clone(),
+            target_node: spec.target_node.clone(),
+            preserve_pv: true,
+            force_restart: false,
+            timeout: spec.timeout_seconds,
+            dry_run: false,
+            failed_containers: Some(spec.failed_containers),
+        };
+        Self::check(request, Spelling::V1)
+    }
+
+    /// The same as an object of the cluster says it.
+    pub fn spec(&self) -> MigrationSpec {
+        MigrationSpec {
+            pod_name: self.pod.clone(),
+            source_node: self.source.clone(),
+            target_node: self.target.clone(),
+            timeout_seconds: i64::try_from(self.timeout.as_secs()).unwrap_or(DEFAULT_TIMEOUT),
+            failed_containers: self.failed_containers,
+            cancel: false,
+        }
+    }
+
     /// Check a request.
     ///
     /// # Errors
@@ -65,8 +97,8 @@ impl Order {
 }
 
 fn check_timeout(seconds: i64) -> Result<Duration, String> {
+    let seconds = if seconds == 0 { DEFAULT_TIMEOUT } else { seconds };
     match u64::try_from(seconds) {
-        Ok(0) => Ok(DEFAULT_TIMEOUT),
         Ok(seconds) if seconds <= 86_400 => Ok(Duration::from_secs(seconds)),
         Ok(_) => Err("timeout must be at most 86400 seconds (a day)".to_owned()),
         Err(_) => Err("timeout must not be negative".to_owned()),

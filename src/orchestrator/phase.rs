@@ -1,13 +1,14 @@
-//! The course of a migration as a pure state machine. Effects are in [`super::steps`].
+//! The course of a migration as a pure state machine. Effects are in [`super::steps`]; where a migration stands is kept in
+//! its object ([`super::journal`]), so that whoever takes it up goes on from there.
 //!
 //! The order, and why nothing is lost and there is never a second writer:
 //!
 //! ```text
-//! analyse ► checkpoint ► create ► verify ► restore ► remove ► drain ► completed
-//!    │          │           └────────┴─────────┴────────┤       │
-//!    │          │                                 delete-target │
-//!    │          └──────────────► release ◄──────────────┤       │
-//!    └─────────────────────────────┴─► failed ◄─────────┴───────┘
+//! pending ► analyse ► checkpoint ► create ► verify ► restore ► remove ► drain ► completed
+//!    │         │          │           └────────┴─────────┴────────┤       │
+//!    │         │          │                                 delete-target │
+//!    │         │          └──────────────► release ◄──────────────┤       │
+//!    └─────────┴─────────────────────────────┴─► failed, cancelled◄───────┘
 //! ```
 //!
 //! - `analyse` only reads. What it refuses was never touched.
@@ -17,84 +18,151 @@
 //! - The source is removed last, after the target has shown a restored and a new step. Until then every failure goes
 //!   back by the same way: first the target is deleted and gone, only then is the source released. If the target cannot
 //!   be shown to be gone, the source is not released: two writers would be worse than a pause that ends by itself.
+//! - Nothing is undone without a look at the source. Once the target has verified the checkpoint, it is not deleted
+//!   unless the source lives: a source that was drained, killed or deleted leaves the target as the one that goes on.
 //! - Once the API server has accepted the source's deletion there is no way back: from there the target is the one that
 //!   lives, and a failure leaves it running.
+//!
+//! A target that is prepared before the source holds still (issue 17) goes between `analyse` and `checkpoint`, and is
+//! undone as `create` is.
 
-use serde::{Deserialize, Serialize};
+pub use crate::contract::orchestrator::resource::Phase;
 
-/// Where a migration stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Phase {
-    /// Look at the pod, the target node and the volumes.
-    Analyse,
-    /// Have the application write a checkpoint and hold still.
-    Checkpoint,
-    /// Create the target pod.
-    Create,
-    /// Wait until the checkpoint was verified from the target's mount.
-    Verify,
-    /// Wait until the target has restored and made a new step.
-    Restore,
-    /// Delete the source pod.
-    Remove,
-    /// Wait for the source's real end.
-    Drain,
-    /// Undo: delete the target pod and wait for its end.
-    DeleteTarget,
-    /// Undo: let the source go on.
-    Release,
-    /// The target has taken over.
-    Completed,
-    /// Given up.
-    Failed,
+/// What the way on depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    /// Where the migration stands.
+    pub phase: Phase,
+    /// The target has verified the checkpoint from its own mount.
+    pub verified: bool,
+    /// The source was lost, and the target goes on without it: neither cancel nor deadline count any more.
+    pub forward: bool,
+    /// It was cancelled: it ends as such once it is undone.
+    pub cancelled: bool,
 }
 
-/// How a phase ended.
+/// What has happened in a phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// As it should.
+pub enum Event {
+    /// It ended as it should.
     Done,
-    /// It failed, was interrupted, or ran out of time; its effect may have happened nevertheless.
+    /// It failed by itself; its effect may have happened nevertheless.
     Failed,
+    /// Its time, or that of the migration, is over.
+    TimedOut,
+    /// The migration is to be given up.
+    Cancelled,
+    /// The source has ended or is being deleted.
+    SourceLost,
+}
+
+/// What is seen of the source before anything is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// It is there, and nobody has deleted it.
+    Alive,
+    /// It is gone, has ended, or its deletion was accepted.
+    Lost,
+}
+
+impl State {
+    /// Where a migration begins.
+    pub const BEGIN: Self = Self {
+        phase: Phase::Pending,
+        verified: false,
+        forward: false,
+        cancelled: false,
+    };
+
+    /// What follows.
+    #[must_use]
+    pub fn next(self, event: Event, source: Source) -> Self {
+        let cancelled = self.cancelled || (event == Event::Cancelled && !self.forward);
+        let verified = self.verified || (self.phase == Phase::Verify && event == Event::Done);
+        let phase = match event {
+            Event::Done => done(self.phase, cancelled),
+            _ => back(self, event, source),
+        };
+        Self {
+            phase,
+            verified,
+            forward: self.forward || stays(self, phase),
+            // Who goes on without the source can be cancelled no more.
+            cancelled: cancelled && !stays(self, phase) && phase != Phase::Drain,
+        }
+    }
+}
+
+/// Whether the target goes on in the same phase, now without the source.
+fn stays(before: State, after: Phase) -> bool {
+    before.phase == after && matches!(after, Phase::Verify | Phase::Restore)
+}
+
+fn done(phase: Phase, cancelled: bool) -> Phase {
+    match phase {
+        Phase::Pending => Phase::Analyse,
+        Phase::Analyse => Phase::Checkpoint,
+        Phase::Checkpoint => Phase::Create,
+        Phase::Create => Phase::Verify,
+        Phase::Verify => Phase::Restore,
+        Phase::Restore => Phase::Remove,
+        Phase::Remove => Phase::Drain,
+        Phase::Drain => Phase::Completed,
+        Phase::DeleteTarget => Phase::Release,
+        Phase::Release if cancelled => Phase::Cancelled,
+        Phase::Release => Phase::Failed,
+        Phase::Completed | Phase::Failed | Phase::Cancelled => phase,
+    }
+}
+
+/// The way when something went wrong.
+fn back(state: State, event: Event, source: Source) -> Phase {
+    use Source::{Alive, Lost};
+    match (state.phase, source) {
+        // Nothing was touched.
+        (Phase::Pending | Phase::Analyse, _) if event == Event::Cancelled => Phase::Cancelled,
+        // A hook that failed may still have made the application hold still.
+        (Phase::Checkpoint, _) => Phase::Release,
+        // The source is all that there is; without it nothing has yet been shown to be good for going on.
+        (Phase::Create, _) | (Phase::Restore | Phase::Remove, Alive) => Phase::DeleteTarget,
+        // A verification that goes on may still show that the target can.
+        (Phase::Verify, Lost) if !state.forward && matches!(event, Event::TimedOut | Event::SourceLost) => {
+            Phase::Verify
+        }
+        (Phase::Verify, _) => Phase::DeleteTarget,
+        // What the target does is not better for being broken off: nobody else is there.
+        (Phase::Restore, Lost) if !state.forward && event != Event::Failed => Phase::Restore,
+        // The deletion that was refused or not answered was accepted after all, or was somebody else's.
+        (Phase::Remove, Lost) => Phase::Drain,
+        (Phase::Completed | Phase::Cancelled, _) => state.phase,
+        (
+            Phase::Pending
+            | Phase::Analyse
+            | Phase::Restore
+            | Phase::Drain
+            | Phase::DeleteTarget
+            | Phase::Release
+            | Phase::Failed,
+            _,
+        ) => Phase::Failed,
+    }
 }
 
 impl Phase {
-    /// The phase that follows.
-    #[must_use]
-    pub fn next(self, outcome: Outcome) -> Self {
-        use Outcome::{Done, Failed};
-        match (self, outcome) {
-            (Self::Analyse, Done) => Self::Checkpoint,
-            (Self::Checkpoint, Done) => Self::Create,
-            (Self::Create, Done) => Self::Verify,
-            (Self::Verify, Done) => Self::Restore,
-            (Self::Restore, Done) => Self::Remove,
-            (Self::Remove, Done) => Self::Drain,
-            (Self::Drain | Self::Completed, Done) => Self::Completed,
-            // A hook that failed may still have made the application hold still.
-            (Self::Checkpoint, Failed) | (Self::DeleteTarget, Done) => Self::Release,
-            // A create whose answer was lost may still have happened.
-            (Self::Create | Self::Verify | Self::Restore | Self::Remove, Failed) => Self::DeleteTarget,
-            (Self::Analyse | Self::Drain | Self::DeleteTarget | Self::Completed, Failed)
-            | (Self::Release | Self::Failed, _) => Self::Failed,
-        }
-    }
-
     /// Whether nothing follows.
     pub fn is_final(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed)
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }
 
-    /// Whether the loss of the source, the deadline or a stop of the service ends the phase. A request that creates or
-    /// deletes a pod is not broken off: whether it has happened must be known before anything is decided by it.
-    pub fn is_interruptible(self) -> bool {
-        matches!(self, Self::Checkpoint | Self::Verify | Self::Restore)
+    /// Whether what goes wrong in it is decided by a look at the source.
+    pub fn depends_on_source(self) -> bool {
+        matches!(self, Self::Create | Self::Verify | Self::Restore | Self::Remove)
     }
 
     /// The name in `details.steps`.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Pending => "pending",
             Self::Analyse => "analyse",
             Self::Checkpoint => "checkpoint",
             Self::Create => "create",
@@ -106,6 +174,7 @@ impl Phase {
             Self::Release => "release",
             Self::Completed => "completed",
             Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
         }
     }
 }
@@ -116,26 +185,53 @@ mod tests {
 
     use super::*;
 
-    /// The phases that are gone through when the n-th phase ends as the n-th outcome says.
-    fn course(outcomes: &[bool]) -> Vec<Phase> {
-        let mut phases = vec![Phase::Analyse];
-        for done in outcomes {
-            let outcome = if *done { Outcome::Done } else { Outcome::Failed };
-            let last = phases[phases.len() - 1];
-            if last.is_final() {
+    type Course = Vec<(Event, Source)>;
+
+    fn events() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            4 => Just(Event::Done),
+            1 => Just(Event::Failed),
+            1 => Just(Event::TimedOut),
+            1 => Just(Event::Cancelled),
+            1 => Just(Event::SourceLost),
+        ]
+    }
+
+    /// What happens, phase by phase; a source that was lost once does not come back.
+    fn courses() -> impl Strategy<Value = Course> {
+        (prop::collection::vec(events(), 20), 0..25_usize).prop_map(|(events, lost)| {
+            let seen = |at| if at < lost { Source::Alive } else { Source::Lost };
+            events
+                .into_iter()
+                .enumerate()
+                .map(|(at, event)| (event, seen(at)))
+                .collect()
+        })
+    }
+
+    /// The states that are gone through, and what led from each to the next.
+    fn run(course: &Course) -> Vec<(State, Option<(Event, Source)>)> {
+        let mut states = vec![];
+        let mut state = State::BEGIN;
+        for step in course {
+            if state.phase.is_final() {
                 break;
             }
-            phases.push(last.next(outcome));
+            states.push((state, Some(*step)));
+            state = state.next(step.0, step.1);
         }
-        phases
+        states.push((state, None));
+        states
     }
 
     #[test]
     fn the_good_course_takes_every_step_in_order() {
-        let names: Vec<_> = course(&[true; 7]).iter().map(|phase| phase.name()).collect();
+        let good = vec![(Event::Done, Source::Alive); 9];
+        let names: Vec<_> = run(&good).iter().map(|(state, _)| state.phase.name()).collect();
         assert_eq!(
             names,
             [
+                "pending",
                 "analyse",
                 "checkpoint",
                 "create",
@@ -150,44 +246,63 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_course_ends(outcomes in prop::collection::vec(any::<bool>(), 9..12)) {
-            let phases = course(&outcomes);
-            prop_assert!(phases[phases.len() - 1].is_final(), "{phases:?}");
+        fn every_course_ends_and_an_end_is_final(course in courses(), event in events(), lost: bool) {
+            let states = run(&course);
+            let last = states[states.len() - 1].0;
+            prop_assert!(last.phase.is_final(), "{states:?}");
+            let source = if lost { Source::Lost } else { Source::Alive };
+            prop_assert_eq!(last.next(event, source).phase, last.phase);
         }
 
         #[test]
-        fn only_a_course_without_failure_completes(outcomes in prop::collection::vec(any::<bool>(), 9..12)) {
-            let completed = course(&outcomes).contains(&Phase::Completed);
-            prop_assert_eq!(completed, outcomes[..7].iter().all(|done| *done));
-        }
-
-        #[test]
-        fn a_target_that_may_exist_is_deleted_unless_the_source_was(
-            outcomes in prop::collection::vec(any::<bool>(), 9..12),
-        ) {
-            let phases = course(&outcomes);
-            if phases.contains(&Phase::Create) {
-                prop_assert!(phases.contains(&Phase::DeleteTarget) != phases.contains(&Phase::Drain));
+        fn a_verified_target_is_deleted_only_beside_a_living_source(course in courses()) {
+            for pair in run(&course).windows(2) {
+                if pair[0].0.verified && pair[1].0.phase == Phase::DeleteTarget {
+                    prop_assert_eq!(pair[0].1.unwrap().1, Source::Alive);
+                }
             }
         }
 
         #[test]
-        fn the_source_is_released_only_when_no_target_is_left(
-            outcomes in prop::collection::vec(any::<bool>(), 9..12),
-        ) {
-            let phases = course(&outcomes);
-            if let Some(at) = phases.iter().position(|phase| *phase == Phase::Release) {
-                let never_made = !phases.contains(&Phase::Create);
-                let gone = phases[at - 1] == Phase::DeleteTarget && outcomes[at - 1];
-                prop_assert!(never_made || gone, "{:?}", phases);
+        fn a_target_that_may_exist_is_deleted_or_goes_on(course in courses()) {
+            let states = run(&course);
+            let went = |phase| states.iter().any(|(state, _)| state.phase == phase);
+            let left_alone = states.iter().any(|(state, step)| {
+                state.phase == Phase::Restore && step.is_some_and(|(_, source)| source == Source::Lost)
+            });
+            if went(Phase::Create) {
+                prop_assert!(went(Phase::DeleteTarget) || went(Phase::Drain) || left_alone, "{:?}", states);
             }
         }
 
         #[test]
-        fn after_the_source_was_removed_nothing_is_undone(outcomes in prop::collection::vec(any::<bool>(), 9..12)) {
-            let phases = course(&outcomes);
-            if let Some(at) = phases.iter().position(|phase| *phase == Phase::Drain) {
-                prop_assert!(phases[at + 1].is_final());
+        fn the_source_is_released_only_when_no_target_is_left(course in courses()) {
+            let states = run(&course);
+            if let Some(at) = states.iter().position(|(state, _)| state.phase == Phase::Release) {
+                let (before, step) = states[at - 1];
+                let gone = before.phase == Phase::DeleteTarget && step.unwrap().0 == Event::Done;
+                prop_assert!(before.phase == Phase::Checkpoint || gone, "{:?}", states);
+            }
+        }
+
+        #[test]
+        fn after_the_source_was_removed_nothing_is_undone(course in courses()) {
+            let states = run(&course);
+            if let Some(at) = states.iter().position(|(state, _)| state.phase == Phase::Drain) {
+                prop_assert!(states[at + 1].0.phase.is_final(), "{:?}", states);
+                prop_assert!(states[at + 1].0.phase != Phase::Cancelled);
+            }
+        }
+
+        #[test]
+        fn only_what_was_cancelled_and_undone_is_cancelled(course in courses()) {
+            let states = run(&course);
+            if states[states.len() - 1].0.phase == Phase::Cancelled {
+                let asked = states.iter().filter_map(|(_, step)| *step).any(|(event, _)| event == Event::Cancelled);
+                let (before, step) = states[states.len() - 2];
+                let undone = before.phase == Phase::Release && step.unwrap().0 == Event::Done;
+                let untouched = matches!(before.phase, Phase::Pending | Phase::Analyse);
+                prop_assert!(asked && (undone || untouched), "{:?}", states);
             }
         }
     }

@@ -8,6 +8,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+use super::lease;
 use crate::k8s::explain;
 
 /// How long the API server may take to say its version.
@@ -15,9 +16,10 @@ const ANSWER: Duration = Duration::from_secs(3);
 /// How long an answer counts: anybody may ask, and the API server is not asked for each of them.
 const FRESH: Duration = Duration::from_secs(2);
 
-/// Looks whether the API server can be reached.
+/// Looks whether the API server can be reached, and whether somebody works.
 pub struct Readiness {
     client: Client,
+    lease: Option<String>,
     last: Mutex<Option<(Instant, Result<(), String>)>>,
 }
 
@@ -28,10 +30,11 @@ impl std::fmt::Debug for Readiness {
 }
 
 impl Readiness {
-    /// Of a service for this cluster.
-    pub fn new(client: Client) -> Self {
+    /// Of a service for this cluster; where several replicas share the work, with the namespace of their lease.
+    pub fn new(client: Client, lease: Option<String>) -> Self {
         Self {
             client,
+            lease,
             last: Mutex::default(),
         }
     }
@@ -53,8 +56,18 @@ impl Readiness {
     }
 
     async fn look(&self) -> Result<(), String> {
-        match timeout(ANSWER, self.client.apiserver_version()).await {
-            Ok(Ok(_)) => Ok(()),
+        let asked = async {
+            self.client.apiserver_version().await?;
+            match &self.lease {
+                Some(namespace) => lease::holder(&self.client, namespace)
+                    .await
+                    .map(|holder| holder.is_some()),
+                None => Ok(true),
+            }
+        };
+        match timeout(ANSWER, asked).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err("no replica holds the lease yet".to_owned()),
             Ok(Err(error)) => Err(format!("the API server: {}", explain::of(&error))),
             Err(_) => Err(format!(
                 "the API server does not answer within {} s",
@@ -92,7 +105,7 @@ mod tests {
             }
         };
         let routes = Router::new().route("/version", get(version));
-        let readiness = Readiness::new(Client::new(routes, "default"));
+        let readiness = Readiness::new(Client::new(routes, "default"), None);
         assert_eq!(readiness.check().await, Ok(()));
         up.store(false, Ordering::Relaxed);
         assert_eq!(readiness.check().await, Ok(()), "it was asked a moment ago");

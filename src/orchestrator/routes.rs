@@ -2,15 +2,16 @@
 
 use axum::{
     Extension, Json, Router,
-    extract::{DefaultBodyLimit, MatchedPath, Path, Request, State},
+    extract::{DefaultBodyLimit, MatchedPath, Path, Query, Request, State},
     http::{
         HeaderValue, StatusCode,
-        header::{CONTENT_TYPE, WWW_AUTHENTICATE},
+        header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
     },
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use serde::Deserialize;
 
 use super::{
     analysis::refusals::Refused,
@@ -23,6 +24,10 @@ use super::{
 };
 use crate::contract::orchestrator::{ErrorBody, Health, Migration, MigrationRequest, MigrationStatus};
 
+/// Header of a request that may be repeated: the same key and the same request mean the same migration.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Seconds after which a request may be tried again that found the queue full.
+const AGAIN_AFTER: &str = "30";
 /// Who can be asked without telling who asks.
 pub(super) const OPEN: [&str; 3] = ["/health", "/livez", "/readyz"];
 
@@ -63,7 +68,7 @@ fn api(spelling: Spelling) -> Router<Service> {
     let create = move |service, caller, request| create(service, caller, spelling, request);
     Router::new()
         .route("/migrations", post(create).get(list))
-        .route("/migrations/{id}", get(show))
+        .route("/migrations/{id}", get(show).delete(cancel))
         .route("/migrations/{id}/status", get(status))
         .route("/metrics", get(metrics))
 }
@@ -91,12 +96,20 @@ async fn exposition(State(service): State<Service>, Extension(caller): Extension
     ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }
 
+/// In which namespace a migration is looked for where several have its id.
+#[derive(Debug, Deserialize)]
+struct Place {
+    namespace: Option<String>,
+}
+
 async fn create(
     State(service): State<Service>,
     Extension(caller): Extension<Caller>,
     spelling: Spelling,
     request: Request,
 ) -> Response {
+    let key = request.headers().get(IDEMPOTENCY_KEY);
+    let key = key.map(|key| String::from_utf8_lossy(key.as_bytes()).into_owned());
     let body = match door::json(request).await {
         Ok(body) => body,
         Err(refusal) => return refusal,
@@ -123,7 +136,7 @@ async fn create(
         let plan = service.plan(&order).await.map(|plan| Json(plan).into_response());
         return plan.unwrap_or_else(|failure| refusal(&failure.into()));
     }
-    match service.accept(order).await {
+    match service.accept(order, key.as_deref()).await {
         Ok(migration) => (StatusCode::ACCEPTED, Json(migration)).into_response(),
         Err(refused) => refusal(&refused),
     }
@@ -149,8 +162,9 @@ async fn show(
     State(service): State<Service>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    Query(place): Query<Place>,
 ) -> Response {
-    match find(&service, &caller, &id).await {
+    match find(&service, &caller, &id, &place).await {
         Ok(migration) => Json(migration).into_response(),
         Err(refusal) => refusal,
     }
@@ -160,16 +174,40 @@ async fn status(
     State(service): State<Service>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    Query(place): Query<Place>,
 ) -> Response {
-    match find(&service, &caller, &id).await {
+    match find(&service, &caller, &id, &place).await {
         Ok(migration) => Json(summary(migration)).into_response(),
         Err(refusal) => refusal,
     }
 }
 
+/// Who may have it made may have it given up.
+async fn cancel(
+    State(service): State<Service>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    Query(place): Query<Place>,
+) -> Response {
+    let namespace = match find(&service, &caller, &id, &place).await {
+        Ok(migration) => migration.details.pod_namespace,
+        Err(refusal) => return refusal,
+    };
+    if let Err(refusal) = caller.demand(Demand::Migrate(namespace.clone())).await {
+        return refused(&refusal);
+    }
+    match service.cancel(&id, Some(&namespace)).await {
+        Ok(Some(migration)) => (StatusCode::ACCEPTED, Json(migration)).into_response(),
+        Ok(None) => unknown(&id),
+        Err(failure) => refusal(&failure.into()),
+    }
+}
+
 /// A migration that the caller may see.
-async fn find(service: &Service, caller: &Caller, id: &str) -> Result<Migration, Response> {
-    let migration = service.migration(id).ok_or_else(|| unknown(id))?;
+async fn find(service: &Service, caller: &Caller, id: &str, place: &Place) -> Result<Migration, Response> {
+    let found = service.migration(id, place.namespace.as_deref()).await;
+    let found = found.map_err(|failure| refusal(&failure.into()))?;
+    let migration = found.ok_or_else(|| unknown(id))?;
     let demand = Demand::See(migration.details.pod_namespace.clone());
     caller.demand(demand).await.map_err(|refusal| refused(&refusal))?;
     Ok(migration)
@@ -204,6 +242,7 @@ fn refusal(Refused { failure, plan }: &Refused) -> Response {
         Reason::PodNotFound => StatusCode::NOT_FOUND,
         Reason::ApiUnavailable | Reason::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
         Reason::ApiRefused => StatusCode::BAD_GATEWAY,
+        Reason::QueueFull => StatusCode::TOO_MANY_REQUESTS,
         _ => StatusCode::CONFLICT,
     };
     let body = ErrorBody {
@@ -215,7 +254,11 @@ fn refusal(Refused { failure, plan }: &Refused) -> Response {
             .map(Into::into)
             .collect(),
     };
-    (code, Json(body)).into_response()
+    let answer = (code, Json(body));
+    match failure.reason {
+        Reason::QueueFull => ([(RETRY_AFTER, AGAIN_AFTER)], answer).into_response(),
+        _ => answer.into_response(),
+    }
 }
 
 /// A request of somebody who may not.
@@ -249,10 +292,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::orchestrator::{
-        ongoing::Limits,
-        simulation::{Fault, Simulation},
-    };
+    use crate::orchestrator::simulation::{Fault, Simulation};
 
     async fn ask(router: &Router, method: &str, path: &str, body: impl Into<Body>) -> (u16, Value) {
         let request = Request::builder().method(method).uri(path);
@@ -281,8 +321,7 @@ mod tests {
 
     async fn routes_with(fault: Fault) -> (Router, Simulation) {
         let simulation = Simulation::with(fault).await;
-        let service = Service::new(simulation.client(), "migbench", Limits::default());
-        (router(service, Door::Local), simulation)
+        (router(simulation.service(false), Door::Local), simulation)
     }
 
     #[tokio::test]

@@ -136,13 +136,19 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::orchestrator::{caller::tests::api_server, certificate::Files, ongoing::Limits};
+    use crate::orchestrator::{caller::tests::api_server, certificate::Files, ongoing::{Limits, Settings}};
 
     /// The service for this entrance, in a cluster where bob may do with pods of `ml` what `verbs` says.
     async fn start(entrance: impl FnOnce(TcpListener) -> Entrance, verbs: &'static [&'static str]) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let service = Service::new(api_server(verbs).0, "migbench", Limits::default());
+        let settings = Settings {
+            limits: Limits::default(),
+            verify_image: "migbench".into(),
+            lease: None,
+            private: false,
+        };
+        let service = Service::start(api_server(verbs).0, settings);
         let serving = run(
             vec![entrance(listener)],
             service,

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -25,10 +25,18 @@ use kube::{
 };
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
 
-use super::fixtures;
-use crate::embedded::{
-    ContainerKey, ExecOutput, ExecRequest, ExecSession, Kubelet, LogOptions, api::Api as Embedded,
+use super::{
+    definition, fixtures,
+    ongoing::{Limits, Settings},
+    service::Service,
+};
+use crate::{
+    contract::orchestrator::resource::Migration,
+    embedded::{
+        ContainerKey, ExecOutput, ExecRequest, ExecSession, Kubelet, LogOptions, api::Api as Embedded,
+    },
 };
 
 /// What goes otherwise than it should.
@@ -66,6 +74,25 @@ pub(super) enum Fault {
     CreateAnswerLost,
     /// The source's deletion is accepted, but the answer is lost and the API server is away for five minutes.
     ApiAwayAtCutOver,
+    /// The source's deletion is accepted, but its answer says that it was forbidden.
+    DeleteAnsweredForbidden,
+    /// The source's node does not end it.
+    SourceStays,
+    /// The source's log cannot be read; its application claims epochs.
+    SourceLogAway,
+    /// The same, and it claims none.
+    SourceLogAwayWithoutEpochs,
+    /// The target's image is missing, and the API server refuses to delete the target until it is [`Simulation::mend`]ed.
+    TargetDeleteRefused,
+}
+
+/// When the orchestrator is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kill {
+    /// Before its n-th request that changes something has reached the API server.
+    Before(usize),
+    /// After it was carried out, and before its answer.
+    After(usize),
 }
 
 /// The step that the checkpoint holds.
@@ -75,6 +102,7 @@ const STEP: u64 = 120;
 pub(super) struct Simulation {
     client: Client,
     stage: Arc<Stage>,
+    gate: Gate,
     playing: JoinHandle<()>,
 }
 
@@ -82,6 +110,10 @@ pub(super) struct Simulation {
 struct Stage {
     fault: Fault,
     released: AtomicBool,
+    /// Migrated pods whose containers run or may run.
+    targets: AtomicUsize,
+    /// The source was released beside one.
+    two_writers: AtomicBool,
 }
 
 impl std::fmt::Debug for Stage {
@@ -106,22 +138,34 @@ impl Simulation {
 
     /// A cluster in which something goes wrong.
     pub(super) async fn with(fault: Fault) -> Self {
+        Self::killing(fault, None).await
+    }
+
+    /// A cluster in which something goes wrong, and whose first orchestrator is killed.
+    pub(super) async fn killing(fault: Fault, kill: Option<Kill>) -> Self {
         let api = Embedded::new();
         let stage = Arc::new(Stage {
             fault,
             released: AtomicBool::new(false),
+            targets: AtomicUsize::new(0),
+            two_writers: AtomicBool::new(false),
         });
         api.attach_kubelet(Arc::new(PlayedKubelet(Arc::clone(&stage))));
         furnish(&api.client()).await;
         let playing = tokio::spawn(play(api.client(), Arc::clone(&stage)));
         let gate = Gate {
             fault,
+            kill,
+            changes: Arc::default(),
+            killed: CancellationToken::new(),
+            mended: Arc::default(),
             away_until: Arc::default(),
         };
-        let gate = middleware::from_fn_with_state(gate, Gate::pass);
+        let layer = middleware::from_fn_with_state(gate.clone(), Gate::pass);
         Self {
-            client: in_process(api.router().layer(gate)),
+            client: in_process(api.router().layer(layer)),
             stage,
+            gate,
             playing,
         }
     }
@@ -129,6 +173,49 @@ impl Simulation {
     /// A client for the orchestrator.
     pub(super) fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// A service that works on it, and after which nobody takes over if it is `private`.
+    pub(super) fn service(&self, private: bool) -> Service {
+        self.service_with(|settings| settings.private = private)
+    }
+
+    /// A service that was told something else than usual.
+    pub(super) fn service_with(&self, change: impl FnOnce(&mut Settings)) -> Service {
+        let mut settings = Settings {
+            verify_image: "migbench".to_owned(),
+            limits: Limits::default(),
+            lease: None,
+            private: false,
+        };
+        change(&mut settings);
+        Service::start(self.client(), settings)
+    }
+
+    /// Wait until the orchestrator is to be killed; from then on nothing of the request that this came by is answered.
+    pub(super) async fn killed(&self) {
+        self.gate.killed.cancelled().await;
+    }
+
+    /// Whether the source was released beside a target, or a target is left beside a released source.
+    pub(super) fn two_writers(&self) -> bool {
+        self.stage.two_writers.load(Ordering::Relaxed)
+    }
+
+    /// From now on nothing goes wrong between the orchestrator and the API server.
+    pub(super) fn mend(&self) {
+        self.gate.mended.store(true, Ordering::Relaxed);
+    }
+
+    /// Delete a pod as somebody else does.
+    pub(super) async fn delete(&self, name: &str) {
+        let pods = Api::<Pod>::namespaced(self.client(), "ml");
+        pods.delete(name, &DeleteParams::default()).await.unwrap();
+    }
+
+    /// The migrations' objects.
+    pub(super) fn migrations(&self) -> Api<Migration> {
+        Api::namespaced(self.client(), "ml")
     }
 
     /// Whether the release hook was run in the source.
@@ -159,6 +246,7 @@ async fn furnish(client: &Client) {
         nodes.create(&create, &node).await.unwrap();
         patch_status(&nodes, name, &serde_json::to_value(node.status).unwrap()).await;
     }
+    definition::install(client).await.unwrap();
     let namespaces = Api::<k8s_openapi::api::core::v1::Namespace>::all(client.clone());
     let namespace = serde_json::from_value(json!({"metadata": {"name": "ml"}})).unwrap();
     namespaces.create(&create, &namespace).await.unwrap();
@@ -214,6 +302,11 @@ fn in_process(router: Router) -> Client {
 #[derive(Debug, Clone)]
 struct Gate {
     fault: Fault,
+    kill: Option<Kill>,
+    /// Requests that change something, so far.
+    changes: Arc<AtomicUsize>,
+    killed: CancellationToken,
+    mended: Arc<AtomicBool>,
     /// Until when nothing is answered; unset until the fault has struck.
     away_until: Arc<OnceLock<Instant>>,
 }
@@ -221,20 +314,48 @@ struct Gate {
 impl Gate {
     async fn pass(State(gate): State<Self>, request: Request, next: Next) -> Response {
         let path = request.uri().path();
+        let changes = request.method() != Method::GET || path.ends_with("/exec");
+        if !changes || gate.kill.is_none() {
+            return gate.answer(request, next).await;
+        }
+        let number = gate.changes.fetch_add(1, Ordering::Relaxed);
+        if gate.kill == Some(Kill::After(number)) {
+            gate.answer(request, next).await;
+        } else if gate.kill != Some(Kill::Before(number)) {
+            return gate.answer(request, next).await;
+        }
+        gate.killed.cancel();
+        std::future::pending().await
+    }
+
+    async fn answer(&self, request: Request, next: Next) -> Response {
+        let path = request.uri().path();
         let creates = request.method() == Method::POST && path.ends_with("/pods");
-        let removes = request.method() == Method::DELETE && path.ends_with("/pods/job");
-        let away = match gate.fault {
+        let deletes = request.method() == Method::DELETE && path.contains("/pods/");
+        let removes = deletes && path.ends_with("/pods/job");
+        let query = request.uri().query().unwrap_or_default();
+        let reads = path.ends_with("/pods/job/log") && query.contains("container=trainer");
+        let away = match self.fault {
+            _ if self.mended.load(Ordering::Relaxed) => Duration::ZERO,
             Fault::CreateRefused if creates => return refusal(StatusCode::FORBIDDEN),
             Fault::DeleteRefused if removes => return refusal(StatusCode::FORBIDDEN),
+            Fault::TargetDeleteRefused if deletes => return refusal(StatusCode::FORBIDDEN),
+            Fault::SourceLogAway | Fault::SourceLogAwayWithoutEpochs if reads => {
+                return refusal(StatusCode::INTERNAL_SERVER_ERROR);
+            }
+            Fault::DeleteAnsweredForbidden if removes => {
+                next.run(request).await;
+                return refusal(StatusCode::FORBIDDEN);
+            }
             Fault::CreateAnswerLost if creates => Duration::from_secs(1),
             Fault::ApiAwayAtCutOver if removes => Duration::from_secs(300),
             _ => Duration::ZERO,
         };
-        if gate.away_until.get().is_some_and(|until| Instant::now() < *until) {
+        if self.away_until.get().is_some_and(|until| Instant::now() < *until) {
             return refusal(StatusCode::SERVICE_UNAVAILABLE);
         }
         let answer = next.run(request).await;
-        if away > Duration::ZERO && gate.away_until.set(Instant::now() + away).is_ok() {
+        if away > Duration::ZERO && self.away_until.set(Instant::now() + away).is_ok() {
             return refusal(StatusCode::SERVICE_UNAVAILABLE);
         }
         answer
@@ -254,7 +375,7 @@ async fn play(client: Client, stage: Arc<Stage>) {
     while let Some(Ok(pod)) = changes.next().await {
         let pods = Api::<Pod>::namespaced(client.clone(), pod.metadata.namespace.as_deref().unwrap());
         if pod.metadata.deletion_timestamp.is_some() {
-            end(&pods, &pod).await;
+            end(&pods, &pod, &stage).await;
         } else if is_new(&pod) {
             begin(&pods, &pod, &stage).await;
         }
@@ -270,7 +391,11 @@ fn is_new(pod: &Pod) -> bool {
         })
 }
 
-async fn end(pods: &Api<Pod>, pod: &Pod) {
+async fn end(pods: &Api<Pod>, pod: &Pod, stage: &Stage) {
+    let name = pod.metadata.name.as_deref().unwrap();
+    if name == "job" && stage.fault == Fault::SourceStays {
+        return;
+    }
     let parameters = DeleteParams {
         grace_period_seconds: Some(0),
         preconditions: Some(Preconditions {
@@ -280,9 +405,9 @@ async fn end(pods: &Api<Pod>, pod: &Pod) {
         ..DeleteParams::default()
     };
     // A pod is seen more than once on its way out.
-    let _ = pods
-        .delete(pod.metadata.name.as_deref().unwrap(), &parameters)
-        .await;
+    if pods.delete(name, &parameters).await.is_ok() && name != "job" {
+        stage.targets.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 fn status_of(name: &str, state: &Value) -> Value {
@@ -292,16 +417,16 @@ fn status_of(name: &str, state: &Value) -> Value {
 
 async fn begin(pods: &Api<Pod>, pod: &Pod, stage: &Stage) {
     let name = pod.metadata.name.as_deref().unwrap();
+    stage.targets.fetch_add(1, Ordering::Relaxed);
     let ended = |code: i32| json!({"terminated": {"exitCode": code}});
     let init = |state: &Value| json!({"phase": "Pending", "initContainerStatuses": [status_of("verify-checkpoint", state)]});
-    if stage.fault == Fault::ImageMissing {
+    if matches!(stage.fault, Fault::ImageMissing | Fault::TargetDeleteRefused) {
         let waiting = json!({"waiting": {"reason": "ErrImagePull", "message": "no such image"}});
         return patch_status(pods, name, &init(&waiting)).await;
     }
     patch_status(pods, name, &init(&json!({"running": {}}))).await;
     if stage.fault == Fault::SourceDeleted {
         pods.delete("job", &DeleteParams::default()).await.unwrap();
-        return;
     }
     if matches!(stage.fault, Fault::CheckpointCorrupt | Fault::VerificationKilled) {
         return patch_status(pods, name, &init(&ended(3))).await;
@@ -366,11 +491,16 @@ fn executed(stage: &Stage, request: &ExecRequest) -> (String, i32) {
         (request.key.pod.as_str(), request.key.container.as_str()),
         ("job", "trainer")
     );
-    let manifest = json!({"step": STEP, "directory": "gen", "files": [
+    let mut manifest = json!({"step": STEP, "directory": "gen", "files": [
         {"path": "gen/state", "size": 1, "sha256": "a0".repeat(32)}
     ]});
+    if stage.fault == Fault::SourceLogAway {
+        manifest["epoch"] = json!(3);
+    }
     match (request.command[0].as_str(), stage.fault) {
         ("go", _) => {
+            let beside = stage.targets.load(Ordering::Relaxed) > 0;
+            stage.two_writers.fetch_or(beside, Ordering::Relaxed);
             stage.released.store(true, Ordering::Relaxed);
             (String::new(), 0)
         }

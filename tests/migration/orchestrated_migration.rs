@@ -12,8 +12,8 @@ use kube::{
 };
 use migbench::{
     contract::{
-        orchestrator::{Migration, Status},
-        workload::{Manifest, Progress},
+        orchestrator::{Migration, Status, resource::Checkpoint},
+        workload::Progress,
     },
     deploy::{self, place::Place},
     embedded::Handshake,
@@ -174,7 +174,7 @@ async fn connect(kubeconfig: &Path) -> Client {
     Client::try_from(config).unwrap()
 }
 
-fn checkpoint(migration: &Migration) -> &Manifest {
+fn checkpoint(migration: &Migration) -> &Checkpoint {
     &migration.details.checkpoints["trainer"]
 }
 

@@ -126,7 +126,14 @@ fn the_chart_installs_what_deploy_does() {
     text(&linted);
     let template = |more: &[&str]| {
         let arguments = [
-            &["template", "migbench", chart, "--namespace", "kube-system"],
+            &[
+                "template",
+                "migbench",
+                chart,
+                "--include-crds",
+                "--namespace",
+                "kube-system",
+            ][..],
             more,
         ]
         .concat();

@@ -1,5 +1,7 @@
 //! The REST contract, wire-compatible with KETI's AI-Storage-Orchestrator: its routes, field names and status words,
-//! with additions only. Served below both `/api/v1/` and `/api/`.
+//! with additions only, and the custom [`resource`] in which migrations are kept. Served below both `/api/v1/` and `/api/`.
+
+pub mod resource;
 
 mod plan;
 
@@ -123,9 +125,9 @@ pub struct Details {
     /// Addition: the steps in the order in which they were taken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepRecord>,
-    /// Addition: the manifest of each container's checkpoint, by container name.
+    /// Addition: the checkpoint of each container, by container name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub checkpoints: BTreeMap<String, super::workload::Manifest>,
+    pub checkpoints: BTreeMap<String, resource::Checkpoint>,
 }
 
 /// Addition: one step of a migration.

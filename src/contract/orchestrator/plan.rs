@@ -1,5 +1,6 @@
 //! What a migration would do, as `dry_run` answers it, and all that speaks against it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ContainerState;
@@ -13,7 +14,7 @@ pub fn failed_key(container: &str) -> String {
 }
 
 /// What is done with a container that ended with an error and is not restarted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailedContainers {
     /// The migration is refused.
@@ -26,7 +27,7 @@ pub enum FailedContainers {
 }
 
 /// What is done with a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// It goes on from its checkpoint.

@@ -9,6 +9,9 @@ use crate::{
     orchestrator::failure::Failure,
 };
 
+/// Most that is read of a log's last lines, bytes.
+const MOST: i64 = 4 << 20;
+
 impl Kubernetes {
     /// The last lines of a container's log.
     pub async fn log_tail(&self, pod: &str, container: &str, lines: i64) -> Result<String, Failure> {
@@ -16,6 +19,7 @@ impl Kubernetes {
         let parameters = LogParams {
             container: Some(container.to_owned()),
             tail_lines: Some(lines),
+            limit_bytes: Some(MOST),
             ..LogParams::default()
         };
         self.retrying(&format!("read the log of {pod}/{container}"), || {

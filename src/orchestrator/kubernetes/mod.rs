@@ -3,6 +3,7 @@
 
 pub mod exec;
 pub mod logs;
+pub mod migrations;
 mod rules;
 pub mod wait;
 
@@ -12,13 +13,14 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use kube::{
     Api, Client,
-    api::{DeleteParams, PostParams, Preconditions},
+    api::{DeleteParams, ListParams, PostParams, Preconditions},
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     failure::{Failure, Reason},
-    migrated_pod::MIGRATION_ANNOTATION,
+    migrated_pod::MIGRATION_UID_LABEL,
+    phase::Source,
 };
 
 /// Longest pause between two attempts.
@@ -70,6 +72,15 @@ impl Kubernetes {
         }
     }
 
+    /// The same in another namespace.
+    #[must_use]
+    pub fn within(&self, namespace: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            ..self.clone()
+        }
+    }
+
     fn pods(&self) -> Api<Pod> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
@@ -79,6 +90,39 @@ impl Kubernetes {
         let pods = self.pods();
         self.retrying(&format!("get pod {name}"), || pods.get_opt(name))
             .await
+    }
+
+    /// What can be seen of the pod of that name and uid, which is the source of a migration.
+    pub async fn source(&self, name: &str, uid: &str) -> Result<Source, Failure> {
+        let pod = self.pod(name).await?;
+        Ok(if wait::loss(pod.as_ref(), name, uid).is_none() {
+            Source::Alive
+        } else {
+            Source::Lost
+        })
+    }
+
+    /// The pods that the migration with this uid has made.
+    pub async fn made_by(&self, migration: &str) -> Result<Vec<Pod>, Failure> {
+        let query = ListParams::default().labels(&format!("{MIGRATION_UID_LABEL}={migration}"));
+        let pods = self.pods();
+        let list = self.retrying("list migrated pods", || pods.list(&query)).await?;
+        Ok(list.items)
+    }
+
+    /// The pods that any migration has made, in all namespaces.
+    pub async fn migrated_pods(&self) -> Result<Vec<Pod>, Failure> {
+        let query = ListParams::default().labels(MIGRATION_UID_LABEL);
+        let pods = Api::<Pod>::all(self.client.clone());
+        let list = self.retrying("list migrated pods", || pods.list(&query)).await?;
+        Ok(list.items)
+    }
+
+    /// All pods of the namespace.
+    pub async fn all_pods(&self) -> Result<Vec<Pod>, Failure> {
+        let (pods, query) = (self.pods(), ListParams::default());
+        let list = self.retrying("list pods", || pods.list(&query)).await?;
+        Ok(list.items)
     }
 
     /// A node, `None` if there is none of that name.
@@ -99,8 +143,8 @@ impl Kubernetes {
 
     /// Create a migrated pod. `None` if the name is taken by a pod of another making.
     ///
-    /// A repeated create may find the pod that the first one made before its answer was lost; it is known by its
-    /// migration id.
+    /// A repeated create may find the pod that the first one made before its answer was lost; it is known by the
+    /// migration's uid.
     pub async fn create(&self, pod: &Pod) -> Result<Option<Pod>, Failure> {
         let pods = self.pods();
         let name = pod.metadata.name.clone().unwrap_or_default();
@@ -120,18 +164,23 @@ impl Kubernetes {
     /// Delete the pod of that name and uid and no other, with its own grace period or the one given in seconds.
     pub async fn delete(&self, name: &str, uid: &str, grace: Option<u32>) -> Result<Deletion, Failure> {
         let pods = self.pods();
-        let parameters = DeleteParams {
+        let parameters = Self::only(uid, grace);
+        match self.attempt(|| pods.delete(name, &parameters)).await {
+            Ok(_) => Ok(Deletion::Accepted),
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(Deletion::AlreadyGone),
+            Err(error) => Err(Failure::api(&format!("delete pod {name}"), &error)),
+        }
+    }
+
+    /// Delete the object of that uid and no other.
+    fn only(uid: &str, grace: Option<u32>) -> DeleteParams {
+        DeleteParams {
             grace_period_seconds: grace,
             preconditions: Some(Preconditions {
                 uid: Some(uid.to_owned()),
                 resource_version: None,
             }),
             ..DeleteParams::default()
-        };
-        match self.attempt(|| pods.delete(name, &parameters)).await {
-            Ok(_) => Ok(Deletion::Accepted),
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(Deletion::AlreadyGone),
-            Err(error) => Err(Failure::api(&format!("delete pod {name}"), &error)),
         }
     }
 
@@ -183,7 +232,7 @@ fn no_answer() -> kube::Error {
 }
 
 fn made_by(pod: &Pod) -> Option<&String> {
-    pod.metadata.annotations.as_ref()?.get(MIGRATION_ANNOTATION)
+    pod.metadata.labels.as_ref()?.get(MIGRATION_UID_LABEL)
 }
 
 /// Whether an error says that the API server is away or overloaded, and not what it thinks of the request.

@@ -22,8 +22,12 @@ use crate::{
     k8s::{affinity, pod::specified},
 };
 
-/// Annotation of the migrated pod: the migration that made it. By it the orchestrator knows its own.
+/// Annotation of the migrated pod: id of the migration that made it.
 pub const MIGRATION_ANNOTATION: &str = "migration.ai-storage/migration-id";
+/// Label of the migrated pod: uid of the migration's object. By it the orchestrator knows its own.
+pub const MIGRATION_UID_LABEL: &str = "migration.ai-storage/migration-uid";
+/// Annotation of the migrated pod: uid of the pod that it was made from.
+pub const SOURCE_UID_ANNOTATION: &str = "migration.ai-storage/source-uid";
 /// Annotation that `kubectl apply` keeps; it describes the pod that was applied, which the migrated one is not.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
@@ -34,6 +38,8 @@ pub struct Parts {
     pub name: String,
     /// Id of the migration.
     pub migration_id: String,
+    /// Uid of its object.
+    pub migration_uid: String,
     /// Name of the target node.
     pub target_node: String,
     /// The checkpoint of each container that wrote one, by container name.
@@ -64,10 +70,12 @@ fn metadata(plan: &Plan, parts: &Parts) -> ObjectMeta {
     let mut labels = source.labels.clone().unwrap_or_default();
     labels.insert(ORIGINAL_POD_LABEL.into(), name::label_value(&original));
     labels.insert(TARGET_NODE_LABEL.into(), name::label_value(&parts.target_node));
+    labels.insert(MIGRATION_UID_LABEL.into(), parts.migration_uid.clone());
     let mut annotations = source.annotations.clone().unwrap_or_default();
     annotations.remove(LAST_APPLIED);
     annotations.insert(ORIGINAL_POD_LABEL.into(), original);
     annotations.insert(MIGRATION_ANNOTATION.into(), parts.migration_id.clone());
+    annotations.insert(SOURCE_UID_ANNOTATION.into(), plan.uid.clone());
     ObjectMeta {
         name: Some(parts.name.clone()),
         namespace: source.namespace.clone(),
@@ -184,6 +192,7 @@ mod tests {
         Parts {
             name: "job-migrated-1764000000".into(),
             migration_id: "migration-0badcafe".into(),
+            migration_uid: "uid-migration".into(),
             target_node: "worker".into(),
             checkpoints: [("trainer".to_owned(), manifest)].into(),
             outputs: [("processor".to_owned(), vec!["/ckpt/data.bin".to_owned()])].into(),

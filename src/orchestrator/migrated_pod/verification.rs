@@ -240,6 +240,7 @@ mod tests {
         Parts {
             name: "n".into(),
             migration_id: "m".into(),
+            migration_uid: "u".into(),
             target_node: "worker".into(),
             checkpoints: checkpoints
                 .iter()

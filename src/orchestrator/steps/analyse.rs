@@ -6,7 +6,10 @@ use k8s_openapi::api::core::v1::Pod;
 use tokio::time::timeout;
 
 use crate::{
-    contract::workload::Progress,
+    contract::{
+        orchestrator::{ContainerState, resource::Container},
+        workload::Progress,
+    },
     k8s::pod::{self, State},
     orchestrator::{
         analysis::{self, Plan, Snapshot, containers::Outputs, refusals::Refused, volumes},
@@ -55,31 +58,66 @@ async fn survey(kubernetes: &Kubernetes, order: &Order) -> Result<Snapshot, Fail
 
 /// Wait until every container has started or ended, and learn what the completed ones have produced.
 pub async fn take(migration: &mut OngoingMigration) -> Result<String, Failure> {
-    let limit = migration.limits.start;
-    let plan = timeout(limit, settled(&migration.kubernetes, &migration.order))
-        .await
-        .unwrap_or_else(|_| Err(still_waiting(migration, limit)))?;
-    if plan.uid != migration.plan.uid {
-        let name = plan.source();
-        return Err(Failure::new(
-            Reason::SourceDeleted,
-            format!("pod {name} was created anew since the request"),
-        ));
-    }
-    let states = plan.containers.clone();
-    migration.entry.note(|details| details.container_states = states);
-    migration.outputs.clone_from(&plan.outputs);
-    migration.plan = plan;
-    Ok(summary(&migration.plan))
+    let limit = migration.settings.limits.start;
+    let mut waiting = None;
+    let plan = timeout(
+        limit,
+        settled(&migration.kubernetes, &migration.order, &mut waiting),
+    )
+    .await;
+    let plan = plan.unwrap_or_else(|_| Err(still_waiting(waiting, limit)))?;
+    check_uid(migration.journal.source_uid(), &plan)?;
+    migration.journal.note(|progress| {
+        progress.source_uid = Some(plan.uid.clone());
+        progress.claim = plan
+            .checkpointed
+            .first()
+            .map(|checkpointed| checkpointed.claim.clone());
+        progress.containers = plan.containers.iter().map(kept).collect();
+    });
+    let found = summary(&plan);
+    migration.plan = Some(plan);
+    Ok(found)
 }
 
-/// The plan as soon as no container has to be waited for.
-async fn settled(kubernetes: &Kubernetes, order: &Order) -> Result<Plan, Failure> {
+/// Check that the pod is the one that the migration is about.
+///
+/// # Errors
+/// It is another one of the same name.
+pub fn check_uid(wanted: Option<&str>, plan: &Plan) -> Result<(), Failure> {
+    if wanted.is_none_or(|wanted| wanted == plan.uid) {
+        return Ok(());
+    }
+    let name = plan.source();
+    Err(Failure::new(
+        Reason::SourceDeleted,
+        format!("pod {name} was created anew since the request"),
+    ))
+}
+
+fn kept(state: &ContainerState) -> Container {
+    Container {
+        name: state.name.clone(),
+        state: state.state.clone(),
+        restart_count: state.restart_count,
+        should_migrate: state.should_migrate,
+        action: state.action,
+        why: state.why.clone(),
+    }
+}
+
+/// The plan as soon as no container has to be waited for; until then, why it has to.
+async fn settled(
+    kubernetes: &Kubernetes,
+    order: &Order,
+    waiting: &mut Option<String>,
+) -> Result<Plan, Failure> {
     loop {
         let plan = inspect(kubernetes, order).await?;
         if plan.waiting.is_none() {
             return Ok(plan);
         }
+        waiting.clone_from(&plan.waiting);
         // Wait for any change of the pod; what the change means is the analysis' business.
         let version = plan.pod.metadata.resource_version.clone();
         kubernetes
@@ -91,13 +129,9 @@ async fn settled(kubernetes: &Kubernetes, order: &Order) -> Result<Plan, Failure
     }
 }
 
-fn still_waiting(migration: &OngoingMigration, limit: Duration) -> Failure {
+fn still_waiting(waiting: Option<String>, limit: Duration) -> Failure {
     let seconds = limit.as_secs();
-    let why = migration
-        .plan
-        .waiting
-        .as_deref()
-        .unwrap_or("a container has not started");
+    let why = waiting.unwrap_or_else(|| "a container has not started".to_owned());
     Failure::new(Reason::ContainerNotRunning, format!("{why}; waited {seconds} s"))
 }
 
@@ -127,7 +161,7 @@ async fn outputs(kubernetes: &Kubernetes, pod: &Pod) -> Result<Outputs, Failure>
 
 fn summary(plan: &Plan) -> String {
     let (moved, left): (Vec<_>, Vec<_>) = plan.containers.iter().partition(|state| state.should_migrate);
-    let names = |states: Vec<&crate::contract::orchestrator::ContainerState>| {
+    let names = |states: Vec<&ContainerState>| {
         states
             .iter()
             .map(|state| state.name.as_str())

@@ -3,10 +3,17 @@
 //! From its checkpoint until it is released, deleted, or its own hold time runs out the application makes no new step.
 //! So no step is lost between checkpoint and restore, and the target is the only writer.
 
+use std::collections::BTreeMap;
+
 use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::Pod;
+use sha2::{Digest, Sha256};
 
 use crate::{
-    contract::workload::Manifest,
+    contract::{
+        orchestrator::resource::{Checkpoint, Container},
+        workload::{Hook, Manifest},
+    },
     orchestrator::{
         analysis::Checkpointed,
         checkpoint::manifest,
@@ -16,41 +23,58 @@ use crate::{
     },
 };
 
-/// Run the hook of every container that has one, all at the same time: they belong to one moment of one application.
+/// Run the hook of every container that has one.
 pub async fn take(migration: &mut OngoingMigration) -> Result<String, Failure> {
-    let hooks = migration.plan.checkpointed.iter();
-    let manifests = try_join_all(hooks.map(|checkpointed| save(migration, checkpointed))).await?;
-    let told: Vec<_> = manifests
-        .iter()
+    save(migration).await?;
+    let told = migration.manifests.iter();
+    let told: Vec<_> = told
         .map(|(container, manifest)| format!("{container}: step {}, {}", manifest.step, manifest.directory))
         .collect();
-    verification::check_length(manifests.iter().map(|(_, manifest)| manifest))?;
-    migration.checkpoints = manifests.into_iter().collect();
-    let checkpoints = migration.checkpoints.clone();
-    migration.entry.note(|details| {
-        details.checkpoint_path = checkpoints
-            .values()
-            .next()
-            .map(|manifest| manifest.directory.clone());
-        details.checkpoints = checkpoints;
-    });
     Ok(told.join("; "))
 }
 
-async fn save(
+/// Run the hooks, all at the same time: they belong to one moment of one application. Their manifests are kept here, and
+/// a digest of each in the journal.
+pub async fn save(migration: &mut OngoingMigration) -> Result<(), Failure> {
+    let plan = migration.plan().await?;
+    let hooks = plan.checkpointed.iter();
+    let manifests = try_join_all(hooks.map(|checkpointed| run(migration, checkpointed))).await?;
+    verification::check_length(manifests.iter().map(|(_, manifest)| manifest))?;
+    let digests: BTreeMap<_, _> = manifests
+        .iter()
+        .map(|(container, manifest)| (container.clone(), digest(manifest)))
+        .collect();
+    migration.journal.note(|progress| progress.checkpoints = digests);
+    migration.manifests = manifests.into_iter().collect();
+    Ok(())
+}
+
+fn digest(manifest: &Manifest) -> Checkpoint {
+    let json = serde_json::to_vec(manifest).unwrap_or_default();
+    Checkpoint {
+        step: manifest.step,
+        directory: manifest.directory.clone(),
+        epoch: manifest.epoch,
+        files: manifest.files.len() as u64,
+        bytes: manifest.files.iter().map(|file| file.size).sum(),
+        digest: format!("{:x}", Sha256::digest(json)),
+    }
+}
+
+async fn run(
     migration: &OngoingMigration,
     checkpointed: &Checkpointed,
 ) -> Result<(String, Manifest), Failure> {
     let Checkpointed { container, hook, .. } = checkpointed;
-    let command = hook.command_for(migration.entry.id());
+    let command = hook.command_for(&migration.journal.id());
     let output = migration
         .kubernetes
-        .exec(migration.plan.source(), container, &command, hook.timeout)
+        .exec(migration.source()?, container, &command, hook.timeout)
         .await
         .map_err(|why| {
             Failure::new(
                 Reason::CheckpointHookFailed,
-                format!("checkpoint command {command:?} in container {container}: {why}"),
+                format!("checkpoint command in container {container}: {why}"),
             )
         })?;
     Ok((container.clone(), manifest::parse(&output)?))
@@ -58,14 +82,14 @@ async fn save(
 
 /// Run the release hooks, also of containers whose checkpoint failed: they may hold still all the same.
 pub async fn undo(migration: &mut OngoingMigration) -> Result<String, Failure> {
-    let plan = &migration.plan;
-    let source = migration.kubernetes.pod(plan.source()).await?;
-    if source.is_none_or(|pod| pod.metadata.uid.as_deref() != Some(&plan.uid)) {
+    let (name, uid) = migration.source()?;
+    let source = migration.kubernetes.pod(name).await?;
+    let Some(source) = source.filter(|pod| pod.metadata.uid.as_deref() == Some(uid)) else {
         return Ok("the source is gone; there is nothing to release".to_owned());
-    }
+    };
     let mut told = Vec::new();
-    for Checkpointed { container, hook, .. } in &plan.checkpointed {
-        let Some(release) = hook.release_for(migration.entry.id()) else {
+    for (container, hook) in hooks(&source, &migration.journal.progress().containers) {
+        let Some(release) = hook.release_for(&migration.journal.id()) else {
             told.push(format!(
                 "{container} goes on by itself when its hold time is over"
             ));
@@ -73,7 +97,7 @@ pub async fn undo(migration: &mut OngoingMigration) -> Result<String, Failure> {
         };
         let released = migration
             .kubernetes
-            .exec(plan.source(), container, &release, hook.timeout)
+            .exec((name, uid), container, &release, hook.timeout)
             .await;
         told.push(match released {
             Ok(_) => format!("{container} goes on"),
@@ -83,4 +107,17 @@ pub async fn undo(migration: &mut OngoingMigration) -> Result<String, Failure> {
         });
     }
     Ok(told.join("; "))
+}
+
+/// The hooks of the containers that were to be moved.
+fn hooks<'a>(pod: &Pod, containers: &'a [Container]) -> Vec<(&'a str, Hook)> {
+    let moved = containers.iter().filter(|container| container.should_migrate);
+    let annotations = pod.metadata.annotations.as_ref();
+    // One that cannot be read was refused before anything was touched.
+    moved
+        .filter_map(|container| {
+            let hook = Hook::of(annotations, &container.name).ok()??;
+            Some((container.name.as_str(), hook))
+        })
+        .collect()
 }

@@ -1,79 +1,104 @@
 //! Step 3: create the target pod. Undo: delete it and wait until it is gone.
 
-use jiff::{Timestamp, ToSpan};
+use std::time::Duration;
+
+use jiff::ToSpan;
+use k8s_openapi::api::core::v1::Pod;
+use tokio::time::sleep;
 
 use crate::orchestrator::{
+    analysis::Plan,
     failure::{Failure, Reason},
     kubernetes::Deletion,
-    migrated_pod::{self, MIGRATION_ANNOTATION, Parts, name},
-    ongoing::{OngoingMigration, Target},
+    migrated_pod::{self, Parts, name},
+    ongoing::OngoingMigration,
+    view::accepted,
 };
 
 /// How many names are tried: several pods of one origin may be migrated within one second.
 const NAMES: i64 = 10;
+/// Time between two tries to delete a pod.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// Create the pod under a name that is not taken.
+/// Create the pod under a name that is not taken. Whoever has taken the migration up looks first whether it was created
+/// already.
 pub async fn take(migration: &mut OngoingMigration) -> Result<String, Failure> {
-    let original = name::original(&migration.plan.pod.metadata);
-    let now = Timestamp::now();
-    for offset in 0..NAMES {
-        let name = name::migrated(&original, now + offset.seconds());
-        // Written down before the request: if its answer is lost, the undo must know what to look for.
-        migration.target = Some(Target {
-            name: name.clone(),
-            uid: None,
-        });
-        let pod = migrated_pod::derive(&migration.plan, &parts(migration, &name));
-        if let Some(created) = migration.kubernetes.create(&pod).await? {
-            migration.target = Some(Target {
-                name: name.clone(),
-                uid: created.metadata.uid,
-            });
-            migration
-                .entry
-                .note(|details| details.new_pod_name = Some(name.clone()));
-            return Ok(name);
+    if migration.journal.progress().attempt > 1 {
+        let made = migration.kubernetes.made_by(&migration.journal.uid()).await?;
+        if let Some(pod) = made.into_iter().next() {
+            return Ok(keep(migration, pod));
         }
     }
-    migration.target = None;
+    let plan = migration.plan().await?;
+    migration.manifests().await?;
+    let original = name::original(&plan.pod.metadata);
+    let begin = accepted(migration.journal.object());
+    for offset in 0..NAMES {
+        let name = name::migrated(&original, begin + offset.seconds());
+        let pod = migrated_pod::derive(&plan, &parts(migration, &plan, &name));
+        if let Some(created) = migration.kubernetes.create(&pod).await? {
+            return Ok(keep(migration, created));
+        }
+    }
     Err(Failure::new(
         Reason::ApiRefused,
         format!("{NAMES} names for the migrated pod of {original} are taken"),
     ))
 }
 
-fn parts(migration: &OngoingMigration, name: &str) -> Parts {
+fn keep(migration: &mut OngoingMigration, pod: Pod) -> String {
+    let name = pod.metadata.name.unwrap_or_default();
+    migration.journal.note(|progress| {
+        progress.target_name = Some(name.clone());
+        progress.target_uid = pod.metadata.uid;
+    });
+    name
+}
+
+fn parts(migration: &OngoingMigration, plan: &Plan, name: &str) -> Parts {
     Parts {
         name: name.to_owned(),
-        migration_id: migration.entry.id().to_owned(),
+        migration_id: migration.journal.id(),
+        migration_uid: migration.journal.uid(),
         target_node: migration.order.target.clone(),
-        checkpoints: migration.checkpoints.clone(),
-        outputs: migration.outputs.clone(),
-        verify_image: migration.verify_image.clone(),
+        checkpoints: migration.manifests.clone(),
+        outputs: plan.outputs.clone(),
+        verify_image: migration.settings.verify_image.clone(),
     }
 }
 
-/// Delete the pod, if it came into being, and wait for its end.
+/// Delete the pod, if it came into being, and wait for its end; what fails is tried again for as long as whoever waits
+/// has patience.
 ///
 /// What it has done is of no use, so its own grace period is not waited for; but it is not forced either (grace 0), since
 /// then its name would be free before its processes have ended, and the source would be released beside them.
 pub async fn undo(migration: &mut OngoingMigration) -> Result<String, Failure> {
-    let Some(Target { name, .. }) = migration.target.clone() else {
-        return Ok("there is no migrated pod".to_owned());
-    };
-    let found = migration.kubernetes.pod(&name).await?;
-    let ours = found.filter(|pod| {
-        let annotations = pod.metadata.annotations.as_ref();
-        annotations
-            .and_then(|map| map.get(MIGRATION_ANNOTATION))
-            .map(String::as_str)
-            == Some(migration.entry.id())
-    });
-    let Some(uid) = ours.and_then(|pod| pod.metadata.uid) else {
-        return Ok(format!("{name} does not exist"));
-    };
-    if migration.kubernetes.delete(&name, &uid, Some(1)).await? == Deletion::Accepted {
-        migration.kubernetes.gone(&name, &uid).await?;
+    loop {
+        match delete(migration).await {
+            Ok(found) => return Ok(found),
+            Err(failure) => tracing::warn!(%failure, "the migrated pod is not gone; trying again"),
+        }
+        sleep(AGAIN_AFTER).await;
     }
-    Ok(format!("{name} is gone"))
+}
+
+async fn delete(migration: &OngoingMigration) -> Result<String, Failure> {
+    let kubernetes = &migration.kubernetes;
+    let made = kubernetes.made_by(&migration.journal.uid()).await?;
+    for pod in &made {
+        let (Some(name), Some(uid)) = (&pod.metadata.name, &pod.metadata.uid) else {
+            continue;
+        };
+        if kubernetes.delete(name, uid, Some(1)).await? == Deletion::Accepted {
+            kubernetes.gone(name, uid).await?;
+        }
+    }
+    let names: Vec<_> = made
+        .iter()
+        .filter_map(|pod| pod.metadata.name.as_deref())
+        .collect();
+    Ok(match names.as_slice() {
+        [] => "there is no migrated pod".to_owned(),
+        names => format!("{} is gone", names.join(", ")),
+    })
 }

@@ -25,6 +25,6 @@ pub async fn take(phase: Phase, migration: &mut OngoingMigration) -> Result<Stri
         Phase::Drain => remove::wait(migration).await,
         Phase::DeleteTarget => create::undo(migration).await,
         Phase::Release => checkpoint::undo(migration).await,
-        Phase::Completed | Phase::Failed => Ok(String::new()),
+        Phase::Pending | Phase::Completed | Phase::Failed | Phase::Cancelled => Ok(String::new()),
     }
 }

@@ -13,11 +13,10 @@ use crate::{
 
 /// Wait for the handshake of each container, while watching for what would make waiting pointless.
 pub async fn take(migration: &mut OngoingMigration) -> Result<String, Failure> {
-    let target = migration.target()?;
-    let (kubernetes, name) = (&migration.kubernetes, target.name.as_str());
-    let checkpoints = migration.checkpoints.iter();
+    let (kubernetes, name) = (&migration.kubernetes, migration.target()?);
+    let checkpoints = migration.journal.progress().checkpoints.iter();
     let handshakes = try_join_all(
-        checkpoints.map(|(container, manifest)| handshake(kubernetes, name, container, manifest.step)),
+        checkpoints.map(|(container, checkpoint)| handshake(kubernetes, name, container, checkpoint.step)),
     );
     let everything = kubernetes.watch(name, |pod| pod.filter(|pod| all_run(pod)).map(drop));
     tokio::select! {

@@ -20,19 +20,17 @@ pub async fn take(migration: &mut OngoingMigration) -> Result<String, Failure> {
         };
         Some(Err((failure, pod.cloned())))
     };
-    match migration.kubernetes.watch(&target.name, judge).await? {
+    match migration.kubernetes.watch(target, judge).await? {
         Ok(()) => Ok(summary(migration)),
         Err((failure, pod)) => Err(explained(migration, failure, pod).await),
     }
 }
 
 fn summary(migration: &OngoingMigration) -> String {
-    let files: usize = migration
-        .checkpoints
-        .values()
-        .map(|manifest| manifest.files.len())
-        .sum();
-    let outputs: usize = migration.outputs.values().map(Vec::len).sum();
+    let checkpoints = migration.journal.progress().checkpoints.values();
+    let files: u64 = checkpoints.map(|checkpoint| checkpoint.files).sum();
+    let outputs = migration.plan.iter().flat_map(|plan| plan.outputs.values());
+    let outputs: usize = outputs.map(Vec::len).sum();
     format!("{files} files of the checkpoint and {outputs} outputs are in order")
 }
 

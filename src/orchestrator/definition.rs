@@ -1,0 +1,56 @@
+//! The definition of the kind `Migration`, which the cluster has to have.
+
+use std::time::Duration;
+
+use backon::{ConstantBuilder, Retryable};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api, Client, CustomResourceExt,
+    api::{ListParams, Patch, PatchParams},
+};
+
+use crate::{
+    contract::orchestrator::resource::Migration,
+    k8s::{Error, labels::FIELD_MANAGER},
+};
+
+/// How often, and how many times, it is looked for: what was just applied needs a moment.
+const LOOKS: (Duration, usize) = (Duration::from_millis(500), 20);
+
+/// Check that the cluster knows what a migration is.
+///
+/// # Errors
+/// It does not, and how that is mended.
+pub async fn check(client: &Client) -> Result<(), Error> {
+    let all = Api::<Migration>::all(client.clone());
+    let query = ListParams::default().limit(1);
+    let (delay, times) = LOOKS;
+    let pauses = ConstantBuilder::default().with_delay(delay).with_max_times(times);
+    let unknown = |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 404);
+    let listed = (|| all.list(&query)).retry(pauses).when(unknown).await;
+    match listed {
+        Err(error) if unknown(&error) => Err(Error::Manifest {
+            object: Migration::crd_name().to_owned(),
+            reason: "the cluster does not know it; install it by `migbench deploy`, or by `kubectl apply -f \
+                     manifests/base/definition.yaml`"
+                .to_owned(),
+        }),
+        listed => listed.map(drop).map_err(Error::api("list migrations")),
+    }
+}
+
+/// Install the definition, where there is nobody else to do it.
+///
+/// # Errors
+/// The API server refuses it.
+pub async fn install(client: &Client) -> Result<(), Error> {
+    let definitions = Api::<CustomResourceDefinition>::all(client.clone());
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    let definition = Patch::Apply(Migration::crd());
+    let applied = definitions
+        .patch(Migration::crd_name(), &parameters, &definition)
+        .await;
+    applied
+        .map(drop)
+        .map_err(Error::api("apply the definition of migrations"))
+}
