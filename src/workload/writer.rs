@@ -152,8 +152,6 @@ impl Writer {
     /// [`Error::Superseded`] when another one has it.
     pub fn go_on(&mut self, step: u64, over: Vec<String>) -> Result<(), Error> {
         self.who.over = over;
-        // A pod that has ended may have removed it, as its successor; this one may have to restart from it.
-        checkpoint::write(&self.dir, self.epoch, step, true)?;
         self.epoch = self.claims.claim_after(self.epoch, &self.who, step)?;
         self.durable = None;
         Ok(())

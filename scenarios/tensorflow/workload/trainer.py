@@ -161,13 +161,11 @@ class Trainer:
         """
         while True:
             try:
-                # A pod that has ended may have removed it, as its successor; this one may have to restart from it.
-                self.checkpoints.write(step, self.epoch, durable=True)
                 self.claims.over = self.desk.released()
                 self.epoch = self.claims.claim_after(self.epoch, step)
                 self.durable = None
                 return
-            except (OSError, tf.errors.OpError) as error:
+            except OSError as error:
                 print("stopped until the next epoch can be claimed:", error, flush=True)
                 time.sleep(AGAIN)
 
