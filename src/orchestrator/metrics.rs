@@ -210,7 +210,7 @@ mod tests {
                     {"name": "restore", "start_time": at(5), "end_time": at(9)},
                     {"name": "remove", "start_time": at(9)},
                 ],
-                "checkpoints": {"trainer": {"step": 1, "directory": "d", "files": 2, "bytes": 3_000_005}},
+                "checkpoints": {"trainer": {"step": 1, "directory": "d", "files": 2, "bytes": 3_000_005, "digest": "ab"}},
             },
         }))
         .unwrap()

@@ -136,7 +136,11 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::orchestrator::{caller::tests::api_server, certificate::Files, ongoing::{Limits, Settings}};
+    use crate::orchestrator::{
+        caller::tests::api_server,
+        certificate::Files,
+        ongoing::{Limits, Settings},
+    };
 
     /// The service for this entrance, in a cluster where bob may do with pods of `ml` what `verbs` says.
     async fn start(entrance: impl FnOnce(TcpListener) -> Entrance, verbs: &'static [&'static str]) -> u16 {
