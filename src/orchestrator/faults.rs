@@ -1,6 +1,6 @@
 //! What can go wrong around a migration, and how it ends then: the table in `docs/orchestrator.md`, row by row.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use kube::{
     ResourceExt,
@@ -281,4 +281,38 @@ async fn of_two_replicas_one_works_and_the_other_goes_on() {
     );
     assert_eq!(names(&simulation).await, ["job"]);
     assert!(simulation.released() && !simulation.two_writers());
+}
+
+#[test]
+fn the_table_names_these_tests_and_no_others() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
+    let docs = read("docs/orchestrator.md");
+    let table = docs.split("## What can go wrong").nth(1).unwrap();
+    let cells = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.rsplit('|').nth(1));
+    let named: BTreeSet<_> = cells
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    let mine = ["faults.rs", "deaths.rs"].map(|file| read(&format!("src/orchestrator/{file}")));
+    let mine = mine
+        .iter()
+        .flat_map(|text| text.split("(start_paused = true)]\nasync fn ").skip(1));
+    for test in mine.map(|rest| rest.split('(').next().unwrap()) {
+        assert!(named.contains(test), "{test} is not in the table");
+    }
+    let sources = [
+        "tests.rs",
+        "faults.rs",
+        "deaths.rs",
+        "routes.rs",
+        "analysis/node.rs",
+    ];
+    let all = sources
+        .map(|file| read(&format!("src/orchestrator/{file}")))
+        .concat();
+    for test in named {
+        assert!(all.contains(&format!("fn {test}()")), "there is no test {test}");
+    }
 }

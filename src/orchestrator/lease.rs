@@ -52,10 +52,11 @@ impl Candidate {
     /// Wait until the lease is held.
     pub async fn win(&mut self) {
         loop {
-            match self.hold().await {
-                Ok(true) => return,
-                Ok(false) => {}
-                Err(error) => tracing::warn!(%error, "the lease cannot be asked for"),
+            match timeout(GIVEN_UP_AFTER, self.hold()).await {
+                Ok(Ok(true)) => return,
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "the lease cannot be asked for"),
+                Err(_) => tracing::warn!("the lease cannot be asked for: no answer"),
             }
             sleep(PACE).await;
         }
