@@ -91,6 +91,8 @@ pub enum Reason {
     TimedOut,
     /// The migrated pod was deleted, but its end could not be confirmed; the source was not released beside it.
     TargetNotGone,
+    /// The source, which was removed first, could not be made again.
+    SourceNotMadeAgain,
     /// The source could not be released; it goes on when its hold time is over.
     SourceNotReleased,
     /// It was cancelled by request.

@@ -140,6 +140,34 @@ async fn target_cannot_be_deleted_and_is_swept_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_application_without_epochs_is_removed_first_and_made_again() {
+    let simulation = Simulation::with(Fault::WithoutEpochs).await;
+    let (migration, pods) = outcome(&simulation, &simulation.service(false)).await;
+    assert_eq!(migration.status, Status::Completed, "{}", migration.message);
+    assert_eq!(pods, [migration.details.new_pod_name.unwrap()]);
+
+    let simulation = Simulation::with(Fault::WithoutEpochsFromZero).await;
+    let before = simulation.pods().await[0].uid();
+    let (migration, pods) = outcome(&simulation, &simulation.service(false)).await;
+    assert_eq!(
+        (migration.status, reason(&migration)),
+        (Status::Failed, "RestoredFromZero")
+    );
+    assert_eq!(pods, ["job"]);
+    let source = simulation.pods().await.remove(0);
+    assert_ne!(source.uid(), before);
+    let spec = source.spec.unwrap();
+    assert_eq!(spec.node_name.as_deref(), Some("gpu"));
+    let env = spec.containers[0].env.clone().unwrap();
+    assert_eq!(
+        env[0].value.as_deref(),
+        Some("/ckpt/gen"),
+        "goes on from the checkpoint"
+    );
+    assert!(!simulation.two_writers());
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_requests_for_one_pod() {
     let simulation = Simulation::with(Fault::NoNewStep).await;
     let service = simulation.service(false);

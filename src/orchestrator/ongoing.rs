@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 
 use super::{
     analysis::Plan,
@@ -105,11 +106,23 @@ impl OngoingMigration {
         if let Some(plan) = &self.plan {
             return Ok(plan.clone());
         }
-        let plan = analyse::inspect(&self.kubernetes, &self.order).await?;
+        let plan = match self.kept_pod() {
+            Some(pod) => analyse::inspect_pod(&self.kubernetes, &self.order, pod).await?,
+            None => analyse::inspect(&self.kubernetes, &self.order).await?,
+        };
         analyse::check_uid(self.journal.source_uid(), &plan)?;
-        self.outputs = analyse::outputs(&self.kubernetes, &plan).await?;
+        self.outputs = match &self.journal.progress().source_first {
+            Some(kept) => kept.outputs.clone(),
+            None => analyse::outputs(&self.kubernetes, &plan).await?,
+        };
         self.plan = Some(plan.clone());
         Ok(plan)
+    }
+
+    /// The source as it was, where it is removed first.
+    pub fn kept_pod(&self) -> Option<Pod> {
+        let kept = self.journal.progress().source_first.as_ref()?;
+        serde_json::from_value(kept.pod.clone()).ok()
     }
 
     /// The manifests of the checkpoints; asked for once more by whoever has taken the migration up. An application that
@@ -118,6 +131,11 @@ impl OngoingMigration {
     /// # Errors
     /// A hook failed.
     pub async fn manifests(&mut self) -> Result<BTreeMap<String, Manifest>, Failure> {
+        if self.manifests.is_empty()
+            && let Some(kept) = &self.journal.progress().source_first
+        {
+            self.manifests = serde_json::from_value(kept.manifests.clone()).unwrap_or_default();
+        }
         if self.manifests.is_empty() {
             checkpoint::save(self).await?;
         }

@@ -2,11 +2,16 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::json;
 use tokio::time::timeout;
 
 use crate::{
     contract::{
-        orchestrator::{ContainerState, resource::Container},
+        orchestrator::{
+            ContainerState,
+            resource::{Container, SourceFirst},
+        },
         workload::Progress,
     },
     orchestrator::{
@@ -25,6 +30,11 @@ const LAST_LINES: i64 = 1000;
 /// Look at everything that the migration depends on.
 pub async fn inspect(kubernetes: &Kubernetes, order: &Order) -> Result<Plan, Failure> {
     let pod = found(kubernetes.pod(&order.pod).await?, &order.pod)?;
+    inspect_pod(kubernetes, order, pod).await
+}
+
+/// [`inspect`] of this pod, which need not be there any more.
+pub async fn inspect_pod(kubernetes: &Kubernetes, order: &Order, pod: Pod) -> Result<Plan, Failure> {
     let spec = pod.spec.clone().unwrap_or_default();
     verification::check_names(&spec)?;
     let mut claims = BTreeMap::new();
@@ -53,6 +63,8 @@ pub async fn take(migration: &mut OngoingMigration) -> Result<String, Failure> {
     .await;
     let plan = plan.unwrap_or_else(|_| Err(still_waiting(waiting, limit)))?;
     check_uid(migration.journal.source_uid(), &plan)?;
+    migration.outputs = outputs(&migration.kubernetes, &plan).await?;
+    let produced = migration.outputs.clone();
     migration.journal.note(|progress| {
         progress.source_uid = Some(plan.uid.clone());
         progress.claim = plan
@@ -60,8 +72,16 @@ pub async fn take(migration: &mut OngoingMigration) -> Result<String, Failure> {
             .first()
             .map(|checkpointed| checkpointed.claim.clone());
         progress.containers = plan.containers.iter().map(kept).collect();
+        let all_claim_epochs = plan
+            .checkpointed
+            .iter()
+            .all(|checkpointed| checkpointed.hook.epochs);
+        progress.source_first = (!all_claim_epochs).then(|| SourceFirst {
+            pod: serde_json::to_value(&plan.pod).unwrap_or_default(),
+            manifests: json!({}),
+            outputs: produced,
+        });
     });
-    migration.outputs = outputs(&migration.kubernetes, &plan).await?;
     let found = summary(&plan);
     migration.plan = Some(plan);
     Ok(found)
