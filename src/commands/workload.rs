@@ -5,7 +5,7 @@ use std::{io::Write, path::PathBuf, time::Duration};
 use clap::Subcommand;
 
 use crate::{
-    contract,
+    contract::{self, workload::SUPERSEDED},
     error::Error,
     k8s::quantity,
     workload::{self, Ending, TERMINATED, hook, monitor, processor, trainer},
@@ -70,6 +70,8 @@ enum Role {
         /// Let the trainer, which holds still after a checkpoint, go on.
         #[arg(long, conflicts_with = "mount")]
         release: bool,
+        /// Migration that the checkpoint or the release is for; the orchestrator adds it.
+        migration: Option<String>,
     },
 }
 
@@ -89,20 +91,24 @@ fn memory(quantity: &str) -> Result<usize, String> {
 
 /// Run the command.
 pub async fn execute(args: Args) -> Result<(), Error> {
-    let ending = run(args.role).await.map_err(anyhow::Error::from)?;
-    if ending == Ending::Terminated {
-        terminate();
+    match run(args.role).await {
+        Ok(Ending::Finished) => Ok(()),
+        Ok(Ending::Terminated) => leave(TERMINATED),
+        Err(error @ workload::Error::Superseded { .. }) => {
+            tracing::error!("{error}");
+            leave(SUPERSEDED)
+        }
+        Err(error) => Err(anyhow::Error::from(error).into()),
     }
-    Ok(())
 }
 
-/// Leave with the code that a shell gives a process ended by SIGTERM. The threads of the burner are not waited for.
+/// Leave with a code that is part of the contract. The threads of the burner are not waited for.
 #[expect(
     clippy::exit,
     reason = "raising SIGTERM again would do nothing for PID 1 of a container"
 )]
-fn terminate() -> ! {
-    std::process::exit(i32::from(TERMINATED))
+fn leave(code: u8) -> ! {
+    std::process::exit(i32::from(code))
 }
 
 async fn run(role: Role) -> Result<Ending, workload::Error> {
@@ -146,13 +152,16 @@ async fn run(role: Role) -> Result<Ending, workload::Error> {
             .await
         }
         Role::Checkpoint {
-            dir, mount, timeout, ..
+            dir,
+            mount,
+            timeout,
+            migration,
+            ..
         } => {
+            let counter = hook::Counter::of_environment(&dir)?;
             match mount {
-                Some(mount) => print_manifest(&hook::ask(&dir, &mount, timeout).await?)?,
-                None => {
-                    hook::release(&dir)?;
-                }
+                Some(mount) => print_manifest(&counter.ask(&mount, timeout, migration).await?)?,
+                None => counter.release(migration.as_deref())?,
             }
             Ok(Ending::Finished)
         }

@@ -1,4 +1,5 @@
-//! Checkpoints of the built-in trainer: a directory `ckpt-<step>-<writer>` that appears whole or not at all.
+//! Checkpoints of the built-in trainer: a directory `ckpt-<step>-<epoch>` that appears whole or not at all. An epoch has one
+//! writer, so no two ever write under one name.
 
 use std::{
     fs::{self, File},
@@ -9,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::Error;
+use super::{Error, epoch::Claimed};
 use crate::contract::workload::{Manifest, ManifestFile};
 
 /// Prefix of checkpoint directories; what is being written has another one.
@@ -27,14 +28,39 @@ pub struct State {
     pub step: u64,
 }
 
-/// Write a checkpoint below `dir`; `writer` tells checkpoints of several trainers on one volume apart. A durable one
-/// would survive the node: slow where others write, so only for what must. On failure nothing is left. Returns its
-/// directory.
-pub fn write(dir: &Path, writer: &str, step: u64, durable: bool) -> Result<PathBuf, Error> {
-    let place = dir.join(format!("{PREFIX}{step}-{writer}"));
-    let partial = dir.join(format!("{PARTIAL}{step}-{writer}"));
+/// A checkpoint on the volume, as its name describes it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stored {
+    /// The last step that is part of it.
+    pub step: u64,
+    /// The epoch in which it was written.
+    pub epoch: u64,
+    /// Its directory.
+    pub path: PathBuf,
+}
+
+impl Stored {
+    fn of(prefix: &str, path: PathBuf) -> Option<Self> {
+        let name = path.file_name()?.to_str()?.strip_prefix(prefix)?;
+        let (step, epoch) = name.split_once('-')?;
+        let (step, epoch) = (step.parse().ok()?, epoch.parse().ok()?);
+        Some(Self { step, epoch, path })
+    }
+
+    /// Remove it. What cannot be removed now is tried again with the next one.
+    pub(crate) fn remove(&self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Write the checkpoint of a step below `dir`, unless it is there. A durable one would survive the node: slow where others
+/// write, so only for what must. On failure nothing is left that was not there before. Returns its directory.
+pub fn write(dir: &Path, epoch: u64, step: u64, durable: bool) -> Result<PathBuf, Error> {
+    let place = dir.join(format!("{PREFIX}{step}-{epoch}"));
+    let partial = dir.join(format!("{PARTIAL}{step}-{epoch}"));
+    let new = !place.try_exists().map_err(Error::at(&place))?;
     let write = || {
-        if !place.exists() {
+        if new {
             write_files(&partial, step)?;
             fs::rename(&partial, &place).map_err(Error::at(&place))?;
         }
@@ -45,7 +71,7 @@ pub fn write(dir: &Path, writer: &str, step: u64, durable: bool) -> Result<PathB
         }
     };
     let written = write();
-    if written.is_err() {
+    if written.is_err() && new {
         let _ = fs::remove_dir_all(&partial);
         let _ = fs::remove_dir_all(&place);
     }
@@ -69,9 +95,10 @@ fn sync_checkpoint(dir: &Path, place: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Write a file under a name of its own and then give it its place, so that no reader sees half of it.
+/// Write a file under a name of its own and then give it its place, so that no reader sees half of it. The process's id
+/// would not do for the name: in two pods that share a volume it is 1.
 pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), Error> {
-    let partial = path.with_extension(format!("partial-{}", std::process::id()));
+    let partial = path.with_extension(format!("partial-{}", uuid::Uuid::new_v4().simple()));
     let written = fs::write(&partial, content)
         .map_err(Error::at(&partial))
         .and_then(|()| fs::rename(&partial, path).map_err(Error::at(path)));
@@ -121,21 +148,39 @@ pub fn read(directory: &Path) -> Result<State, Error> {
     Ok(state)
 }
 
-/// The newest checkpoint below `dir`, by step.
-pub fn newest(dir: &Path) -> Option<PathBuf> {
-    let step = |path: &PathBuf| {
-        let name = path.file_name()?.to_str()?;
-        name.strip_prefix(PREFIX)?.split('-').next()?.parse::<u64>().ok()
+/// The checkpoints below `dir` that training goes on from, the newest first. What an epoch made beyond the step that a later
+/// one began at is no part of it: that epoch was given up.
+pub fn lineage(dir: &Path, claimed: &Claimed) -> Vec<Stored> {
+    let given_up = |stored: &Stored| {
+        let mut later = claimed.range(stored.epoch + 1..);
+        later.any(|(_, claim)| claim.step.is_some_and(|began| began < stored.step))
     };
-    let entries = fs::read_dir(dir).ok()?;
+    let mut found = with_prefix(dir, PREFIX);
+    found.retain(|stored| !given_up(stored));
+    found.sort_by(|a, b| b.cmp(a));
+    found
+}
+
+/// What is below `dir` of epochs up to `epoch`: checkpoints, and those that their writers did not finish.
+pub(crate) fn until(dir: &Path, epoch: u64) -> (Vec<Stored>, Vec<Stored>) {
+    let of = |prefix| {
+        let mut found = with_prefix(dir, prefix);
+        found.retain(|stored| stored.epoch <= epoch);
+        found.sort();
+        found
+    };
+    (of(PREFIX), of(PARTIAL))
+}
+
+fn with_prefix(dir: &Path, prefix: &str) -> Vec<Stored> {
+    let entries = fs::read_dir(dir).into_iter().flatten();
     entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| step(path).is_some())
-        .max_by_key(step)
+        .filter_map(|entry| Stored::of(prefix, entry.ok()?.path()))
+        .collect()
 }
 
 /// Manifest of the checkpoint in `directory`, its paths relative to `dir`, the directory that holds the checkpoints.
-pub fn manifest(dir: &Path, directory: &Path, step: u64) -> Result<Manifest, Error> {
+pub fn manifest(dir: &Path, directory: &Path, step: u64, epoch: u64) -> Result<Manifest, Error> {
     let name = directory
         .strip_prefix(dir)
         .unwrap_or(directory)
@@ -149,7 +194,7 @@ pub fn manifest(dir: &Path, directory: &Path, step: u64) -> Result<Manifest, Err
     }
     Ok(Manifest {
         step,
-        epoch: None,
+        epoch: Some(epoch),
         directory: name,
         files,
     })
@@ -174,33 +219,76 @@ pub(crate) fn digest(path: &Path) -> Result<(u64, String), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workload::epoch::Claim;
 
     #[test]
     fn what_was_written_is_read_back() {
         let dir = tempfile::tempdir().unwrap();
-        let place = write(dir.path(), "a", 42, true).unwrap();
+        let place = write(dir.path(), 3, 42, true).unwrap();
         assert_eq!(read(&place).unwrap(), State { step: 42 });
-        assert_eq!(newest(dir.path()), Some(place.clone()));
-        let manifest = manifest(dir.path(), &place, 42).unwrap();
-        assert_eq!(manifest.directory, "ckpt-42-a");
-        assert_eq!(manifest.files[0].path, "ckpt-42-a/state.json");
+        let manifest = manifest(dir.path(), &place, 42, 3).unwrap();
+        assert_eq!(
+            (manifest.directory.as_str(), manifest.epoch),
+            ("ckpt-42-3", Some(3))
+        );
+        assert_eq!(manifest.files[0].path, "ckpt-42-3/state.json");
         assert_eq!(manifest.files[1].size, WEIGHTS_BYTES as u64);
+    }
+
+    /// The steps and epochs of the lineage where the epochs from 1 on began at these steps.
+    fn lineage_of(stored: &[(u64, u64)], began: &[Option<u64>]) -> Vec<(u64, u64)> {
+        let dir = tempfile::tempdir().unwrap();
+        for (step, epoch) in stored {
+            write(dir.path(), *epoch, *step, false).unwrap();
+        }
+        fs::create_dir(dir.path().join(".partial-500-1")).unwrap();
+        let claim = |step| Claim {
+            holder: "p".into(),
+            life: String::new(),
+            migration: None,
+            step,
+            time: String::new(),
+        };
+        let claimed = (1..).zip(began.iter().map(|step| claim(*step))).collect();
+        let found = lineage(dir.path(), &claimed);
+        found.iter().map(|stored| (stored.step, stored.epoch)).collect()
     }
 
     #[test]
     fn the_newest_is_the_one_with_the_highest_step() {
+        assert_eq!(
+            lineage_of(&[(9, 1), (100, 1), (20, 1)], &[Some(0)]),
+            [(100, 1), (20, 1), (9, 1)]
+        );
+    }
+
+    #[test]
+    fn what_a_later_epoch_did_not_go_on_from_is_given_up() {
+        let stored = [(10, 1), (20, 1), (30, 2), (25, 3)];
+        assert_eq!(
+            lineage_of(&stored, &[Some(0), Some(20), Some(20)]),
+            [(25, 3), (20, 1), (10, 1)]
+        );
+        assert_eq!(
+            lineage_of(&stored[..3], &[Some(0), Some(20), None]),
+            [(30, 2), (20, 1), (10, 1)]
+        );
+        assert_eq!(lineage_of(&stored[..3], &[Some(0), Some(20), Some(0)]), []);
+    }
+
+    #[test]
+    fn what_was_there_survives_a_failed_sync() {
         let dir = tempfile::tempdir().unwrap();
-        for step in [9, 100, 20] {
-            write(dir.path(), "a", step, true).unwrap();
-        }
-        fs::create_dir(dir.path().join(".partial-500-a")).unwrap();
-        assert!(newest(dir.path()).unwrap().ends_with("ckpt-100-a"));
+        let place = write(dir.path(), 1, 3, false).unwrap();
+        fs::remove_file(place.join(WEIGHTS)).unwrap();
+        write(dir.path(), 1, 3, true).unwrap_err();
+        assert!(place.exists(), "a target may be restoring from it");
     }
 
     #[test]
     fn a_flipped_byte_and_a_truncated_file_are_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let place = write(dir.path(), "a", 7, true).unwrap();
+        let place = write(dir.path(), 1, 7, true).unwrap();
         let weights = place.join(WEIGHTS);
         let mut bytes = fs::read(&weights).unwrap();
         bytes[1000] ^= 1;
@@ -219,9 +307,9 @@ mod tests {
     fn a_failed_write_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         // The second file cannot be written: its name is taken by a directory.
-        let partial = dir.path().join(".partial-3-a");
+        let partial = dir.path().join(".partial-3-1");
         fs::create_dir_all(partial.join(WEIGHTS)).unwrap();
-        write(dir.path(), "a", 3, true).unwrap_err();
+        write(dir.path(), 1, 3, true).unwrap_err();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 

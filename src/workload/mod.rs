@@ -3,15 +3,20 @@
 //!
 //! The built-in workload has the roles of a training pod: [`trainer`] (steps, checkpoints, restores), [`processor`]
 //! (produces the data and completes), [`monitor`] (reads checkpoints), and [`hook`], the checkpoint command that is run
-//! by exec beside the trainer.
+//! by exec beside the trainer. [`epoch`] and [`writer`] see to it that of several trainers on one volume one writes.
 
 pub mod burner;
 pub mod checkpoint;
+pub mod epoch;
 pub mod hook;
 pub mod monitor;
 pub mod pace;
 pub mod processor;
 pub mod trainer;
+pub mod writer;
+
+#[cfg(test)]
+mod schedules;
 
 use std::{io::Write, path::Path, time::Duration};
 
@@ -56,6 +61,17 @@ pub enum Error {
     /// The trainer did not write a checkpoint.
     #[error("no checkpoint: {0}")]
     Refused(String),
+    /// Another one may write, and not this one.
+    #[error(
+        "epoch {epoch} is claimed by {holder}: this trainer may write no more. One that shall take over all the same needs to \
+         be a new pod without MIGRATION_EPOCH"
+    )]
+    Superseded {
+        /// The epoch.
+        epoch: u64,
+        /// Uid or name of the pod that has it.
+        holder: String,
+    },
     /// Arguments that contradict each other.
     #[error("{0}")]
     Usage(String),

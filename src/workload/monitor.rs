@@ -1,8 +1,17 @@
 //! The built-in model-monitor: spends CPU time and reads the newest checkpoint again and again.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use super::{Ending, Error, burner::Burner, checkpoint, termination};
+use super::{
+    Ending, Error,
+    burner::Burner,
+    checkpoint::{self, State},
+    epoch::Claims,
+    termination,
+};
 
 /// Time between two looks at the checkpoints.
 const EVERY: Duration = Duration::from_millis(500);
@@ -33,11 +42,16 @@ async fn watch(options: Options) {
     let mut seen = None;
     loop {
         // A checkpoint may be removed while it is read; the next one will do.
-        let read = checkpoint::newest(&options.checkpoints).and_then(|newest| checkpoint::read(&newest).ok());
-        if let Some(state) = read.filter(|state| seen != Some(state.step)) {
+        if let Some(state) = newest(&options.checkpoints).filter(|state| seen != Some(state.step)) {
             seen = Some(state.step);
             tracing::info!(step = state.step, "checkpoint read");
         }
         tokio::time::sleep(EVERY).await;
     }
+}
+
+fn newest(dir: &Path) -> Option<State> {
+    let claimed = Claims::of(dir).list().ok()?;
+    let newest = checkpoint::lineage(dir, &claimed).into_iter().next()?;
+    checkpoint::read(&newest.path).ok()
 }

@@ -1,28 +1,27 @@
-//! The built-in trainer: steps of a fixed amount of CPU time, checkpoints at intervals and on request, restores.
+//! The built-in trainer: steps of a fixed amount of CPU time, checkpoints at intervals and on request, restores. Whether it
+//! may write is the matter of [`super::writer`].
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{
     Ending, Error, TICK,
     burner::Burner,
-    checkpoint,
-    hook::{Desk, Response},
+    epoch::Identity,
+    hook::{Desk, Request, Response},
     processor::data_exists,
     report, termination, unix_seconds,
+    writer::{Writer, restore},
 };
-use crate::contract::workload::{Manifest, Progress, RESTORE_FROM};
+use crate::contract::workload::{Progress, RESTORE_FROM};
 
 /// CPU time that makes one step: at 1600m ten steps a second.
 pub const STEP: Duration = Duration::from_millis(160);
 /// Least time between two lines of progress.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
-/// Own periodic checkpoints that are kept, for the monitor; those made on request are never removed.
-const KEEP: usize = 2;
+/// Time between two attempts to go on after a hold on a volume that does not answer.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What the trainer is told.
 #[derive(Debug, Clone)]
@@ -56,8 +55,7 @@ pub async fn run(options: Options) -> Result<Ending, Error> {
 
 struct Trainer {
     options: Options,
-    /// Tells this trainer's files from those of another on the same volume.
-    writer: String,
+    writer: Writer,
     burner: Burner,
     desk: Desk,
     /// Step that was restored, and what the burner had spent at the last step counted from there.
@@ -65,18 +63,28 @@ struct Trainer {
     step: u64,
     reported: Option<Instant>,
     saved: Instant,
-    periodic: Vec<PathBuf>,
 }
 
 impl Trainer {
-    /// Wait for the data, restore if told to, and begin.
+    /// Restore what there is, wait for the data, and then, at the last moment, claim an epoch.
     async fn start(options: Options) -> Result<Self, Error> {
-        let writer = format!("{:08x}", uuid::Uuid::new_v4().as_fields().0);
-        let desk = Desk::open(&options.checkpoints, &writer)?;
-        let first = restore()?;
+        let mut who = Identity::of_environment()?;
+        let desk = Desk::open(&options.checkpoints, &who.holder)?;
+        who.over = desk.released();
+        let floor = std::env::var_os(RESTORE_FROM).map(PathBuf::from);
+        let restored = restore(&options.checkpoints, &who, floor.as_deref())?;
+        if let Some(restored) = &restored {
+            let from = restored.from.display().to_string();
+            report(&Progress::Restored {
+                step: restored.step,
+                from,
+            });
+        }
         while !data_exists(&options.data) {
             tokio::time::sleep(TICK).await;
         }
+        let first = restored.map_or(0, |restored| restored.step);
+        let writer = Writer::claim(&options.checkpoints, who, first, floor)?;
         let burner = Burner::new(options.millicores, options.memory_bytes);
         burner.resume();
         Ok(Self {
@@ -87,7 +95,6 @@ impl Trainer {
             step: first,
             reported: None,
             saved: Instant::now(),
-            periodic: Vec::new(),
             options,
         })
     }
@@ -97,9 +104,10 @@ impl Trainer {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            self.writer.check()?;
             self.count();
-            if let Some(id) = self.desk.request() {
-                self.checkpoint_on_request(&id).await;
+            if let Some((id, request)) = self.desk.request() {
+                self.checkpoint_on_request(&id, request).await?;
             }
             if self.saved.elapsed() >= self.options.every {
                 self.checkpoint_periodically();
@@ -122,80 +130,71 @@ impl Trainer {
 
     fn checkpoint_periodically(&mut self) {
         self.saved = Instant::now();
-        match checkpoint::write(&self.options.checkpoints, &self.writer, self.step, false) {
-            Ok(place) if self.periodic.last() != Some(&place) => self.periodic.push(place),
-            Ok(_) => {}
-            Err(error) => tracing::warn!("periodic checkpoint: {error}"),
-        }
-        while self.periodic.len() > KEEP {
-            let _ = std::fs::remove_dir_all(self.periodic.remove(0));
+        if let Err(error) = self.writer.checkpoint(self.step) {
+            tracing::warn!("periodic checkpoint: {error}");
         }
     }
 
-    /// Stop, write, answer, and hold still. Whatever fails, the trainer goes on.
-    async fn checkpoint_on_request(&mut self, id: &str) {
+    /// Stop, write, answer, and hold still. Where that fails, and nobody knows of a checkpoint, the trainer just goes on.
+    async fn checkpoint_on_request(&mut self, id: &str, request: Request) -> Result<(), Error> {
         self.burner.pause();
         self.reported = None;
         self.count();
-        let outcome = self.write_and_hold();
-        let response = match &outcome {
-            Ok(manifest) => Response::Written(manifest.clone()),
+        let written = self.writer.hand_over(self.step);
+        let written = written.and_then(|manifest| self.desk.hold().map(|()| manifest));
+        let handed_over = written.is_ok();
+        let response = match written {
+            Ok(manifest) => Response::Written(manifest),
             Err(error) => Response::Failed(error.to_string()),
         };
-        let heard = self.desk.answer(id, &response).unwrap_or(false);
-        match outcome {
-            Ok(_) if heard => self.hold_still(&response).await,
-            Ok(manifest) => self.discard(&manifest),
-            Err(_) => {}
+        // An answer that could not be given for certain may have been read.
+        let heard = self.desk.answer(id, &response).unwrap_or(true);
+        if handed_over && heard {
+            self.hold_still(&response, request.migration).await;
+            self.go_on().await?;
         }
         self.desk.go_on();
         self.burner.resume();
-    }
-
-    fn write_and_hold(&mut self) -> Result<Manifest, Error> {
-        let dir = &self.options.checkpoints;
-        let place = checkpoint::write(dir, &self.writer, self.step, true)?;
-        self.periodic.retain(|periodic| *periodic != place);
-        let manifest = checkpoint::manifest(dir, &place, self.step);
-        let held = manifest.and_then(|manifest| self.desk.hold().map(|()| manifest));
-        if held.is_err() {
-            let _ = std::fs::remove_dir_all(&place);
-        }
-        held
+        Ok(())
     }
 
     /// Until released or the time is up; another request meanwhile gets the same answer and extends the hold.
-    async fn hold_still(&self, response: &Response) {
+    async fn hold_still(&self, response: &Response, migration: Option<String>) {
+        let mut migrations = vec![migration];
         let mut until = Instant::now() + self.options.hold;
-        while self.desk.holds() && Instant::now() < until {
-            if let Some(id) = self.desk.request()
-                && self.desk.answer(&id, response).unwrap_or(false)
+        let released = |migration: &Option<String>| self.desk.is_released(migration.as_ref());
+        while self.desk.holds() && Instant::now() < until && !migrations.iter().all(released) {
+            if let Some((id, request)) = self.desk.request()
+                && self.desk.answer(&id, response).unwrap_or(true)
             {
                 until = Instant::now() + self.options.hold;
+                migrations.push(request.migration);
             }
             tokio::time::sleep(TICK).await;
         }
     }
 
-    /// Nobody knows of this checkpoint.
-    fn discard(&self, manifest: &Manifest) {
-        let _ = std::fs::remove_dir_all(self.options.checkpoints.join(&manifest.directory));
+    /// Claim the next epoch, or end. While the volume does not answer the trainer stays stopped; it still hears SIGTERM.
+    async fn go_on(&mut self) -> Result<(), Error> {
+        loop {
+            let (mut writer, step, over) = (self.writer.clone(), self.step, self.desk.released());
+            let claim = tokio::task::spawn_blocking(move || writer.go_on(step, over).map(|()| writer));
+            match claim.await {
+                Ok(Ok(writer)) => {
+                    self.writer = writer;
+                    return Ok(());
+                }
+                Ok(Err(superseded @ Error::Superseded { .. })) => return Err(superseded),
+                Ok(Err(error)) => tracing::warn!("stopped until the next epoch can be claimed: {error}"),
+                Err(error) => tracing::warn!("stopped until the next epoch can be claimed: {error}"),
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 }
 
 impl Drop for Trainer {
     fn drop(&mut self) {
-        self.desk.go_on();
+        self.desk.close();
     }
-}
-
-/// The step to go on from: that of the checkpoint named by the environment, or 0.
-fn restore() -> Result<u64, Error> {
-    let Some(from) = std::env::var_os(RESTORE_FROM) else {
-        return Ok(0);
-    };
-    let step = checkpoint::read(Path::new(&from))?.step;
-    let from = from.to_string_lossy().into_owned();
-    report(&Progress::Restored { step, from });
-    Ok(step)
 }

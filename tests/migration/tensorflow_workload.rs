@@ -10,9 +10,9 @@ use std::{
 };
 
 use migbench::{
-    contract::workload::{Manifest, ManifestFile, Progress, RESTORE_FROM},
+    contract::workload::{EPOCH, Manifest, ManifestFile, POD_UID, Progress, RESTORE_FROM, SUPERSEDED},
     embedded::images,
-    workload::hook::{Desk, Response, ask, release},
+    workload::hook::{Counter, Desk, Response},
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -107,12 +107,13 @@ async fn the_pod_trains_checkpoints_and_goes_on_elsewhere() {
 
     let watched = [data.clone(), checkpoints.clone()];
     let arguments = [data, checkpoints, "--every=3600".into()];
-    let mut source = Container::start(&env, "trainer.py", &arguments);
+    let in_pod = |uid: &str| [&env[..], &[(POD_UID.to_owned(), uid.to_owned())]].concat();
+    let mut source = Container::start(&in_pod("source"), "trainer.py", &arguments);
     assert_eq!(source.next_step(), 1);
     let directory = volume.path().join("checkpoints");
-    let manifest = ask(&directory, volume.path(), Duration::from_secs(60))
-        .await
-        .unwrap();
+    let hook = Counter::of(&directory, "source");
+    let ask = || hook.ask(volume.path(), Duration::from_secs(60), None);
+    let manifest = ask().await.unwrap();
     assert!(
         manifest
             .files
@@ -123,14 +124,14 @@ async fn the_pod_trains_checkpoints_and_goes_on_elsewhere() {
 
     // Each answer races with the withdrawal of the request before it.
     for _ in 0..20 {
-        let again = ask(&directory, volume.path(), Duration::from_secs(60)).await;
-        assert_eq!(again.unwrap(), manifest, "the trainer holds still");
+        assert_eq!(ask().await.unwrap(), manifest, "the trainer holds still");
     }
     assert!(volume.path().join(&manifest.directory).is_dir());
 
     let restore_from = volume.path().join(&manifest.directory).display().to_string();
-    let mut env_of_target = env.clone();
+    let mut env_of_target = in_pod("target");
     env_of_target.push((RESTORE_FROM.to_owned(), restore_from.clone()));
+    env_of_target.push((EPOCH.to_owned(), manifest.epoch.unwrap().to_string()));
     let mut target = Container::start(&env_of_target, "trainer.py", &arguments);
     let restored = Progress::parse(&target.line_with("restored"));
     let step = manifest.step;
@@ -146,14 +147,14 @@ async fn the_pod_trains_checkpoints_and_goes_on_elsewhere() {
 
     let mut monitor = Container::start(&env, "monitor.py", &watched);
     monitor.line_with(&format!("step {step}: accuracy"));
+    hook.release(None).unwrap();
+    let code = source.process.wait().unwrap().code();
     assert_eq!(
-        release(&directory).unwrap(),
-        1,
-        "the source held still all the while"
+        code,
+        Some(i32::from(SUPERSEDED)),
+        "the target may write, and not the source"
     );
-    for mut container in [source, monitor] {
-        assert_eq!(container.terminate(), Some(143));
-    }
+    assert_eq!(monitor.terminate(), Some(143));
 }
 
 #[tokio::test]
@@ -169,19 +170,20 @@ async fn the_python_hook_speaks_with_the_built_in_trainer() {
     if python.is_err() {
         return skip("there is no python3");
     }
-    let mut hook = Container::start(&[], "hook.py", &arguments);
+    let pod = [(POD_UID.to_owned(), "w".to_owned())];
+    let mut hook = Container::start(&pod, "hook.py", &arguments);
     let id = loop {
         match desk.request() {
-            Some(id) => break id,
+            Some((id, _)) => break id,
             None => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     };
     let manifest = |prefix: &str| Manifest {
         step: 5,
-        epoch: None,
-        directory: format!("{prefix}ckpt-5-w"),
+        epoch: Some(2),
+        directory: format!("{prefix}ckpt-5-2"),
         files: vec![ManifestFile {
-            path: format!("{prefix}ckpt-5-w/state"),
+            path: format!("{prefix}ckpt-5-2/state"),
             size: 1,
             sha256: "00".into(),
         }],
@@ -192,14 +194,26 @@ async fn the_python_hook_speaks_with_the_built_in_trainer() {
     assert_eq!(printed, manifest("checkpoints/"));
     assert_eq!(hook.process.wait().unwrap().code(), Some(0));
     assert_eq!(desk.request(), None, "the request is withdrawn");
-    let release = [arguments[0].clone(), "--release".into()];
-    assert!(
-        Container::start(&[], "hook.py", &release)
+    let run = |more: &[&str]| {
+        let arguments: Vec<_> = arguments[..1]
+            .iter()
+            .cloned()
+            .chain(more.iter().map(ToString::to_string))
+            .collect();
+        Container::start(&pod, "hook.py", &arguments)
             .process
             .wait()
             .unwrap()
             .success()
+    };
+    assert!(run(&["--release", "m-1"]));
+    assert!(
+        desk.is_released(Some(&"m-1".into())) && desk.holds(),
+        "it is for that migration alone"
     );
+    assert!(run(&["--release"]));
     assert!(!desk.holds());
-    assert_eq!(fs::read_dir(directory.join(".hook")).unwrap().count(), 0);
+    desk.close();
+    let left = fs::read_dir(directory.join(".hook/w")).unwrap();
+    assert_eq!(left.count(), 1, "what was released, for whoever is started again");
 }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use migbench::contract::workload::{Manifest, Progress, RESTORE_FROM};
+use migbench::contract::workload::{EPOCH, Manifest, POD_UID, Progress, RESTORE_FROM, SUPERSEDED};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -34,6 +34,7 @@ fn volume() -> TempDir {
 
 fn workload(arguments: &[&str]) -> Output {
     Command::new(BINARY)
+        .env(POD_UID, "source")
         .arg("workload")
         .args(arguments)
         .output()
@@ -47,16 +48,34 @@ struct Trainer {
 }
 
 impl Trainer {
-    fn start(volume: &Path, more: &[&str], restore_from: Option<&Path>) -> Self {
+    fn start(volume: &Path, more: &[&str]) -> Self {
+        Self::start_in("source", volume, more, &[])
+    }
+
+    /// The pod that a migration makes to go on from this checkpoint.
+    fn target(volume: &Path, from: &Manifest) -> Self {
+        let directory = volume.join(&from.directory).display().to_string();
+        let epoch = from.epoch.unwrap().to_string();
+        Self::start_in(
+            "target",
+            volume,
+            &[],
+            &[(RESTORE_FROM, &directory), (EPOCH, &epoch)],
+        )
+    }
+
+    fn start_in(pod: &str, volume: &Path, more: &[&str], env: &[(&str, &str)]) -> Self {
         let mut command = Command::new(BINARY);
         command
-            .args(["workload", "trainer", "--cpu=400m", "--memory=2Mi", "--every=1h"])
+            .env(POD_UID, pod)
+            .envs(env.iter().copied())
+            .args(["workload", "trainer", "--cpu=400m", "--memory=2Mi"])
             .arg(format!("--data={}/data", volume.display()))
             .arg(format!("--checkpoints={}/checkpoints", volume.display()))
             .args(more)
             .stdout(Stdio::piped());
-        if let Some(directory) = restore_from {
-            command.env(RESTORE_FROM, directory);
+        if !more.iter().any(|option| option.starts_with("--every")) {
+            command.arg("--every=1h");
         }
         let mut process = command.spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap());
@@ -67,6 +86,17 @@ impl Trainer {
         let mut line = String::new();
         self.lines.read_line(&mut line).unwrap();
         Progress::parse(&line).unwrap_or_else(|| panic!("no progress: {line:?}"))
+    }
+
+    fn next_restored(&mut self) -> u64 {
+        match self.next() {
+            Progress::Restored { step, .. } => step,
+            other => panic!("not restored: {other:?}"),
+        }
+    }
+
+    fn code(&mut self) -> Option<i32> {
+        self.process.wait().unwrap().code()
     }
 
     fn next_step(&mut self) -> u64 {
@@ -183,7 +213,7 @@ fn the_processor_says_what_it_produced_and_completes() {
 #[test]
 fn the_trainer_waits_for_the_data() {
     let empty = tempfile::tempdir().unwrap();
-    let mut trainer = Trainer::start(empty.path(), &[], None);
+    let mut trainer = Trainer::start(empty.path(), &[]);
     let data = empty.path().join("data");
     fs::create_dir_all(&data).unwrap();
     stands_still(&trainer);
@@ -194,7 +224,7 @@ fn the_trainer_waits_for_the_data() {
 #[test]
 fn a_checkpoint_is_followed_by_stillness_until_released() {
     let volume = volume();
-    let mut trainer = Trainer::start(volume.path(), &[], None);
+    let mut trainer = Trainer::start(volume.path(), &[]);
     trainer.next_step();
     let manifest = checkpoint(volume.path());
     assert_eq!(
@@ -210,7 +240,7 @@ fn a_checkpoint_is_followed_by_stillness_until_released() {
 #[test]
 fn the_hold_ends_by_itself() {
     let volume = volume();
-    let mut trainer = Trainer::start(volume.path(), &["--hold=100ms"], None);
+    let mut trainer = Trainer::start(volume.path(), &["--hold=100ms"]);
     trainer.next_step();
     let manifest = checkpoint(volume.path());
     while trainer.next_step() <= manifest.step {}
@@ -219,35 +249,70 @@ fn the_hold_ends_by_itself() {
 #[test]
 fn a_restored_trainer_goes_on_from_its_step() {
     let volume = volume();
-    let mut source = Trainer::start(volume.path(), &[], None);
+    let mut source = Trainer::start(volume.path(), &[]);
     while source.next_step() < 3 {}
     let manifest = checkpoint(volume.path());
-    let directory = volume.path().join(&manifest.directory);
-    let mut target = Trainer::start(volume.path(), &[], Some(&directory));
+    let mut target = Trainer::target(volume.path(), &manifest);
     let restored = Progress::Restored {
         step: manifest.step,
-        from: directory.display().to_string(),
+        from: volume.path().join(&manifest.directory).display().to_string(),
     };
     assert_eq!(target.next(), restored);
     assert_eq!(target.next_step(), manifest.step + 1);
     stands_still(&source);
+    assert!(hook(volume.path(), &["--release"]).status.success());
+    assert_eq!(
+        source.code(),
+        Some(i32::from(SUPERSEDED)),
+        "the target may write, and not the source"
+    );
+}
+
+#[test]
+fn a_target_that_is_late_does_not_write() {
+    let volume = volume();
+    let mut source = Trainer::start(volume.path(), &["--hold=100ms"]);
+    source.next_step();
+    let manifest = checkpoint(volume.path());
+    while source.next_step() <= manifest.step {}
+    let mut target = Trainer::target(volume.path(), &manifest);
+    assert_eq!(target.code(), Some(i32::from(SUPERSEDED)));
+    source.next_step();
+}
+
+#[test]
+fn a_restart_in_place_goes_on_from_the_newest_own_checkpoint() {
+    let volume = volume();
+    let mut source = Trainer::start(volume.path(), &[]);
+    source.next_step();
+    let manifest = checkpoint(volume.path());
+    let _ = source.process.kill();
+    let directory = volume.path().join(&manifest.directory).display().to_string();
+    let pinned = [(RESTORE_FROM, directory.as_str()), (EPOCH, "1")];
+    let mut target = Trainer::start_in("target", volume.path(), &["--every=1ms"], &pinned);
+    assert_eq!(target.next_restored(), manifest.step);
+    while target.next_step() <= manifest.step + 2 {}
+    target.process.kill().unwrap();
+    target.code();
+    let mut again = Trainer::start_in("target", volume.path(), &[], &pinned);
+    assert!(again.next_restored() > manifest.step);
 }
 
 #[test]
 fn a_damaged_checkpoint_is_not_restored() {
     let volume = volume();
-    let mut source = Trainer::start(volume.path(), &[], None);
+    let mut source = Trainer::start(volume.path(), &[]);
     source.next_step();
-    let directory = volume.path().join(checkpoint(volume.path()).directory);
-    fs::write(directory.join("weights.bin"), "short").unwrap();
-    let mut target = Trainer::start(volume.path(), &[], Some(&directory));
-    assert_eq!(target.process.wait().unwrap().code(), Some(1));
+    let manifest = checkpoint(volume.path());
+    let weights = volume.path().join(&manifest.directory).join("weights.bin");
+    fs::write(weights, "short").unwrap();
+    assert_eq!(Trainer::target(volume.path(), &manifest).code(), Some(1));
 }
 
 #[test]
 fn sigterm_ends_a_trainer_that_holds_still() {
     let volume = volume();
-    let mut trainer = Trainer::start(volume.path(), &[], None);
+    let mut trainer = Trainer::start(volume.path(), &[]);
     trainer.next_step();
     checkpoint(volume.path());
     kill(trainer.pid(), Signal::SIGTERM).unwrap();
@@ -314,7 +379,7 @@ fn without_a_trainer_the_hook_fails_and_prints_nothing() {
 #[test]
 fn nobody_burns_more_than_is_asked_of_it() {
     let volume = volume();
-    let mut trainer = Trainer::start(volume.path(), &[], None);
+    let mut trainer = Trainer::start(volume.path(), &[]);
     trainer.next_step();
     measured(|| {
         let spent = Spent::during(&trainer, Duration::from_secs(1));

@@ -69,8 +69,8 @@ refused! {
     hook_no_array: "pod.yaml", "[\"migbench\", \"workload\"" => "migbench [\"workload\"";
     hook_no_unit: "pod.yaml", "trainer.timeout: 30s" => "trainer.timeout: \"30\"";
     hook_unknown_container: "pod.yaml", "io/trainer.timeout" => "io/trainee.timeout";
-    pod_number_for_text: "pod.yaml", "      command: [migbench, workload, trainer]\n"
-        => "      command: [migbench, workload, trainer]\n      env: [{name: DEBUG, value: \"yes\"}, {name: EPOCHS, value: 10}]\n";
+    pod_number_for_text: "pod.yaml", "      command: [migbench, workload, processor]\n"
+        => "      command: [migbench, workload, processor]\n      env: [{name: DEBUG, value: \"yes\"}, {name: EPOCHS, value: 10}]\n";
     pod_yes_for_text: "pod.yaml", "part-of: migbench" => "part-of: yes";
     pod_text_for_number: "pod.yaml", "      command: [migbench, workload, trainer]\n"
         => "      command: [migbench, workload, trainer]\n      ports: [{containerPort: \"8080\"}]\n";

@@ -1,10 +1,11 @@
-"""What a container says to migbench: progress on stdout, and the exit code of SIGTERM."""
+"""What a container says to migbench: progress on stdout, and its exit codes."""
 
 import json
 import os
 import signal
 import sys
 import time
+import uuid
 
 RESTORE_FROM = "MIGRATION_RESTORE_FROM"
 
@@ -41,8 +42,11 @@ def exit_on_sigterm(cleanup=lambda: None):
 
 
 def write_atomically(path, write):
-    """Call `write(file)` on a file of another name and then give it its place: no reader sees half of it."""
-    partial = "{}.partial-{}".format(path, os.getpid())
+    """Call `write(file)` on a file of another name and then give it its place: no reader sees half of it.
+
+    The process's id would not do for the name: in two pods that share a volume it is 1.
+    """
+    partial = "{}.partial-{}".format(path, uuid.uuid4().hex)
     try:
         with open(partial, "wb") as file:
             write(file)
@@ -51,6 +55,15 @@ def write_atomically(path, write):
         if os.path.exists(partial):
             os.remove(partial)
         raise
+
+
+def exists(path):
+    """Whether a file is there. OSError where the volume does not answer."""
+    try:
+        os.stat(path)
+        return True
+    except FileNotFoundError:
+        return False
 
 
 def sync(path):

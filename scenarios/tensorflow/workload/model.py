@@ -7,8 +7,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf  # noqa: E402  (the level must be set before)
 
-from contract import sync  # noqa: E402
+from contract import exists, sync  # noqa: E402
 from dataset import CLASSES, FEATURES  # noqa: E402
+from epoch import Claims, given_up  # noqa: E402
 
 PREFIX = "ckpt-"
 PARTIAL = ".partial-"
@@ -46,27 +47,35 @@ def rows(arrays):
 
 
 class Checkpoints:
-    """Checkpoints below a directory: each a directory `ckpt-<step>-<writer>` that is there whole or not at all."""
+    """Checkpoints below a directory: each a directory `ckpt-<step>-<epoch>` that is there whole or not at all.
+
+    An epoch has one writer, so no two ever write under one name.
+    """
 
     def __init__(self, directory, **objects):
         self.directory = directory
         self.checkpoint = tf.train.Checkpoint(**objects)
 
-    def write(self, step, writer, durable):
-        """Write a checkpoint and return the name of its directory; on failure nothing is left."""
-        name = "{}{}-{}".format(PREFIX, step, writer)
+    def write(self, step, epoch, durable):
+        """Write a checkpoint, unless it is there, and return the name of its directory.
+
+        On failure nothing is left that was not there before.
+        """
+        name = "{}{}-{}".format(PREFIX, step, epoch)
         place = os.path.join(self.directory, name)
         partial = os.path.join(self.directory, PARTIAL + name)
+        new = not exists(place)
         try:
-            if not os.path.isdir(place):
+            if new:
                 os.makedirs(partial)
                 self.checkpoint.write(os.path.join(partial, FILE))
                 os.rename(partial, place)
             if durable:
                 self.sync(place)
         except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            self.remove(name)
+            if new:
+                shutil.rmtree(partial, ignore_errors=True)
+                self.remove(name)
             raise
         return name
 
@@ -82,9 +91,21 @@ class Checkpoints:
         """Read a checkpoint into the objects, all of which it must have."""
         self.checkpoint.read(os.path.join(directory, FILE)).assert_existing_objects_matched()
 
-    def newest(self):
-        """Directory of the checkpoint with the highest step, or None."""
-        names = [name for name in os.listdir(self.directory) if name.startswith(PREFIX)]
-        newest = max(names, key=lambda name: int(name.split("-")[1]), default=None)
-        return newest and os.path.join(self.directory, newest)
+    def stored(self, prefix=PREFIX):
+        """(step, epoch, name) of what is there, the oldest first."""
+        names = [name for name in os.listdir(self.directory) if name.startswith(prefix)]
+        parts = [(name, name[len(prefix) :].split("-")) for name in names]
+        return sorted((int(part[0]), int(part[1]), name) for name, part in parts if "".join(part).isdigit())
 
+    def lineage(self, claimed):
+        """(epoch, directory) of what training goes on from, the newest first.
+
+        What an epoch made beyond the step that a later one began at is no part of it: that epoch was given up.
+        """
+        stored = [entry for entry in self.stored() if not given_up(entry[0], entry[1], claimed)]
+        return [(epoch, os.path.join(self.directory, name)) for _, epoch, name in reversed(stored)]
+
+    def newest(self):
+        """Directory of the newest checkpoint, or None."""
+        lineage = self.lineage(Claims(self.directory).list())
+        return lineage[0][1] if lineage else None

@@ -2,24 +2,26 @@
 
 import argparse
 import os
+import sys
 import time
-import uuid
 
 import dataset
 import model
 from contract import RESTORE_FROM, StepReporter, exit_on_sigterm, report
+from epoch import SUPERSEDED, Claims, Superseded
 from hook import LOOK, Desk, manifest
-from model import Checkpoints, tf
+from model import PARTIAL, PREFIX, Checkpoints, tf
 
 BATCH = 512
-KEEP = 2  # Own periodic checkpoints, which are for the monitor; those made on request are never removed.
+KEEP = 2  # Own periodic checkpoints, for the monitor and for a restart in place.
+DURABLE = 30  # Of that many periodic checkpoints one is made durable; it is kept until the next one that is.
+AGAIN = 1  # Seconds between two attempts to go on after a hold on a volume that does not answer.
 RELOAD = 200  # Steps between two looks at the data, which gets cleaner while the processor works.
 
 
 class Trainer:
     def __init__(self, args):
         self.args = args
-        self.writer = uuid.uuid4().hex[:8]  # Tells its files from those of another trainer on the volume.
         self.model = model.build()
         self.optimizer = tf.keras.optimizers.Adam(1e-4)
         self.optimizer.build(self.model.trainable_variables)
@@ -28,16 +30,38 @@ class Trainer:
         self.checkpoints = Checkpoints(
             args.checkpoints, model=self.model, optimizer=self.optimizer, step=self.step
         )
-        self.desk = Desk(args.checkpoints, self.writer)
+        self.claims = Claims(args.checkpoints)
+        self.epoch = None  # The one that it writes in.
+        self.durable = None  # Step of the newest durable checkpoint of this epoch, and how many came after it.
+        self.desk = Desk(args.checkpoints)
         self.steps = StepReporter()
-        self.periodic = []
         self.saved = time.monotonic()
 
     def restore(self):
-        directory = os.environ.get(RESTORE_FROM)
-        if directory:
-            self.checkpoints.restore(directory)
-            report("restored", step=int(self.step), **{"from": directory})
+        """Go on from the newest checkpoint of own epochs that can be read, else from RESTORE_FROM, else from nothing."""
+        self.claims.over = self.desk.released()
+        claimed = self.claims.list()
+        self.claims.due(claimed)
+        own = [
+            directory
+            for epoch, directory in self.checkpoints.lineage(claimed)
+            if epoch in claimed and claimed[epoch].get("holder") == self.claims.me["holder"]
+        ]
+        floor = os.environ.get(RESTORE_FROM)
+        unusable = None
+        for directory in own + ([floor] if floor else []):
+            try:
+                self.checkpoints.restore(directory)
+                report("restored", step=int(self.step), **{"from": directory})
+                return
+            except (OSError, ValueError, AssertionError, tf.errors.OpError) as error:
+                print("checkpoint {} cannot be used: {}".format(directory, error), flush=True)
+                unusable = error
+        if unusable:
+            raise unusable
+
+    def claim(self):
+        self.epoch = self.claims.claim_due(int(self.step))
 
     @tf.function
     def train_step(self, features, labels):
@@ -50,11 +74,12 @@ class Trainer:
     def train(self):
         while True:
             for features, labels in self.batches():
+                self.claims.check(self.epoch)
                 self.train_step(features, labels)
                 self.steps.step(int(self.step))
                 request = self.desk.request()
                 if request:
-                    self.checkpoint_on_request(request)
+                    self.checkpoint_on_request(*request)
                 if time.monotonic() - self.saved >= self.args.every:
                     self.checkpoint_periodically()
 
@@ -65,55 +90,84 @@ class Trainer:
 
     def checkpoint_periodically(self):
         self.saved = time.monotonic()
+        durable = self.durable is None or self.durable[1] + 1 >= DURABLE
+        step = int(self.step)
         try:
-            name = self.checkpoints.write(int(self.step), self.writer, durable=False)
+            self.checkpoints.write(step, self.epoch, durable)
+            self.durable = (step, 0) if durable else (self.durable[0], self.durable[1] + 1)
+            self.prune()
         except (OSError, tf.errors.OpError) as error:
             print("periodic checkpoint:", error, flush=True)
-            return
-        self.periodic.append(name)
-        while len(self.periodic) > KEEP:
-            self.checkpoints.remove(self.periodic.pop(0))
 
-    def checkpoint_on_request(self, request):
-        """Write, answer, and hold still. Whatever fails, the training goes on."""
+    def prune(self):
+        """Remove what came before: own checkpoints except the newest and the durable one, and all of earlier epochs, made
+        on request or by whoever was superseded. Not the one that the pod was made to go on from: should its migration be
+        undone, that is the source's. This epoch has a durable one by now.
+        """
+        floor = os.path.basename(os.environ.get(RESTORE_FROM, "").rstrip("/"))
+        unfinished = [entry for entry in self.checkpoints.stored(PARTIAL + PREFIX) if entry[1] <= self.epoch]
+        stored = self.checkpoints.stored()
+        earlier = [entry for entry in stored if entry[1] < self.epoch]
+        own = [entry for entry in stored if entry[1] == self.epoch]
+        superfluous = [entry for entry in own[:-KEEP] if entry[0] != self.durable[0]]
+        for _, _, name in unfinished + earlier + superfluous:
+            if name != floor:
+                self.checkpoints.remove(name)
+
+    def checkpoint_on_request(self, request, migration):
+        """Stop, write, answer, and hold still. Where that fails, and nobody knows of a checkpoint, training just goes on."""
         step = int(self.step)
         self.steps.step(step, always=True)
         response = self.write_and_hold(step)
         heard = self.tell(request, response)
-        if "written" in response:
-            if heard:
-                self.hold_still(response)
-            else:  # Nobody knows of this checkpoint.
-                self.checkpoints.remove(response["written"]["directory"])
+        if "written" in response and heard:
+            self.hold_still(response, migration)
+            self.go_on(step)
         self.desk.go_on()
 
     def write_and_hold(self, step):
-        name = None
         try:
-            name = self.checkpoints.write(step, self.writer, durable=True)
-            self.periodic = [periodic for periodic in self.periodic if periodic != name]
-            written = manifest(self.args.checkpoints, name, step)
+            name = self.checkpoints.write(step, self.epoch, durable=True)
+            written = manifest(self.args.checkpoints, name, step, self.epoch)
             self.desk.hold()
             return {"written": written}
         except (OSError, tf.errors.OpError) as error:
-            if name:
-                self.checkpoints.remove(name)
             return {"failed": str(error)}
 
     def tell(self, request, response):
+        """Whether the hook may have heard: an answer that could not be given for certain may have been read."""
         try:
             return self.desk.answer(request, response)
         except OSError:
-            return False
+            return True
 
-    def hold_still(self, response):
+    def hold_still(self, response, migration):
         """Until released or the time is up; another request meanwhile gets the same answer and extends the hold."""
         end = time.monotonic() + self.args.hold
+        migrations = [migration]
         while self.desk.holds() and time.monotonic() < end:
+            if all(self.desk.is_released(migration) for migration in migrations):
+                break
             request = self.desk.request()
-            if request and self.tell(request, response):
+            if request and self.tell(request[0], response):
                 end = time.monotonic() + self.args.hold
+                migrations.append(request[1])
             time.sleep(LOOK)
+
+    def go_on(self, step):
+        """Claim the next epoch: whoever went on from the checkpoint that was handed over would have claimed that.
+
+        While the volume does not answer no step is made.
+        """
+        while True:
+            try:
+                self.claims.over = self.desk.released()
+                self.epoch = self.claims.claim_after(self.epoch, step)
+                self.durable = None
+                return
+            except OSError as error:
+                print("stopped until the next epoch can be claimed:", error, flush=True)
+                time.sleep(AGAIN)
 
 
 def main():
@@ -127,11 +181,17 @@ def main():
     exit_on_sigterm()
     model.use_threads(args.threads)
     trainer = Trainer(args)
-    exit_on_sigterm(trainer.desk.go_on)
-    trainer.restore()
-    while dataset.load_training(args.data) is None:
-        time.sleep(LOOK)
-    trainer.train()
+    exit_on_sigterm(trainer.desk.close)
+    try:
+        trainer.restore()
+        while dataset.load_training(args.data) is None:
+            time.sleep(LOOK)
+        trainer.claim()
+        trainer.train()
+    except Superseded as superseded:
+        print(superseded, file=sys.stderr, flush=True)
+        trainer.desk.close()
+        os._exit(SUPERSEDED)  # Python's own exit would wait for TensorFlow's threads.
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ use crate::{
 /// What is known of a container that shall go on from a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Handshake {
+    /// The step of the checkpoint; a container that is started again may go on from a later one of its own.
     expected: u64,
-    restored: bool,
+    restored: Option<u64>,
 }
 
 impl Handshake {
@@ -17,7 +18,7 @@ impl Handshake {
     pub fn expecting(step: u64) -> Self {
         Self {
             expected: step,
-            restored: false,
+            restored: None,
         }
     }
 
@@ -27,24 +28,24 @@ impl Handshake {
     /// The container does something else than go on from the checkpoint.
     pub fn observe(&mut self, event: &Progress) -> Result<Option<u64>, Failure> {
         let expected = self.expected;
-        match *event {
-            Progress::Restored { step, .. } if step == expected => self.restored = true,
-            Progress::Restored { step, .. } => {
+        match (event, self.restored) {
+            (&Progress::Restored { step, .. }, _) if step < expected => {
                 return Err(Failure::new(
                     Reason::RestoredWrongStep,
                     format!("restored step {step}, the checkpoint holds step {expected}"),
                 ));
             }
-            Progress::Step { step, .. } if !self.restored => {
+            (&Progress::Restored { step, .. }, _) => self.restored = Some(step),
+            (Progress::Step { step, .. }, None) => {
                 return Err(from_zero(format!("reports step {step} without having restored")));
             }
-            Progress::Step { step, .. } if step <= expected => {
+            (Progress::Step { step, .. }, Some(restored)) if *step <= restored => {
                 return Err(from_zero(format!(
-                    "repeats step {step} although it restored step {expected}"
+                    "repeats step {step} although it restored step {restored}"
                 )));
             }
-            Progress::Step { step, .. } => return Ok(Some(step)),
-            Progress::Done { .. } => {}
+            (&Progress::Step { step, .. }, Some(_)) => return Ok(Some(step)),
+            (Progress::Done { .. }, _) => {}
         }
         Ok(None)
     }
@@ -95,8 +96,16 @@ mod tests {
     }
 
     #[test]
-    fn another_step_is_another_checkpoint() {
+    fn an_earlier_step_is_another_checkpoint() {
         assert_eq!(outcome(&[restored(119)]), Err(Reason::RestoredWrongStep));
-        assert_eq!(outcome(&[restored(121)]), Err(Reason::RestoredWrongStep));
+    }
+
+    #[test]
+    fn a_container_that_was_started_again_goes_on_from_a_later_one_of_its_own() {
+        assert_eq!(outcome(&[restored(125), step(126)]), Ok(Some(126)));
+        assert_eq!(
+            outcome(&[restored(125), step(125)]),
+            Err(Reason::RestoredFromZero)
+        );
     }
 }
