@@ -35,6 +35,10 @@ const PRUNING: Duration = Duration::from_secs(600);
 /// Time until a migration is taken up again that could not go on.
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
 
+/// Time that a migration is left to another orchestrator that has written to it. Two of them on one migration do no harm,
+/// but neither gets on.
+const LEFT_TO_OTHERS: Duration = Duration::from_secs(60);
+
 /// What every reconciliation works with.
 #[derive(Clone)]
 pub struct Context {
@@ -102,7 +106,7 @@ async fn work_on_all(context: Arc<Context>) {
     let stopped = context.calls.stop.clone().cancelled_owned();
     Controller::new(all, watcher::Config::default())
         .graceful_shutdown_on(stopped)
-        .run(reconcile, |_, _, _| Action::requeue(AGAIN_AFTER), context)
+        .run(reconcile, |_, failure, _| again(failure), context)
         .for_each(|ended| {
             if let Err(error) = ended {
                 tracing::warn!(%error, "a migration cannot go on for now");
@@ -127,6 +131,13 @@ async fn keep_house(context: Arc<Context>) {
         }
         sleep(PRUNING).await;
     }
+}
+
+fn again(failure: &Failure) -> Action {
+    Action::requeue(match failure.reason {
+        Reason::Superseded => LEFT_TO_OTHERS,
+        _ => AGAIN_AFTER,
+    })
 }
 
 /// Each in a task of its own: one that panics is taken up again, and one whose controller ends is broken off.

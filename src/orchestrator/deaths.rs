@@ -103,3 +103,24 @@ async fn orchestrator_killed_at_each_request_of_one_that_is_rolled_back() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn orchestrator_killed_at_each_request_where_the_source_goes_first() {
+    at_every_request(Fault::WithoutEpochs, async |simulation, migration, at| {
+        assert_eq!(migration.status, Status::Completed, "{at}");
+        let pods: Vec<_> = simulation.pods().await.iter().map(name).collect();
+        assert_eq!(pods, [migration.details.new_pod_name.clone().unwrap()], "{at}");
+    })
+    .await;
+    at_every_request(Fault::WithoutEpochsFromZero, async |simulation, migration, at| {
+        assert_eq!(migration.status, Status::Failed, "{at}");
+        assert_eq!(
+            migration.details.reason.as_deref(),
+            Some("RestoredFromZero"),
+            "{at}"
+        );
+        let pods: Vec<_> = simulation.pods().await.iter().map(name).collect();
+        assert_eq!(pods, ["job"], "{at}");
+    })
+    .await;
+}

@@ -53,8 +53,6 @@ pub enum Reason {
     NoCheckpointVolume,
     /// The container has several such mounts.
     AmbiguousCheckpointVolume,
-    /// A claim of the pod cannot be mounted on two nodes at once.
-    VolumeReadWriteOnce,
     /// A volume of the pod belongs to its node: its content would stay behind.
     VolumeNodeLocal,
     /// The volume behind a claim cannot be had from the target node.
@@ -107,6 +105,8 @@ pub enum Reason {
     TimedOut,
     /// The migrated pod was deleted, but its end could not be confirmed; the source was not released beside it.
     TargetNotGone,
+    /// The source, which was removed first, could not be made again.
+    SourceNotMadeAgain,
     /// The source could not be released; it goes on when its hold time is over.
     SourceNotReleased,
     /// It was cancelled by request.

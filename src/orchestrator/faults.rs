@@ -1,6 +1,6 @@
 //! What can go wrong around a migration, and how it ends then: the table in `docs/orchestrator.md`, row by row.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use kube::{
     ResourceExt,
@@ -137,6 +137,34 @@ async fn target_cannot_be_deleted_and_is_swept_later() {
     while names(&simulation).await != ["job"] {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_without_epochs_is_removed_first_and_made_again() {
+    let simulation = Simulation::with(Fault::WithoutEpochs).await;
+    let (migration, pods) = outcome(&simulation, &simulation.service(false)).await;
+    assert_eq!(migration.status, Status::Completed, "{}", migration.message);
+    assert_eq!(pods, [migration.details.new_pod_name.unwrap()]);
+
+    let simulation = Simulation::with(Fault::WithoutEpochsFromZero).await;
+    let before = simulation.pods().await[0].uid();
+    let (migration, pods) = outcome(&simulation, &simulation.service(false)).await;
+    assert_eq!(
+        (migration.status, reason(&migration)),
+        (Status::Failed, "RestoredFromZero")
+    );
+    assert_eq!(pods, ["job"]);
+    let source = simulation.pods().await.remove(0);
+    assert_ne!(source.uid(), before);
+    let spec = source.spec.unwrap();
+    assert_eq!(spec.node_name.as_deref(), Some("gpu"));
+    let env = spec.containers[0].env.clone().unwrap();
+    assert_eq!(
+        env[0].value.as_deref(),
+        Some("/ckpt/gen"),
+        "goes on from the checkpoint"
+    );
+    assert!(!simulation.two_writers());
 }
 
 #[tokio::test(start_paused = true)]
@@ -281,4 +309,38 @@ async fn of_two_replicas_one_works_and_the_other_goes_on() {
     );
     assert_eq!(names(&simulation).await, ["job"]);
     assert!(simulation.released() && !simulation.two_writers());
+}
+
+#[test]
+fn the_table_names_these_tests_and_no_others() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
+    let docs = read("docs/orchestrator.md");
+    let table = docs.split("## What can go wrong").nth(1).unwrap();
+    let cells = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.rsplit('|').nth(1));
+    let named: BTreeSet<_> = cells
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    let mine = ["faults.rs", "deaths.rs"].map(|file| read(&format!("src/orchestrator/{file}")));
+    let mine = mine
+        .iter()
+        .flat_map(|text| text.split("(start_paused = true)]\nasync fn ").skip(1));
+    for test in mine.map(|rest| rest.split('(').next().unwrap()) {
+        assert!(named.contains(test), "{test} is not in the table");
+    }
+    let sources = [
+        "tests.rs",
+        "faults.rs",
+        "deaths.rs",
+        "routes.rs",
+        "analysis/node.rs",
+    ];
+    let all = sources
+        .map(|file| read(&format!("src/orchestrator/{file}")))
+        .concat();
+    for test in named {
+        assert!(all.contains(&format!("fn {test}()")), "there is no test {test}");
+    }
 }

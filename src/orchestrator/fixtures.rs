@@ -38,6 +38,7 @@ pub(super) fn pod() -> Pod {
                 "checkpoint.migbench.io/trainer.command": "[\"save\"]",
                 "checkpoint.migbench.io/trainer.timeout": "20s",
                 "checkpoint.migbench.io/trainer.release": "[\"go\"]",
+                "checkpoint.migbench.io/trainer.epoch": "true",
                 "kubectl.kubernetes.io/last-applied-configuration": "{}"
             }
         },

@@ -9,7 +9,7 @@ use super::{
     announce::Announcer,
     failure::{Failure, Reason},
     kubernetes::Kubernetes,
-    phase::{Phase, State},
+    phase::{Phase, State, Way},
 };
 use crate::contract::orchestrator::resource::{
     CHECKPOINT_VERIFIED, Condition, FINALIZER, GIVEN_UP, Migration, Progress, SOURCE_LOST, Step,
@@ -62,6 +62,10 @@ impl Journal {
     /// Where it stands.
     pub fn state(&self) -> State {
         State {
+            way: match self.draft.source_first {
+                Some(_) => Way::SourceFirst,
+                None => Way::TargetFirst,
+            },
             phase: self.draft.phase,
             verified: self.draft.is(CHECKPOINT_VERIFIED),
             forward: self.draft.is(SOURCE_LOST),
@@ -229,6 +233,9 @@ fn give_up(draft: &mut Progress, phase: Phase, cause: &Failure) {
 
 fn finish(draft: &mut Progress, now: Timestamp) {
     draft.end_time = Some(now);
+    if draft.phase != Phase::Failed {
+        draft.source_first = None;
+    }
     draft.start_time.get_or_insert(now);
     if draft.phase == Phase::Completed {
         draft.message = Some("the target has taken over".to_owned());

@@ -20,6 +20,8 @@ const NAME: &str = "ai-storage-orchestrator";
 const TERM: Duration = Duration::from_secs(15);
 /// Who could not renew it for so long stops working.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(10);
+/// Longest time for one try.
+const RENEWED_WITHIN: Duration = Duration::from_secs(8);
 /// Time between two tries to take or renew it.
 const PACE: Duration = Duration::from_secs(2);
 
@@ -60,10 +62,11 @@ impl Candidate {
     /// Wait until the lease is held.
     pub async fn win(&mut self) {
         loop {
-            match self.hold().await {
-                Ok(true) => return,
-                Ok(false) => {}
-                Err(error) => tracing::warn!(%error, "the lease cannot be asked for"),
+            match timeout(RENEWED_WITHIN, self.hold()).await {
+                Ok(Ok(true)) => return,
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "the lease cannot be asked for"),
+                Err(_) => tracing::warn!("the lease cannot be asked for: no answer"),
             }
             sleep(PACE).await;
         }
@@ -74,7 +77,7 @@ impl Candidate {
         let mut renewed = Instant::now();
         while renewed.elapsed() < GIVEN_UP_AFTER {
             sleep(PACE).await;
-            match timeout(GIVEN_UP_AFTER - PACE, self.hold()).await {
+            match timeout(RENEWED_WITHIN, self.hold()).await {
                 Ok(Ok(true)) => renewed = Instant::now(),
                 Ok(Ok(false)) => return,
                 Ok(Err(error)) => tracing::warn!(%error, "the lease cannot be renewed"),
@@ -101,7 +104,7 @@ impl Candidate {
     /// Take or renew it, unless somebody else holds it.
     async fn hold(&mut self) -> kube::Result<bool> {
         let Some(mut lease) = self.leases.get_opt(NAME).await? else {
-            return self.write(
+            return Self::written(
                 self.leases
                     .create(&PostParams::default(), &self.claimed(Lease::default()))
                     .await,
@@ -123,11 +126,11 @@ impl Candidate {
             return Ok(false);
         }
         lease = self.claimed(lease);
-        self.write(self.leases.replace(NAME, &PostParams::default(), &lease).await)
+        Self::written(self.leases.replace(NAME, &PostParams::default(), &lease).await)
     }
 
     /// Whether a write was accepted; a conflict means that somebody else was faster.
-    fn write(&self, written: kube::Result<Lease>) -> kube::Result<bool> {
+    fn written(written: kube::Result<Lease>) -> kube::Result<bool> {
         match written {
             Ok(_) => Ok(true),
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),

@@ -12,7 +12,7 @@ use super::{
     metrics::Recorder,
     mirror::Mirror,
     ongoing::OngoingMigration,
-    phase::{Event, Phase, Source, State},
+    phase::{Event, Phase, Source, State, Way},
     steps,
 };
 
@@ -90,7 +90,7 @@ impl OngoingMigration {
 
     /// Nothing is undone without this look: a deletion may have been accepted although its answer said something else.
     async fn look_at_source(&self, state: State) -> Result<Source, Failure> {
-        if !state.phase.depends_on_source() {
+        if !state.depends_on_source() {
             return Ok(Source::Alive);
         }
         let (name, uid) = self.source()?;
@@ -102,15 +102,28 @@ impl OngoingMigration {
         let limits = self.settings.limits;
         let limit = |limit, reason, what| expiry(self.left(limit).max(LEAST), limit, reason, what);
         let own = match state.phase {
-            Phase::Pending | Phase::Analyse | Phase::Create => self.called_off(calls),
-            Phase::Checkpoint => either(self.called_off(calls), self.source_lost()),
             Phase::Verify | Phase::Restore if state.forward => limit(
                 self.order.timeout,
                 Reason::TimedOut,
                 "the source is lost, and the target has not taken over",
             ),
-            Phase::Verify => self.called_off(calls),
-            Phase::Restore => either(self.called_off(calls), self.source_lost()),
+            phase
+                if phase == Phase::Checkpoint
+                    || (phase == Phase::Restore && state.way == Way::TargetFirst) =>
+            {
+                either(self.called_off(calls), self.source_lost())
+            }
+            Phase::Pending
+            | Phase::Analyse
+            | Phase::Checkpoint
+            | Phase::Create
+            | Phase::Verify
+            | Phase::Restore => self.called_off(calls),
+            Phase::Drain if state.way == Way::SourceFirst => limit(
+                self.grace() + limits.termination,
+                Reason::SourceNotGone,
+                "the source is being deleted but has not ended; no target is made beside it, and the training stands still",
+            ),
             Phase::Drain => limit(
                 self.grace() + limits.termination,
                 Reason::SourceNotGone,
@@ -125,6 +138,11 @@ impl OngoingMigration {
                 limits.rollback,
                 Reason::SourceNotReleased,
                 "the source was not released and goes on when its hold time is over",
+            ),
+            Phase::Recreate => limit(
+                limits.rollback,
+                Reason::SourceNotMadeAgain,
+                "the source could not be made again; its manifest is in the status of the migration's object",
             ),
             Phase::Remove | Phase::Completed | Phase::Failed | Phase::Cancelled => {
                 std::future::pending().boxed()

@@ -32,7 +32,7 @@ impl std::fmt::Debug for Mirror {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Mirror")
             .field("objects", &self.store.len())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -52,7 +52,7 @@ impl Mirror {
                             told.send_replace(());
                         }
                         Err(error) => {
-                            tracing::warn!(%error, "the watch for migrations is broken; taking it up again")
+                            tracing::warn!(%error, "the watch for migrations is broken; taking it up again");
                         }
                     }
                 }

@@ -23,6 +23,16 @@
 //! - Once the API server has accepted the source's deletion there is no way back: from there the target is the one that
 //!   lives, and a failure leaves it running.
 //!
+//! Where the application claims no epochs, nothing but the source's end keeps it from writing beside the target. Then the
+//! source goes first:
+//!
+//! ```text
+//! … checkpoint ► remove ► drain ► create ► verify ► restore ► completed
+//!                  │        │       └────────┴─────────┴─► delete-target ► recreate ► failed, cancelled
+//!                  ▼        └─► failed: the node is cut off, and nothing is made beside what may run there
+//!               release
+//! ```
+//!
 //! A target that is prepared before the source holds still (issue 17) goes between `analyse` and `checkpoint`, and is
 //! undone as `create` is.
 
@@ -31,6 +41,8 @@ pub use crate::contract::orchestrator::resource::Phase;
 /// What the way on depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct State {
+    /// Which of both pods is seen to first.
+    pub way: Way,
     /// Where the migration stands.
     pub phase: Phase,
     /// The target has verified the checkpoint from its own mount.
@@ -39,6 +51,15 @@ pub struct State {
     pub forward: bool,
     /// It was cancelled: it ends as such once it is undone.
     pub cancelled: bool,
+}
+
+/// In which order source and target are seen to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// The source is removed once the target has taken over.
+    TargetFirst,
+    /// The target is made once the source is gone.
+    SourceFirst,
 }
 
 /// What has happened in a phase.
@@ -68,6 +89,7 @@ pub enum Source {
 impl State {
     /// Where a migration begins.
     pub const BEGIN: Self = Self {
+        way: Way::TargetFirst,
         phase: Phase::Pending,
         verified: false,
         forward: false,
@@ -80,10 +102,12 @@ impl State {
         let cancelled = self.cancelled || (event == Event::Cancelled && !self.forward);
         let verified = self.verified || (self.phase == Phase::Verify && event == Event::Done);
         let phase = match event {
-            Event::Done => done(self.phase, cancelled),
+            Event::Done => done(self, cancelled),
+            _ if self.way == Way::SourceFirst => back_to_the_source(self.phase, source),
             _ => back(self, event, source),
         };
         Self {
+            way: self.way,
             phase,
             verified,
             forward: self.forward || stays(self, phase),
@@ -93,15 +117,28 @@ impl State {
     }
 }
 
+impl State {
+    /// Whether what goes wrong is decided by a look at the source.
+    pub fn depends_on_source(self) -> bool {
+        let beside = matches!(self.phase, Phase::Create | Phase::Verify | Phase::Restore);
+        self.phase == Phase::Remove || (beside && self.way == Way::TargetFirst)
+    }
+}
+
 /// Whether the target goes on in the same phase, now without the source.
 fn stays(before: State, after: Phase) -> bool {
     before.phase == after && matches!(after, Phase::Verify | Phase::Restore)
 }
 
-fn done(phase: Phase, cancelled: bool) -> Phase {
-    match phase {
+fn done(state: State, cancelled: bool) -> Phase {
+    let source_first = state.way == Way::SourceFirst;
+    match state.phase {
         Phase::Pending => Phase::Analyse,
         Phase::Analyse => Phase::Checkpoint,
+        Phase::Checkpoint if source_first => Phase::Remove,
+        Phase::Drain if source_first => Phase::Create,
+        Phase::Restore if source_first => Phase::Completed,
+        Phase::DeleteTarget if source_first => Phase::Recreate,
         Phase::Checkpoint => Phase::Create,
         Phase::Create => Phase::Verify,
         Phase::Verify => Phase::Restore,
@@ -109,9 +146,20 @@ fn done(phase: Phase, cancelled: bool) -> Phase {
         Phase::Remove => Phase::Drain,
         Phase::Drain => Phase::Completed,
         Phase::DeleteTarget => Phase::Release,
-        Phase::Release if cancelled => Phase::Cancelled,
-        Phase::Release => Phase::Failed,
-        Phase::Completed | Phase::Failed | Phase::Cancelled => phase,
+        Phase::Release | Phase::Recreate if cancelled => Phase::Cancelled,
+        Phase::Release | Phase::Recreate => Phase::Failed,
+        Phase::Completed | Phase::Failed | Phase::Cancelled => state.phase,
+    }
+}
+
+/// The way when something went wrong and the source is removed first. It is made again only when the target is gone.
+fn back_to_the_source(phase: Phase, source: Source) -> Phase {
+    match (phase, source) {
+        (Phase::Checkpoint, _) | (Phase::Remove, Source::Alive) => Phase::Release,
+        (Phase::Remove, Source::Lost) => Phase::Drain,
+        (Phase::Create | Phase::Verify | Phase::Restore, _) => Phase::DeleteTarget,
+        (Phase::Completed | Phase::Cancelled, _) => phase,
+        _ => Phase::Failed,
     }
 }
 
@@ -123,13 +171,12 @@ fn back(state: State, event: Event, source: Source) -> Phase {
         (Phase::Pending | Phase::Analyse, _) if event == Event::Cancelled => Phase::Cancelled,
         // A hook that failed may still have made the application hold still.
         (Phase::Checkpoint, _) => Phase::Release,
-        // The source is all that there is; without it nothing has yet been shown to be good for going on.
-        (Phase::Create, _) | (Phase::Restore | Phase::Remove, Alive) => Phase::DeleteTarget,
         // A verification that goes on may still show that the target can.
         (Phase::Verify, Lost) if !state.forward && matches!(event, Event::TimedOut | Event::SourceLost) => {
             Phase::Verify
         }
-        (Phase::Verify, _) => Phase::DeleteTarget,
+        // Either the source lives, or the target has not been shown to be good for going on.
+        (Phase::Create | Phase::Verify, _) | (Phase::Restore | Phase::Remove, Alive) => Phase::DeleteTarget,
         // What the target does is not better for being broken off: nobody else is there.
         (Phase::Restore, Lost) if !state.forward && event != Event::Failed => Phase::Restore,
         // The deletion that was refused or not answered was accepted after all, or was somebody else's.
@@ -142,6 +189,7 @@ fn back(state: State, event: Event, source: Source) -> Phase {
             | Phase::Drain
             | Phase::DeleteTarget
             | Phase::Release
+            | Phase::Recreate
             | Phase::Failed,
             _,
         ) => Phase::Failed,
@@ -152,11 +200,6 @@ impl Phase {
     /// Whether nothing follows.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
-    }
-
-    /// Whether what goes wrong in it is decided by a look at the source.
-    pub fn depends_on_source(self) -> bool {
-        matches!(self, Self::Create | Self::Verify | Self::Restore | Self::Remove)
     }
 
     /// The name in `details.steps`.
@@ -172,6 +215,7 @@ impl Phase {
             Self::Drain => "drain",
             Self::DeleteTarget => "delete-target",
             Self::Release => "release",
+            Self::Recreate => "recreate",
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
@@ -211,8 +255,11 @@ mod tests {
 
     /// The states that are gone through, and what led from each to the next.
     fn run(course: &Course) -> Vec<(State, Option<(Event, Source)>)> {
+        run_from(State::BEGIN, course)
+    }
+
+    fn run_from(mut state: State, course: &Course) -> Vec<(State, Option<(Event, Source)>)> {
         let mut states = vec![];
-        let mut state = State::BEGIN;
         for step in course {
             if state.phase.is_final() {
                 break;
@@ -244,7 +291,49 @@ mod tests {
         );
     }
 
+    #[test]
+    fn the_source_goes_first_where_it_must() {
+        let mut state = State {
+            way: Way::SourceFirst,
+            ..State::BEGIN
+        };
+        let mut names = vec![];
+        while !state.phase.is_final() {
+            state = state.next(Event::Done, Source::Alive);
+            names.push(state.phase.name());
+        }
+        assert_eq!(
+            names,
+            [
+                "analyse",
+                "checkpoint",
+                "remove",
+                "drain",
+                "create",
+                "verify",
+                "restore",
+                "completed"
+            ]
+        );
+    }
+
     proptest! {
+        #[test]
+        fn a_source_that_goes_first_never_has_a_target_beside_it(course in courses()) {
+            let states = run_from(State { way: Way::SourceFirst, ..State::BEGIN }, &course);
+            for pair in states.windows(2) {
+                let ((before, step), (after, _)) = (pair[0], pair[1]);
+                let done = step.unwrap().0 == Event::Done;
+                match after.phase {
+                    Phase::Create => prop_assert!(before.phase == Phase::Drain && done),
+                    Phase::Recreate => prop_assert!(before.phase == Phase::DeleteTarget && done),
+                    Phase::Release => prop_assert!(matches!(before.phase, Phase::Checkpoint | Phase::Remove)),
+                    _ => {}
+                }
+            }
+            prop_assert!(states[states.len() - 1].0.phase.is_final(), "{states:?}");
+        }
+
         #[test]
         fn every_course_ends_and_an_end_is_final(course in courses(), event in events(), lost: bool) {
             let states = run(&course);

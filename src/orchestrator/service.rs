@@ -90,6 +90,11 @@ impl Service {
         }
     }
 
+    /// Wait until all migrations of the cluster are known.
+    pub async fn ready(&self) {
+        self.calls.mirror.ready().await;
+    }
+
     /// The API that it works with.
     pub fn client(&self) -> Client {
         self.client.clone()

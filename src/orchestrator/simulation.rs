@@ -82,6 +82,10 @@ pub(super) enum Fault {
     SourceLogAway,
     /// The same, and it claims none.
     SourceLogAwayWithoutEpochs,
+    /// The application claims no epochs.
+    WithoutEpochs,
+    /// The same, and the target trains from step 1.
+    WithoutEpochsFromZero,
     /// The target's image is missing, and the API server refuses to delete the target until it is [`Simulation::mend`]ed.
     TargetDeleteRefused,
 }
@@ -151,7 +155,7 @@ impl Simulation {
             two_writers: AtomicBool::new(false),
         });
         api.attach_kubelet(Arc::new(PlayedKubelet(Arc::clone(&stage))));
-        furnish(&api.client()).await;
+        furnish(&api.client(), fault).await;
         let playing = tokio::spawn(play(api.client(), Arc::clone(&stage)));
         let gate = Gate {
             fault,
@@ -238,7 +242,7 @@ impl Simulation {
 }
 
 /// Nodes, claim and the armed pod.
-async fn furnish(client: &Client) {
+async fn furnish(client: &Client, fault: Fault) {
     let create = PostParams::default();
     let nodes = Api::<Node>::all(client.clone());
     for name in ["gpu", "worker"] {
@@ -262,7 +266,11 @@ async fn furnish(client: &Client) {
     )
     .await;
     let pods = Api::<Pod>::namespaced(client.clone(), "ml");
-    let armed = fixtures::pod();
+    let mut armed = fixtures::pod();
+    if matches!(fault, Fault::WithoutEpochs | Fault::WithoutEpochsFromZero) {
+        let annotations = armed.metadata.annotations.as_mut().unwrap();
+        annotations.remove("checkpoint.migbench.io/trainer.epoch");
+    }
     let mut pod = armed.clone();
     pod.metadata.resource_version = None;
     pods.create(&create, &pod).await.unwrap();
@@ -405,7 +413,8 @@ async fn end(pods: &Api<Pod>, pod: &Pod, stage: &Stage) {
         ..DeleteParams::default()
     };
     // A pod is seen more than once on its way out.
-    if pods.delete(name, &parameters).await.is_ok() && name != "job" {
+    let gone = pods.delete(name, &parameters).await.is_ok();
+    if gone && name != "job" {
         stage.targets.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -417,7 +426,12 @@ fn status_of(name: &str, state: &Value) -> Value {
 
 async fn begin(pods: &Api<Pod>, pod: &Pod, stage: &Stage) {
     let name = pod.metadata.name.as_deref().unwrap();
-    stage.targets.fetch_add(1, Ordering::Relaxed);
+    if name != "job" {
+        let beside = matches!(stage.fault, Fault::WithoutEpochs | Fault::WithoutEpochsFromZero)
+            && pods.get_opt("job").await.unwrap().is_some();
+        stage.two_writers.fetch_or(beside, Ordering::Relaxed);
+        stage.targets.fetch_add(1, Ordering::Relaxed);
+    }
     let ended = |code: i32| json!({"terminated": {"exitCode": code}});
     let init = |state: &Value| json!({"phase": "Pending", "initContainerStatuses": [status_of("verify-checkpoint", state)]});
     if matches!(stage.fault, Fault::ImageMissing | Fault::TargetDeleteRefused) {
@@ -474,7 +488,7 @@ impl Kubelet for PlayedKubelet {
         Box::pin(async move {
             let (stdin, _) = mpsc::channel(1);
             let (sender, output) = mpsc::channel(8);
-            if stage.fault == Fault::HookHangs && request.command == ["save"] {
+            if stage.fault == Fault::HookHangs && request.command[0] == "save" {
                 tokio::spawn(async move { sender.closed().await });
                 return Ok(ExecSession { stdin, output });
             }
@@ -517,7 +531,7 @@ fn log(fault: Fault, key: &ContainerKey) -> Vec<Value> {
         ("processor", ..) => vec![json!({"event": "done", "outputs": ["/ckpt/data.bin"]})],
         ("trainer", true, Fault::HoldExpires) => vec![step(STEP), step(STEP + 1)],
         ("trainer", true, _) => vec![step(STEP - 1), step(STEP)],
-        ("trainer", false, Fault::StartsFromZero) => vec![step(1)],
+        ("trainer", false, Fault::StartsFromZero | Fault::WithoutEpochsFromZero) => vec![step(1)],
         ("trainer", false, Fault::NoNewStep) => vec![restored],
         ("trainer", false, _) => vec![restored, step(STEP + 1)],
         ("verify-checkpoint", _, Fault::CheckpointCorrupt) => {

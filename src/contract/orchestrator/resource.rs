@@ -7,6 +7,10 @@
     unreachable_pub,
     reason = "the derive of the schema copies the struct to where nobody reaches it"
 )]
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "the printer columns have a type each, and it is the same one"
+)]
 
 use std::collections::BTreeMap;
 
@@ -14,6 +18,7 @@ use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Action, FailedContainers};
 
@@ -126,6 +131,9 @@ pub struct Progress {
     /// The checkpoint of each container that wrote one, by container name. Its manifest stays on the volume.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub checkpoints: BTreeMap<String, Checkpoint>,
+    /// The source is removed before the target is made, and this is what both are made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_first: Option<SourceFirst>,
     /// What is true of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
@@ -158,6 +166,8 @@ pub enum Phase {
     DeleteTarget,
     /// Undo: let the source go on.
     Release,
+    /// Undo: make the source once more.
+    Recreate,
     /// The target has taken over.
     Completed,
     /// Given up.
@@ -209,6 +219,21 @@ pub struct Checkpoint {
     pub digest: String,
 }
 
+/// What is kept of a source that is removed before the target is made: nobody can be asked for it any more.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceFirst {
+    /// The pod as it was when it was analysed.
+    #[schemars(schema_with = "any_object")]
+    pub pod: Value,
+    /// The manifests of its checkpoints, by container.
+    #[schemars(schema_with = "any_object")]
+    pub manifests: Value,
+    /// What its completed containers say that they have produced, by container.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs: BTreeMap<String, Vec<String>>,
+}
+
 /// What is true of a migration, and since when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -252,6 +277,10 @@ impl Progress {
     }
 }
 
+fn any_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+}
+
 fn time(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({"type": "string", "format": "date-time"})
 }
@@ -259,7 +288,7 @@ fn time(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 #[cfg(test)]
 mod tests {
     use kube::CustomResourceExt;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 

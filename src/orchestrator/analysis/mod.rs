@@ -246,10 +246,6 @@ fn plan(order: &Order, snapshot: &Snapshot, findings: &mut Findings) -> Plan {
     };
     let seen = volumes::judge(&surroundings, findings);
     plan.volumes = seen.states;
-    // The machine starts the target beside the source, which would wait for such a volume for ever.
-    for why in &seen.one_node {
-        findings.refuse(Reason::VolumeReadWriteOnce, &about(pod), why.clone());
-    }
     (plan.order, plan.order_because) = sequence::of(seen.one_node, &hooked, &plan.checkpointed);
     if let Some(target) = &snapshot.target {
         plan.room = room::check(target, &snapshot.pods_on_target, &moved, findings);

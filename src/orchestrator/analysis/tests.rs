@@ -135,16 +135,9 @@ fn of_target() -> Vec<(&'static str, Value, Reason)> {
     ]
 }
 
-fn of_claim() -> [Fault; 2] {
-    let (modes, one_node) = (
-        json!(["ReadWriteOnce", "ReadOnlyMany"]),
-        Reason::VolumeReadWriteOnce,
-    );
+fn of_claim() -> [Fault; 1] {
     let (lost, claim) = (Reason::ClaimNotBound, "claim/checkpoints");
-    [
-        (Of::Claim, "/status/phase", json!("Lost"), lost, claim),
-        (Of::Claim, "/spec/accessModes", modes, one_node, "pod/job"),
-    ]
+    [(Of::Claim, "/status/phase", json!("Lost"), lost, claim)]
 }
 
 fn of_namespace() -> [Fault; 3] {

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     failure::{Failure, Reason},
-    migrated_pod::MIGRATION_UID_LABEL,
+    migrated_pod::{MIGRATION_UID_LABEL, REMADE_BY_ANNOTATION},
     phase::Source,
 };
 
@@ -231,8 +231,15 @@ fn no_answer() -> kube::Error {
     kube::Error::Service("the API server did not answer in time".into())
 }
 
-fn made_by(pod: &Pod) -> Option<&String> {
-    pod.metadata.labels.as_ref()?.get(MIGRATION_UID_LABEL)
+/// What a pod is known by as made for a migration: as its target, or as its source once more.
+fn made_by(pod: &Pod) -> (Option<&String>, Option<&String>) {
+    let (labels, annotations) = (&pod.metadata.labels, &pod.metadata.annotations);
+    (
+        labels.as_ref().and_then(|labels| labels.get(MIGRATION_UID_LABEL)),
+        annotations
+            .as_ref()
+            .and_then(|annotations| annotations.get(REMADE_BY_ANNOTATION)),
+    )
 }
 
 /// Whether an error says that the API server is away or overloaded, and not what it thinks of the request.

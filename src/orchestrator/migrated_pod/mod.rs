@@ -8,15 +8,15 @@ pub mod verification;
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::core::v1::{Container, EnvVar, Pod, PodSpec, Toleration},
+    api::core::v1::{Container, EnvVar, Pod, PodSpec, Toleration, VolumeMount},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use serde::{Deserialize, Serialize};
 
-use super::analysis::{Checkpointed, Plan, mounts};
+use super::analysis::{Plan, mounts};
 use crate::{
     contract::{
-        orchestrator::{ORIGINAL_POD_LABEL, TARGET_NODE_LABEL},
+        orchestrator::{ORIGINAL_POD_LABEL, TARGET_NODE_LABEL, resource},
         workload::{EPOCH, MIGRATION_ID, Manifest, RESTORE_FROM},
     },
     k8s::{affinity, pod::specified},
@@ -28,6 +28,8 @@ pub const MIGRATION_ANNOTATION: &str = "migration.ai-storage/migration-id";
 pub const MIGRATION_UID_LABEL: &str = "migration.ai-storage/migration-uid";
 /// Annotation of the migrated pod: uid of the pod that it was made from.
 pub const SOURCE_UID_ANNOTATION: &str = "migration.ai-storage/source-uid";
+/// Annotation of a source that was made again: uid of the migration's object.
+pub const REMADE_BY_ANNOTATION: &str = "migration.ai-storage/remade-by";
 /// Annotation that `kubectl apply` keeps; it describes the pod that was applied, which the migrated one is not.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
@@ -64,6 +66,45 @@ pub fn derive(plan: &Plan, parts: &Parts) -> Pod {
     }
 }
 
+/// The source pod once more, on its own node, with the containers that were to be moved; those with a manifest go on from it.
+pub fn remade<'a>(
+    pod: Pod,
+    containers: &[resource::Container],
+    manifests: impl Iterator<Item = (&'a String, &'a Manifest)>,
+    migration: &str,
+) -> Pod {
+    let mut spec = pod.spec.unwrap_or_default();
+    let moved = |name: &str| {
+        containers
+            .iter()
+            .any(|known| known.name == name && known.should_migrate)
+    };
+    spec.containers.retain(|container| moved(&container.name));
+    for (container, manifest) in manifests {
+        if let Ok((mount, _)) = mounts::checkpoint_mount(&spec, container) {
+            restore_from(&mut spec.containers, (container, &mount), manifest, migration);
+        }
+    }
+    if let Some(init) = &mut spec.init_containers {
+        init.retain(|container| !verification::is_ours(&container.name));
+    }
+    drop_injected(&mut spec);
+    let mut annotations = pod.metadata.annotations.unwrap_or_default();
+    annotations.remove(LAST_APPLIED);
+    annotations.insert(REMADE_BY_ANNOTATION.into(), migration.to_owned());
+    Pod {
+        metadata: ObjectMeta {
+            name: pod.metadata.name,
+            namespace: pod.metadata.namespace,
+            labels: pod.metadata.labels,
+            annotations: Some(annotations),
+            ..ObjectMeta::default()
+        },
+        spec: Some(spec),
+        status: None,
+    }
+}
+
 fn metadata(plan: &Plan, parts: &Parts) -> ObjectMeta {
     let source = &plan.pod.metadata;
     let original = name::original(source);
@@ -90,7 +131,8 @@ fn derive_spec(mut spec: PodSpec, plan: &Plan, parts: &Parts) -> PodSpec {
     spec.containers.retain(|container| plan.migrates(&container.name));
     for checkpointed in &plan.checkpointed {
         if let Some(manifest) = parts.checkpoints.get(&checkpointed.container) {
-            restore_from(&mut spec.containers, checkpointed, manifest, &parts.migration_id);
+            let place = (checkpointed.container.as_str(), &checkpointed.mount);
+            restore_from(&mut spec.containers, place, manifest, &parts.migration_id);
         }
     }
     // Init containers that have run have done their work; run again they could change what was verified. Sidecars go on beside
@@ -115,11 +157,11 @@ fn drop_unused(spec: &mut PodSpec) {
 
 fn restore_from(
     containers: &mut [Container],
-    checkpointed: &Checkpointed,
+    (name, mount): (&str, &VolumeMount),
     manifest: &Manifest,
     migration: &str,
 ) {
-    let mount = checkpointed.mount.mount_path.trim_end_matches('/');
+    let mount = mount.mount_path.trim_end_matches('/');
     let directory = verification::literal(&format!("{mount}/{}", manifest.directory));
     let epoch = manifest.epoch.map(|epoch| epoch.to_string());
     let told = [
@@ -127,14 +169,14 @@ fn restore_from(
         (MIGRATION_ID, epoch.as_ref().map(|_| migration.to_owned())),
         (EPOCH, epoch),
     ];
-    let named = |container: &&mut Container| container.name == checkpointed.container;
+    let named = |container: &&mut Container| container.name == name;
     for container in containers.iter_mut().filter(named) {
         let env = container.env.get_or_insert_default();
-        for (name, value) in &told {
+        for (variable, value) in &told {
             // Also what an earlier migration had told and this one does not.
-            env.retain(|variable| variable.name != *name);
+            env.retain(|known| known.name != *variable);
             env.extend(value.as_ref().map(|value| EnvVar {
-                name: (*name).into(),
+                name: (*variable).into(),
                 value: Some(value.clone()),
                 value_from: None,
             }));

@@ -3,11 +3,15 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::api::core::v1::Pod;
+use serde_json::json;
 use tokio::time::timeout;
 
 use crate::{
     contract::{
-        orchestrator::{ContainerState, resource::Container},
+        orchestrator::{
+            ContainerState, Sequence,
+            resource::{Container, SourceFirst},
+        },
         workload::Progress,
     },
     k8s::pod::{self, State},
@@ -28,11 +32,34 @@ const LAST_LINES: i64 = 1000;
 /// # Errors
 /// It cannot be looked at, or must not be migrated.
 pub async fn inspect(kubernetes: &Kubernetes, order: &Order) -> Result<Plan, Refused> {
-    analysis::analyse(order, &survey(kubernetes, order).await?)
+    analysis::analyse(order, &present(kubernetes, order).await?)
 }
 
-async fn survey(kubernetes: &Kubernetes, order: &Order) -> Result<Snapshot, Failure> {
+/// [`inspect`] of a pod that need not be there any more, with what its completed containers have produced.
+///
+/// # Errors
+/// As those of [`inspect`].
+pub async fn inspect_kept(
+    kubernetes: &Kubernetes,
+    order: &Order,
+    pod: Pod,
+    outputs: Outputs,
+) -> Result<Plan, Refused> {
+    analysis::analyse(order, &survey(kubernetes, order, pod, outputs).await?)
+}
+
+async fn present(kubernetes: &Kubernetes, order: &Order) -> Result<Snapshot, Failure> {
     let pod = found(kubernetes.pod(&order.pod).await?, &order.pod)?;
+    let outputs = outputs(kubernetes, &pod).await?;
+    survey(kubernetes, order, pod, outputs).await
+}
+
+async fn survey(
+    kubernetes: &Kubernetes,
+    order: &Order,
+    pod: Pod,
+    outputs: Outputs,
+) -> Result<Snapshot, Failure> {
     let (mut claims, mut bound) = (BTreeMap::new(), BTreeMap::new());
     for name in volumes::claims(&pod.spec.clone().unwrap_or_default()) {
         let Some(claim) = kubernetes.claim(name).await? else {
@@ -48,7 +75,7 @@ async fn survey(kubernetes: &Kubernetes, order: &Order) -> Result<Snapshot, Fail
         pods_on_target: kubernetes.pods_on(&order.target).await?,
         claims,
         bound,
-        outputs: outputs(kubernetes, &pod).await?,
+        outputs,
         quotas: kubernetes.rules().await?,
         limit_ranges: kubernetes.rules().await?,
         budgets: kubernetes.rules().await?,
@@ -74,6 +101,11 @@ pub async fn take(migration: &mut OngoingMigration) -> Result<String, Failure> {
             .first()
             .map(|checkpointed| checkpointed.claim.clone());
         progress.containers = plan.containers.iter().map(kept).collect();
+        progress.source_first = (plan.order == Sequence::SourceFirst).then(|| SourceFirst {
+            pod: serde_json::to_value(&plan.pod).unwrap_or_default(),
+            manifests: json!({}),
+            outputs: plan.outputs.clone(),
+        });
     });
     let found = summary(&plan);
     migration.plan = Some(plan);

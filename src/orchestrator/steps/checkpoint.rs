@@ -44,8 +44,14 @@ pub async fn save(migration: &mut OngoingMigration) -> Result<(), Failure> {
         .iter()
         .map(|(container, manifest)| (container.clone(), digest(manifest)))
         .collect();
-    migration.journal.note(|progress| progress.checkpoints = digests);
     migration.manifests = manifests.into_iter().collect();
+    let kept = serde_json::to_value(&migration.manifests).unwrap_or_default();
+    migration.journal.note(|progress| {
+        progress.checkpoints = digests;
+        if let Some(source_first) = &mut progress.source_first {
+            source_first.manifests = kept;
+        }
+    });
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 pub mod analyse;
 pub mod checkpoint;
 pub mod create;
+pub mod recreate;
 pub mod remove;
 pub mod restore;
 pub mod verify;
@@ -25,6 +26,7 @@ pub async fn take(phase: Phase, migration: &mut OngoingMigration) -> Result<Stri
         Phase::Drain => remove::wait(migration).await,
         Phase::DeleteTarget => create::undo(migration).await,
         Phase::Release => checkpoint::undo(migration).await,
+        Phase::Recreate => recreate::take(migration).await,
         Phase::Pending | Phase::Completed | Phase::Failed | Phase::Cancelled => Ok(String::new()),
     }
 }
