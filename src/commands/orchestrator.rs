@@ -65,7 +65,6 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     }
     definition::check(&cluster.client).await?;
     let service = Service::start(cluster.client, settings(&args));
-    service.ready().await;
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|error| Error::Usage(format!("--listen {}: {error}; choose another port", args.listen)))?;

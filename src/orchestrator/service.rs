@@ -84,11 +84,6 @@ impl Service {
         }
     }
 
-    /// Wait until all migrations of the cluster are known.
-    pub async fn ready(&self) {
-        self.calls.mirror.ready().await;
-    }
-
     /// Accept a migration. A request with the key of an earlier one, and the same otherwise, gets that one's migration.
     ///
     /// # Errors
