@@ -66,7 +66,6 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     }
     definition::check(&cluster.client).await?;
     let service = Service::start(cluster.client, settings);
-    service.ready().await;
     announce(&addresses)?;
     let drained = server::run(entrances, service, told_to_stop(interrupt, args.private), DRAIN)
         .await

@@ -17,8 +17,6 @@ use super::{Error, explain, reconnect};
 
 /// How long the API server may take to say its version.
 const ANSWER: Duration = Duration::from_secs(15);
-/// How long nothing may be heard on a connection. Watches end before that; a hook may say nothing for so long.
-const LONGEST_SILENCE: Duration = Duration::from_secs(600);
 /// Where Kubernetes puts the credentials of a pod's service account.
 const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
@@ -68,22 +66,16 @@ impl Access {
     /// Connect, and have the API server answer once. From then on a connection that cannot be made is tried again for about
     /// half a minute.
     pub async fn connect(&self) -> Result<Connection, Error> {
-        let connection = self.connect_with(None).await?;
+        let connection = self.connect_without_patience().await?;
         Ok(Connection {
             client: reconnect::patient(connection.client),
             ..connection
         })
     }
 
-    /// [`Self::connect`] for whoever tries again by itself, and stays: a connection on which nothing is heard for ten
-    /// minutes is given up, since the other end may have died without a word.
+    /// [`Self::connect`] for whoever tries again by itself.
     pub async fn connect_without_patience(&self) -> Result<Connection, Error> {
-        self.connect_with(Some(LONGEST_SILENCE)).await
-    }
-
-    async fn connect_with(&self, read_timeout: Option<Duration>) -> Result<Connection, Error> {
-        let (name, mut config) = self.config().await?;
-        config.read_timeout = read_timeout;
+        let (name, config) = self.config().await?;
         let endpoint = config.cluster_url.clone();
         let client = Client::try_from(config).map_err(|error| unreachable(&name, explain::of(&error)))?;
         let kubernetes = version(&client, &name, &endpoint).await?;

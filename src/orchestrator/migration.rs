@@ -211,11 +211,9 @@ impl OngoingMigration {
         .boxed()
     }
 
-    /// The source's own grace period; while it is not known, the longest that is waited for.
+    /// The source's own grace period.
     fn grace(&self) -> Duration {
-        let spec = self.plan.as_ref().and_then(|plan| plan.pod.spec.as_ref());
-        let seconds = spec.and_then(|spec| spec.termination_grace_period_seconds);
-        let seconds = seconds.unwrap_or(30);
+        let seconds = self.journal.progress().source_grace.unwrap_or(30);
         Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
     }
 }

@@ -485,7 +485,7 @@ mod tests {
         assert_eq!(actions, ["restore", "skip", "start-anew"]);
         assert_eq!(
             (&plan["order"], &plan["volumes"][0]["kept"]),
-            (&json!("source-first"), &json!(true))
+            (&json!("target-first"), &json!(true))
         );
         assert_eq!(
             plan["room"][0],

@@ -90,11 +90,6 @@ impl Service {
         }
     }
 
-    /// Wait until all migrations of the cluster are known.
-    pub async fn ready(&self) {
-        self.calls.mirror.ready().await;
-    }
-
     /// The API that it works with.
     pub fn client(&self) -> Client {
         self.client.clone()
@@ -127,6 +122,14 @@ impl Service {
             return Ok(same(&known, &order)?);
         }
         let plan = analyse::inspect(&kubernetes, &order).await?;
+        // An orchestrator that has just started knows of nothing yet.
+        if timeout(ADMISSION_PATIENCE, self.calls.mirror.ready())
+            .await
+            .is_err()
+        {
+            let what = "the migrations under way cannot be listed";
+            return Err(Failure::new(Reason::ApiUnavailable, what).into());
+        }
         let _one_at_a_time = self.accepting.lock().await;
         self.check_free(&order, &plan.pod)?;
         loop {

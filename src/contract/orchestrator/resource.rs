@@ -116,6 +116,9 @@ pub struct Progress {
     /// Uid of the pod that is migrated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_uid: Option<String>,
+    /// The grace period of that pod, seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_grace: Option<i64>,
     /// Name of the migrated pod, once it may exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_name: Option<String>,

@@ -159,9 +159,11 @@ fn of_namespace() -> [Fault; 3] {
     ]
 }
 
-/// The source's snapshot with these faults, and the reasons that are told of it.
+/// The reasons that are told of a snapshot with these faults. Its source goes first, which a disruption budget may refuse.
 fn told(faults: &[Fault]) -> Vec<(Reason, String)> {
     let mut snapshot = fixtures::snapshot();
+    let annotations = snapshot.pod.metadata.annotations.as_mut().unwrap();
+    annotations.insert("checkpoint.migbench.io/trainer.epoch".into(), "false".into());
     for fault in faults {
         inflict(&mut snapshot, fault);
     }
@@ -186,7 +188,7 @@ fn each_fault_has_its_reason_and_is_told_alone() {
 
 proptest! {
     #[test]
-    fn a_fault_hides_no_other(present in subsequence(faults(), 0..=19), added in subsequence(faults(), 1)) {
+    fn a_fault_hides_no_other(present in subsequence(faults(), 0..=18), added in subsequence(faults(), 1)) {
         let before = told(&present);
         let after = told(&[&present[..], &added[..]].concat());
         for reason in &before {

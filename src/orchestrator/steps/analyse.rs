@@ -96,6 +96,8 @@ pub async fn take(migration: &mut OngoingMigration) -> Result<String, Failure> {
     check_uid(migration.journal.source_uid(), &plan)?;
     migration.journal.note(|progress| {
         progress.source_uid = Some(plan.uid.clone());
+        let spec = plan.pod.spec.as_ref();
+        progress.source_grace = spec.and_then(|spec| spec.termination_grace_period_seconds);
         progress.claim = plan
             .checkpointed
             .first()
