@@ -19,6 +19,7 @@
 pub mod admission;
 pub mod analysis;
 pub mod announce;
+mod answer;
 pub mod caller;
 pub mod certificate;
 pub mod checkpoint;

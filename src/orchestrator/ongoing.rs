@@ -6,12 +6,11 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{
-    analysis::{Plan, refusals::Refused},
+    analysis::Plan,
     failure::{Failure, Reason},
     journal::Journal,
     kubernetes::Kubernetes,
     order::Order,
-    steps::{analyse, checkpoint},
 };
 use crate::contract::workload::Manifest;
 
@@ -95,51 +94,10 @@ impl OngoingMigration {
         }
     }
 
-    /// What is going to be done; looked at once more by whoever has taken the migration up.
-    ///
-    /// # Errors
-    /// The source is not what it was.
-    pub async fn plan(&mut self) -> Result<Plan, Failure> {
-        if let Some(plan) = &self.plan {
-            return Ok(plan.clone());
-        }
-        let kept = self.journal.progress().source_first.as_ref();
-        let inspected = match (self.kept_pod(), kept) {
-            (Some(pod), Some(kept)) => {
-                let outputs = kept.outputs.clone().into_iter();
-                let outputs = outputs.map(|(container, paths)| (container, Ok(paths))).collect();
-                analyse::inspect_kept(&self.kubernetes, &self.order, pod, outputs).await
-            }
-            _ => analyse::inspect(&self.kubernetes, &self.order).await,
-        };
-        // What the migration itself has made, as the target's requests, is no reason against it.
-        let plan = inspected.or_else(Refused::plan)?;
-        analyse::check_uid(self.journal.source_uid(), &plan)?;
-        self.plan = Some(plan.clone());
-        Ok(plan)
-    }
-
     /// The source as it was, where it is removed first.
     pub fn kept_pod(&self) -> Option<Pod> {
         let kept = self.journal.progress().source_first.as_ref()?;
         serde_json::from_value(kept.pod.clone()).ok()
-    }
-
-    /// The manifests of the checkpoints; asked for once more by whoever has taken the migration up. An application that
-    /// still holds gives the same answer.
-    ///
-    /// # Errors
-    /// A hook failed.
-    pub async fn manifests(&mut self) -> Result<BTreeMap<String, Manifest>, Failure> {
-        if self.manifests.is_empty()
-            && let Some(kept) = &self.journal.progress().source_first
-        {
-            self.manifests = serde_json::from_value(kept.manifests.clone()).unwrap_or_default();
-        }
-        if self.manifests.is_empty() {
-            checkpoint::save(self).await?;
-        }
-        Ok(self.manifests.clone())
     }
 
     /// Name and uid of the source.

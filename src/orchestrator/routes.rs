@@ -4,8 +4,8 @@ use axum::{
     Extension, Json, Router,
     extract::{DefaultBodyLimit, MatchedPath, Path, Query, Request, State},
     http::{
-        HeaderValue, StatusCode,
-        header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+        StatusCode,
+        header::{CONTENT_TYPE, RETRY_AFTER},
     },
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::{
     analysis::refusals::Refused,
+    answer::{error, refused},
     caller::{Caller, Demand, Refusal},
     door::{self, Door},
     failure::Reason,
@@ -28,8 +29,6 @@ use crate::contract::orchestrator::{ErrorBody, Health, Migration, MigrationReque
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Seconds after which a request may be tried again that found the queue full.
 const AGAIN_AFTER: &str = "30";
-/// Who can be asked without telling who asks.
-pub(super) const OPEN: [&str; 3] = ["/health", "/livez", "/readyz"];
 
 /// All routes, in both spellings, behind a door.
 pub fn router(service: Service, door: Door) -> Router {
@@ -259,29 +258,6 @@ fn refusal(Refused { failure, plan }: &Refused) -> Response {
         Reason::QueueFull => ([(RETRY_AFTER, AGAIN_AFTER)], answer).into_response(),
         _ => answer.into_response(),
     }
-}
-
-/// A request of somebody who may not.
-pub(super) fn refused(refusal: &Refusal) -> Response {
-    match refusal {
-        Refusal::Unauthenticated(why) => {
-            let mut answer = error(StatusCode::UNAUTHORIZED, "Unauthorized", why);
-            let challenge = HeaderValue::from_static("Bearer");
-            answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-            answer
-        }
-        Refusal::Forbidden(missing) => error(StatusCode::FORBIDDEN, "Forbidden", missing),
-        Refusal::Unavailable(why) => error(StatusCode::SERVICE_UNAVAILABLE, "ApiUnavailable", why),
-    }
-}
-
-pub(super) fn error(code: StatusCode, error: &str, details: &str) -> Response {
-    let body = ErrorBody {
-        error: error.to_owned(),
-        details: details.to_owned(),
-        refusals: Vec::new(),
-    };
-    (code, Json(body)).into_response()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Error, epoch::Claimed};
+use super::{Error, durable::sync, epoch::Claimed};
 use crate::contract::workload::{Manifest, ManifestFile};
 
 /// Prefix of checkpoint directories; what is being written has another one.
@@ -93,26 +93,6 @@ fn sync_checkpoint(dir: &Path, place: &Path) -> Result<(), Error> {
         sync(path)?;
     }
     Ok(())
-}
-
-/// Write a file under a name of its own and then give it its place, so that no reader sees half of it. The process's id
-/// would not do for the name: in two pods that share a volume it is 1.
-pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), Error> {
-    let partial = path.with_extension(format!("partial-{}", uuid::Uuid::new_v4().simple()));
-    let written = fs::write(&partial, content)
-        .map_err(Error::at(&partial))
-        .and_then(|()| fs::rename(&partial, path).map_err(Error::at(path)));
-    if written.is_err() {
-        let _ = fs::remove_file(&partial);
-    }
-    written
-}
-
-/// Wait until a file or directory is on the volume.
-pub(crate) fn sync(path: &Path) -> Result<(), Error> {
-    File::open(path)
-        .and_then(|file| file.sync_all())
-        .map_err(Error::at(path))
 }
 
 /// Weights as training would leave them after `step`: a function of the step, so that a restore can check them.

@@ -13,7 +13,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, checkpoint::sync};
+use super::{Error, durable::sync};
 use crate::contract::workload::{EPOCH, MIGRATION_ID, POD_UID};
 
 const FOLDER: &str = ".epochs";

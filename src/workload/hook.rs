@@ -23,7 +23,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, TICK, checkpoint::write_atomically, epoch::holder, unix_seconds};
+use super::{Error, TICK, durable::write_atomically, epoch::holder, unix_seconds};
 use crate::contract::workload::{Manifest, ManifestFile};
 
 const FOLDER: &str = ".hook";

@@ -7,6 +7,7 @@
 
 pub mod burner;
 pub mod checkpoint;
+mod durable;
 pub mod epoch;
 pub mod hook;
 pub mod monitor;

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     Ending, Error,
     burner::Burner,
-    checkpoint::{sync, write_atomically},
+    durable::{sync, write_atomically},
     report, termination,
 };
 use crate::contract::workload::Progress;

@@ -21,15 +21,14 @@ const NAME: &str = "migbench";
 /// The program has another name, and the cache holds no link to it under the right one and takes none.
 pub(super) fn installed() -> io::Result<(String, Vec<(String, String)>)> {
     static INSTALLED: OnceLock<(String, PathBuf)> = OnceLock::new();
-    let (digest, directory) = match INSTALLED.get() {
-        Some(found) => found,
-        None => {
-            let program = program(&std::env::current_exe()?);
-            let digest = digest(&program)?;
-            let directory = directory(&program, &digest, super::environment::cache())?;
-            INSTALLED.get_or_init(|| (digest, directory))
-        }
-    };
+    if INSTALLED.get().is_none() {
+        let program = program(&std::env::current_exe()?);
+        let digest = digest(&program)?;
+        let directory = directory(&program, &digest, super::environment::cache())?;
+        INSTALLED.get_or_init(|| (digest, directory));
+    }
+    let found = INSTALLED.get();
+    let (digest, directory) = found.ok_or_else(|| io::Error::other("the program was not read"))?;
     Ok((digest.clone(), vec![path_with(directory)]))
 }
 

@@ -114,6 +114,32 @@ pub async fn take(migration: &mut OngoingMigration) -> Result<String, Failure> {
     Ok(found)
 }
 
+impl OngoingMigration {
+    /// What is going to be done; looked at once more by whoever has taken the migration up.
+    ///
+    /// # Errors
+    /// The source is not what it was.
+    pub async fn plan(&mut self) -> Result<Plan, Failure> {
+        if let Some(plan) = &self.plan {
+            return Ok(plan.clone());
+        }
+        let kept = self.journal.progress().source_first.as_ref();
+        let inspected = match (self.kept_pod(), kept) {
+            (Some(pod), Some(kept)) => {
+                let outputs = kept.outputs.clone().into_iter();
+                let outputs = outputs.map(|(container, paths)| (container, Ok(paths))).collect();
+                inspect_kept(&self.kubernetes, &self.order, pod, outputs).await
+            }
+            _ => inspect(&self.kubernetes, &self.order).await,
+        };
+        // What the migration itself has made, as the target's requests, is no reason against it.
+        let plan = inspected.or_else(Refused::plan)?;
+        check_uid(self.journal.source_uid(), &plan)?;
+        self.plan = Some(plan.clone());
+        Ok(plan)
+    }
+}
+
 /// Check that the pod is the one that the migration is about.
 ///
 /// # Errors

@@ -23,6 +23,25 @@ use crate::{
     },
 };
 
+impl OngoingMigration {
+    /// The manifests of the checkpoints; asked for once more by whoever has taken the migration up. An application that
+    /// still holds gives the same answer.
+    ///
+    /// # Errors
+    /// A hook failed.
+    pub async fn manifests(&mut self) -> Result<BTreeMap<String, Manifest>, Failure> {
+        if self.manifests.is_empty()
+            && let Some(kept) = &self.journal.progress().source_first
+        {
+            self.manifests = serde_json::from_value(kept.manifests.clone()).unwrap_or_default();
+        }
+        if self.manifests.is_empty() {
+            save(self).await?;
+        }
+        Ok(self.manifests.clone())
+    }
+}
+
 /// Run the hook of every container that has one.
 pub async fn take(migration: &mut OngoingMigration) -> Result<String, Failure> {
     save(migration).await?;
