@@ -164,6 +164,9 @@ fn the_api_server_takes_every_manifest() {
             "--kubeconfig",
             &kubeconfig,
             "apply",
+            // What another test installs and removes meanwhile is neither patched nor in conflict.
+            "--server-side",
+            "--force-conflicts",
             "--dry-run=server",
             "--validate=strict",
             "-f",
