@@ -18,7 +18,7 @@ scenarios=${SCENARIOS:-smoke tensorflow}
 skip() { echo "skipped: $*"; exit 0; }
 step() { printf '\n== %s\n' "$*"; "$@"; }
 ours() { # what of ours is in the cluster
-  kubectl get namespaces,persistentvolumes,clusterroles,clusterrolebindings -l app.kubernetes.io/managed-by=migbench -o name
+  kubectl get namespaces,persistentvolumes,clusterroles,clusterrolebindings,customresourcedefinitions -l app.kubernetes.io/managed-by=migbench -o name
   kubectl get all,configmaps,persistentvolumeclaims,serviceaccounts -A -l app.kubernetes.io/managed-by=migbench -o name
 }
 nothing_but() { # what may be there
