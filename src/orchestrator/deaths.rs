@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
 use kube::{ResourceExt, api::ListParams};
 
 use super::{
@@ -74,15 +73,11 @@ async fn at_every_request(fault: Fault, check: impl AsyncFn(&Simulation, &Migrat
     }
 }
 
-fn name(pod: &Pod) -> String {
-    pod.name_any()
-}
-
 #[tokio::test(start_paused = true)]
 async fn orchestrator_killed_at_each_request_of_a_good_migration() {
     at_every_request(Fault::None, async |simulation, migration, at| {
         assert_eq!(migration.status, Status::Completed, "{at}");
-        let pods: Vec<_> = simulation.pods().await.iter().map(name).collect();
+        let pods = simulation.pod_names().await;
         assert_eq!(pods, [migration.details.new_pod_name.clone().unwrap()], "{at}");
     })
     .await;
@@ -97,7 +92,7 @@ async fn orchestrator_killed_at_each_request_of_one_that_is_rolled_back() {
             Some("CheckpointCorrupt"),
             "{at}"
         );
-        let pods: Vec<_> = simulation.pods().await.iter().map(name).collect();
+        let pods = simulation.pod_names().await;
         assert_eq!(pods, ["job"], "{at}");
         assert!(simulation.released(), "{at}");
     })
@@ -108,7 +103,7 @@ async fn orchestrator_killed_at_each_request_of_one_that_is_rolled_back() {
 async fn orchestrator_killed_at_each_request_where_the_source_goes_first() {
     at_every_request(Fault::WithoutEpochs, async |simulation, migration, at| {
         assert_eq!(migration.status, Status::Completed, "{at}");
-        let pods: Vec<_> = simulation.pods().await.iter().map(name).collect();
+        let pods = simulation.pod_names().await;
         assert_eq!(pods, [migration.details.new_pod_name.clone().unwrap()], "{at}");
     })
     .await;
@@ -119,7 +114,7 @@ async fn orchestrator_killed_at_each_request_where_the_source_goes_first() {
             Some("RestoredFromZero"),
             "{at}"
         );
-        let pods: Vec<_> = simulation.pods().await.iter().map(name).collect();
+        let pods = simulation.pod_names().await;
         assert_eq!(pods, ["job"], "{at}");
     })
     .await;

@@ -24,16 +24,7 @@ async fn begun(service: &Service, seconds: u64) -> String {
 async fn outcome(simulation: &Simulation, service: &Service) -> (Migration, Vec<String>) {
     let id = begun(service, 0).await;
     let migration = finished(service, &id).await;
-    (migration, names(simulation).await)
-}
-
-async fn names(simulation: &Simulation) -> Vec<String> {
-    simulation
-        .pods()
-        .await
-        .iter()
-        .map(ResourceExt::name_any)
-        .collect()
+    (migration, simulation.pod_names().await)
 }
 
 fn reason(migration: &Migration) -> &str {
@@ -51,7 +42,7 @@ async fn source_deleted_mid_checkpoint() {
         (migration.status, reason(&migration)),
         (Status::Failed, "SourceDeleted")
     );
-    assert!(names(&simulation).await.is_empty());
+    assert!(simulation.pod_names().await.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -66,7 +57,7 @@ async fn source_dies_while_the_target_restores() {
         (Status::Failed, "TimedOut")
     );
     assert_eq!(
-        names(&simulation).await,
+        simulation.pod_names().await,
         [migration.details.new_pod_name.unwrap()]
     );
 }
@@ -134,7 +125,7 @@ async fn target_cannot_be_deleted_and_is_swept_later() {
     drop(first);
     simulation.mend();
     let _second = simulation.service(false);
-    while names(&simulation).await != ["job"] {
+    while simulation.pod_names().await != ["job"] {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
@@ -247,7 +238,7 @@ async fn cancel_in_every_phase() {
             (Status::Cancelled, "Cancelled"),
             "{fault:?}"
         );
-        assert_eq!(names(&simulation).await, ["job"], "{fault:?}");
+        assert_eq!(simulation.pod_names().await, ["job"], "{fault:?}");
         assert!(simulation.released(), "{fault:?}");
         let again = service.cancel(&id, None).await.unwrap().unwrap();
         assert_eq!(again.status, Status::Cancelled, "nothing follows an end");
@@ -274,7 +265,7 @@ async fn object_deleted_while_the_target_restores() {
     while !all.list(&ListParams::default()).await.unwrap().items.is_empty() {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    assert_eq!(names(&simulation).await, ["job"]);
+    assert_eq!(simulation.pod_names().await, ["job"]);
     assert!(simulation.released());
 }
 
@@ -284,7 +275,11 @@ async fn orchestrator_stopped_and_another_one_started() {
     let first = simulation.service(false);
     let id = begun(&first, 5).await;
     assert!(first.drain(Duration::from_secs(60)).await);
-    assert_eq!(names(&simulation).await.len(), 2, "handed over, not rolled back");
+    assert_eq!(
+        simulation.pod_names().await.len(),
+        2,
+        "handed over, not rolled back"
+    );
     drop(first);
     let second = simulation.service(false);
     let migration = finished(&second, &id).await;
@@ -292,7 +287,7 @@ async fn orchestrator_stopped_and_another_one_started() {
         (migration.status, reason(&migration)),
         (Status::Failed, "TimedOut")
     );
-    assert_eq!(names(&simulation).await, ["job"]);
+    assert_eq!(simulation.pod_names().await, ["job"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -307,7 +302,7 @@ async fn of_two_replicas_one_works_and_the_other_goes_on() {
         (migration.status, reason(&migration)),
         (Status::Failed, "TimedOut")
     );
-    assert_eq!(names(&simulation).await, ["job"]);
+    assert_eq!(simulation.pod_names().await, ["job"]);
     assert!(simulation.released() && !simulation.two_writers());
 }
 

@@ -162,11 +162,8 @@ async fn show(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     Query(place): Query<Place>,
-) -> Response {
-    match find(&service, &caller, &id, &place).await {
-        Ok(migration) => Json(migration).into_response(),
-        Err(refusal) => refusal,
-    }
+) -> Result<Json<Migration>, Response> {
+    find(&service, &caller, &id, &place).await.map(Json)
 }
 
 async fn status(
@@ -174,11 +171,9 @@ async fn status(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     Query(place): Query<Place>,
-) -> Response {
-    match find(&service, &caller, &id, &place).await {
-        Ok(migration) => Json(summary(migration)).into_response(),
-        Err(refusal) => refusal,
-    }
+) -> Result<Json<MigrationStatus>, Response> {
+    let migration = find(&service, &caller, &id, &place).await?;
+    Ok(Json(summary(migration)))
 }
 
 /// Who may have it made may have it given up.

@@ -19,7 +19,7 @@ use futures::{StreamExt, future::BoxFuture};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
     runtime::{WatchStreamExt, watcher},
 };
@@ -238,6 +238,11 @@ impl Simulation {
     pub(super) async fn pods(&self) -> Vec<Pod> {
         let pods = Api::<Pod>::all(self.client());
         pods.list(&ListParams::default()).await.unwrap().items
+    }
+
+    /// The names of all pods.
+    pub(super) async fn pod_names(&self) -> Vec<String> {
+        self.pods().await.iter().map(ResourceExt::name_any).collect()
     }
 }
 
