@@ -129,12 +129,15 @@ async fn intent(args: Args, choice: &Choice) -> Result<Intent, Error> {
 fn rendered(report: &Report, format: Format) -> String {
     match format {
         Format::Json => doctor::json(report),
-        Format::Table => {
-            let terminal = std::io::stdout().is_terminal();
-            let width = terminal.then(|| comfy_table::Table::new().width()).flatten();
-            doctor::table(report, width.unwrap_or(PLAIN_WIDTH))
-        }
+        Format::Table => doctor::table(report, width()),
     }
+}
+
+/// How wide a table may be.
+pub(super) fn width() -> u16 {
+    let terminal = std::io::stdout().is_terminal();
+    let width = terminal.then(|| comfy_table::Table::new().width()).flatten();
+    width.unwrap_or(PLAIN_WIDTH)
 }
 
 fn verdict(report: &Report) -> Result<(), Error> {

@@ -52,7 +52,7 @@ pub async fn execute(args: Args) -> Result<(), Error> {
         );
     }
     remove_leftovers(&settings).await?;
-    benchmark::conduct(settings, Some(record)).await
+    benchmark::show(settings, Some(record)).await
 }
 
 /// What was asked for then, with the id and the seed that were drawn then.

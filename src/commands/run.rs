@@ -67,7 +67,7 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     if settings.dry_run {
         return super::print(plan(&settings).await.as_bytes());
     }
-    benchmark::conduct(settings, None).await
+    benchmark::show(settings, None).await
 }
 
 /// What would be done, as text. The nodes are looked at; where they cannot be, the reason is told.

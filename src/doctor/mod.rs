@@ -39,6 +39,7 @@ pub use self::{
     finding::{Finding, Status},
     render::{json, table},
 };
+pub(crate) use self::finding::Question;
 use crate::{
     deploy::place::Place, k8s::access::Connection, migrate::endpoint::Endpoint, run::settings::Site,
     scenario::Scenario,

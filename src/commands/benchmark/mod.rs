@@ -29,8 +29,14 @@ use crate::{
     scenario::Scenario,
 };
 
-/// Run all rounds, or those that `earlier`, the record of a run that did not come to its end, lacks.
-pub(super) async fn conduct(settings: Settings, earlier: Option<RunRecord>) -> Result<(), Error> {
+/// Run all rounds, or those that `earlier`, the record of a run that did not come to its end, lacks, and show the result.
+pub(super) async fn show(settings: Settings, earlier: Option<RunRecord>) -> Result<(), Error> {
+    let gate = settings.gate;
+    outcome::show(&conduct(settings, earlier).await?, gate)
+}
+
+/// Run all rounds that are lacking; returns where the record is.
+pub(super) async fn conduct(settings: Settings, earlier: Option<RunRecord>) -> Result<RunDirectory, Error> {
     let mut interrupt = Interrupt::listen().map_err(|error| Error::Internal(error.into()))?;
     RunDirectory::check(&settings.results).map_err(|error| Error::Preflight {
         missing: format!("{error:#}"),
@@ -48,7 +54,7 @@ pub(super) async fn conduct(settings: Settings, earlier: Option<RunRecord>) -> R
     let cluster = interrupt.unless(cluster::open(&settings.choice, &log)).await?;
     let benchmark = Benchmark::new(&settings, &directory, progress::listener(), Clock::system());
     benchmark.run(cluster, earlier, interrupt).await?;
-    outcome::show(&directory, settings.gate)
+    Ok(directory)
 }
 
 /// Fetch the scenario's images where that is this host's work, before any time is measured.
