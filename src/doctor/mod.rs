@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 
+pub(crate) use self::finding::Question;
 use self::{
     admission::Admission, image::Pulled, network::Service, probe::Probed, rights::Rights, storage::Storage,
     tools::Tools, volume::Shared,
@@ -39,7 +40,6 @@ pub use self::{
     finding::{Finding, Status},
     render::{json, table},
 };
-pub(crate) use self::finding::Question;
 use crate::{
     deploy::place::Place, k8s::access::Connection, migrate::endpoint::Endpoint, run::settings::Site,
     scenario::Scenario,

@@ -42,7 +42,9 @@ pub static ARMS: [Arm; 5] = [
         reduction: 0.28,
     },
     Arm {
-        definition: arm("without-50", |_| Ok(Arc::new(Without(&["tenth", "known", "rest"])))),
+        definition: arm("without-50", |_| {
+            Ok(Arc::new(Without(&["tenth", "known", "rest"])))
+        }),
         reduction: 0.50,
     },
 ];
@@ -110,7 +112,11 @@ mod tests {
         let left_out: [&[&str]; 5] = [&[], &[], &["tenth"], &["known"], &["tenth", "known", "rest"]];
         for (arm, left_out) in ARMS.iter().zip(left_out) {
             let used = demand(&without(&scenario.pod, left_out)) as f64;
-            assert!((1.0 - used / all - arm.reduction).abs() < 1e-12, "{}", arm.definition.name);
+            assert!(
+                (1.0 - used / all - arm.reduction).abs() < 1e-12,
+                "{}",
+                arm.definition.name
+            );
         }
     }
 }

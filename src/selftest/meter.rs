@@ -63,7 +63,7 @@ fn difference(leg: &LegRecord) -> Result<f64, String> {
     });
     let (first, last) = points
         .next()
-        .zip(points.last())
+        .zip(points.next_back())
         .ok_or("the gauge reported nothing during the phase")?;
     let own = last.1 - first.1;
     if own > 0.0 {

@@ -23,7 +23,10 @@ pub(super) fn judge(run: &Run) -> Vec<Finding> {
         return vec![question.skipped("the gauge has reported from one node at most")];
     };
     let ahead = faster / slower - 1.0;
-    let found = format!("{fast} does {:.1} % more work per second of CPU time than {slow}", ahead * 100.0);
+    let found = format!(
+        "{fast} does {:.1} % more work per second of CPU time than {slow}",
+        ahead * 100.0
+    );
     vec![question.ok_if(
         ahead <= UNEQUAL,
         found,
@@ -36,14 +39,21 @@ fn speeds(run: &Run) -> BTreeMap<String, Vec<f64>> {
     let mut speeds: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for leg in &run.record.legs {
         let timeline = Timeline::new(leg);
-        for epoch in leg.epochs.iter().filter(|epoch| epoch.container.container == "gauge") {
+        for epoch in leg
+            .epochs
+            .iter()
+            .filter(|epoch| epoch.container.container == "gauge")
+        {
             let lines = gauge::lines(&timeline, &epoch.container.pod_uid);
             let (Some(first), Some(last)) = (lines.first(), lines.last()) else {
                 continue;
             };
             if last.used > first.used {
                 let speed = (last.work - first.work) as f64 / (last.used - first.used);
-                speeds.entry(epoch.container.node.clone()).or_default().push(speed);
+                speeds
+                    .entry(epoch.container.node.clone())
+                    .or_default()
+                    .push(speed);
             }
         }
     }

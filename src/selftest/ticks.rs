@@ -15,8 +15,8 @@ pub(super) fn judge(run: &Run) -> Vec<Finding> {
     let sweeps = run.record.legs.iter().flat_map(|leg| &leg.sweeps);
     let mut late: Vec<f64> = sweeps.filter_map(milliseconds_late).collect();
     late.sort_by(f64::total_cmp);
-    let at = |share: f64| late.get(((late.len() as f64 * share) as usize).min(late.len().saturating_sub(1)));
-    let (Some(middle), Some(most), Some(worst)) = (at(0.5), at(0.99), late.last()) else {
+    let at = |percent: usize| late.get((late.len() * percent).div_ceil(100).saturating_sub(1));
+    let (Some(middle), Some(most), Some(worst)) = (at(50), at(99), late.last()) else {
         return vec![question.skipped("no reading was taken")];
     };
     vec![question.ok_if(

@@ -5,7 +5,12 @@ use crate::doctor::{Finding, Question};
 
 pub(super) fn judge(run: &Run) -> Vec<Finding> {
     let question = Question::new("run", "every phase valid");
-    let invalid: Vec<_> = run.summary.doubts.iter().filter(|doubt| doubt.invalidates).collect();
+    let invalid: Vec<_> = run
+        .summary
+        .doubts
+        .iter()
+        .filter(|doubt| doubt.invalidates)
+        .collect();
     vec![match invalid.first() {
         None => question.ok("all are"),
         Some(first) => question.failed(

@@ -10,6 +10,7 @@ mod reports;
 mod scenario_command;
 mod scenario_errors;
 mod schema;
+mod selftest;
 mod views;
 
 #[path = "../../src/skip.rs"]
