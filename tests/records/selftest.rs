@@ -17,8 +17,8 @@ use migbench::{
 use crate::support::Shape;
 
 const GAUGE: &str = "gauge";
-/// Work that the gauge gets done in a second of CPU time.
-const SPEED: f64 = 10_000_000.0;
+/// Work that the gauge gets done in a microsecond of CPU time.
+const SPEED: u64 = 10;
 
 /// The published loads, of which the second arm saves 28 % in truth; the monitor is the gauge.
 fn good(arm: &str) -> RunRecord {
@@ -49,11 +49,11 @@ fn gauge(leg: &LegRecord) -> Vec<Event> {
     readings
         .filter_map(|reading| {
             let uid = uids.get(&reading.epoch)?.clone();
-            let used = reading.counters.usage_usec? as f64 / 1e6;
+            let usec = reading.counters.usage_usec?;
             let moment = u64::midpoint(reading.before_ns, reading.after_ns);
             let at = moved(&leg.started, moment);
             let t = at.wall.as_nanosecond() as f64 / 1e9;
-            let work = (used * SPEED) as u64;
+            let (used, work) = (usec as f64 / 1e6, usec * SPEED);
             let progress = Progress::Cpu { t, used, work };
             let container = GAUGE.into();
             Some(Event {
