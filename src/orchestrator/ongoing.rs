@@ -59,6 +59,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Namespace of the lease that says which of several orchestrators works; without, this is the only one.
     pub lease: Option<String>,
+    /// The namespaces that it works in; where none is named, all.
+    pub namespaces: Vec<String>,
     /// Nobody takes over from this orchestrator: what is under way when it is told to stop is rolled back.
     pub private: bool,
 }

@@ -190,6 +190,7 @@ impl Simulation {
             verify_image: "migbench".to_owned(),
             limits: Limits::default(),
             lease: None,
+            namespaces: Vec::new(),
             private: false,
         };
         change(&mut settings);

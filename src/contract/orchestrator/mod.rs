@@ -203,6 +203,10 @@ pub struct Health {
     pub service: String,
     /// Its version.
     pub version: String,
+    /// Addition: which of several replicas works, as `<host name>_<uuid>`; in a cluster the host name is that of the pod.
+    /// Absent where there is one alone, or none works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<String>,
 }
 
 /// Answer of `GET /api/v1/metrics`.
