@@ -1,6 +1,7 @@
 //! Migrations: the workloads, the orchestrator, and whole runs on the embedded cluster.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod migrate_command;
 mod one_writer;
 mod orchestrated_migration;
 mod orchestrator;

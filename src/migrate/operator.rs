@@ -1,0 +1,71 @@
+//! What an operator asks of an orchestrator beyond what a run does: what it would do, how far it is, to stop. A third
+//! party's tells no plan, and would begin at once; it is known by that it does not say whether it is ready.
+
+use reqwest::{StatusCode, Url};
+use serde_json::Value;
+
+use super::{
+    Error,
+    orchestrator::{Orchestrator, SPELLINGS, explain},
+};
+
+impl Orchestrator {
+    /// Check that it can work, and tells plans.
+    ///
+    /// # Errors
+    /// What it lacks.
+    pub async fn check_ready(&self) -> Result<(), Error> {
+        let asked = self.http.get(self.address("readyz")?);
+        let (status, text) = self.read(self.send(asked).await?).await?;
+        match status {
+            StatusCode::NOT_FOUND => Err(self.error(
+                "it is none of migbench's: it would begin a migration when it is asked for the plan of one",
+            )),
+            status if status.is_success() => Ok(()),
+            status => Err(self.error(explain(status, &text))),
+        }
+    }
+
+    /// The answer to a request with `dry_run`.
+    ///
+    /// # Errors
+    /// It cannot be reached, or makes no plan for this request.
+    pub async fn plan(&self, request: &Value) -> Result<Value, Error> {
+        let asked = self.http.post(self.address(SPELLINGS[0])?).json(request);
+        self.object(self.send(asked).await?).await
+    }
+
+    /// Have a migration begun; the address that it can be asked for at, which ends with its id.
+    ///
+    /// # Errors
+    /// It is refused, or it is not known whether it was begun.
+    pub async fn start(&self, request: &Value) -> Result<Url, Error> {
+        self.post(request).await
+    }
+
+    /// A migration as it is now.
+    ///
+    /// # Errors
+    /// It cannot be reached, or does not know the migration.
+    pub async fn look(&self, migration: &Url) -> Result<Value, Error> {
+        self.object(self.send(self.http.get(migration.clone())).await?)
+            .await
+    }
+
+    /// Have a migration cancelled.
+    ///
+    /// # Errors
+    /// It cannot be reached, or refuses.
+    pub async fn cancel(&self, migration: &Url) -> Result<(), Error> {
+        let sent = self.send(self.http.delete(migration.clone())).await?;
+        self.object(sent).await.map(drop)
+    }
+
+    async fn object(&self, answer: reqwest::Response) -> Result<Value, Error> {
+        let (status, text) = self.read(answer).await?;
+        if !status.is_success() {
+            return Err(self.error(explain(status, &text)));
+        }
+        serde_json::from_str(&text).map_err(|error| self.error(format!("its answer is no JSON: {error}")))
+    }
+}
