@@ -69,3 +69,38 @@ impl Orchestrator {
         serde_json::from_str(&text).map_err(|error| self.error(format!("its answer is no JSON: {error}")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, routing::get};
+
+    use super::*;
+    use crate::migrate::endpoint::Endpoint;
+
+    #[tokio::test]
+    async fn one_that_tells_no_plans_is_asked_for_none() {
+        for (routes, told) in [
+            (Router::new(), "it is none of migbench's"),
+            (
+                Router::new().route(
+                    "/readyz",
+                    get(async || (StatusCode::SERVICE_UNAVAILABLE, "no lease")),
+                ),
+                "no lease",
+            ),
+        ] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let endpoint = Endpoint {
+                url: format!("http://{}", listener.local_addr().unwrap()),
+                ..Endpoint::default()
+            };
+            tokio::spawn(async move { axum::serve(listener, routes).await });
+            let error = Orchestrator::new(endpoint)
+                .unwrap()
+                .check_ready()
+                .await
+                .unwrap_err();
+            assert!(error.to_string().contains(told), "{error}");
+        }
+    }
+}

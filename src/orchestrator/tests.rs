@@ -79,7 +79,10 @@ async fn it_works_in_the_namespaces_that_it_was_told_alone() {
     };
     let elsewhere = serving(&["other"]);
     let told = elsewhere.check_serves("ml").unwrap_err();
-    assert!(told.contains("works in other alone, not in namespace ml"), "{told}");
+    assert!(
+        told.contains("works in other alone, not in namespace ml"),
+        "{told}"
+    );
     let id = elsewhere
         .accept(fixtures::order(), None)
         .await

@@ -20,6 +20,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use crate::orchestrated_migration::Stage;
 
@@ -28,12 +29,18 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// The command for a pod, without an answer to its question.
 fn migrate(stage: &Stage, pod: &str, to: &str, more: &[&str]) -> Command {
+    let url = stage.orchestrator.url();
+    let mut command = migrate_by(stage, pod, to, &["--orchestrator-url", &url]);
+    command.args(more);
+    command
+}
+
+fn migrate_by(stage: &Stage, pod: &str, to: &str, orchestrator: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_migbench"));
     command.args(["migrate", pod, "--to", to, "-n", &stage.namespace, "--kubeconfig"]);
     command.arg(&stage.kubeconfig);
-    command.args(["--orchestrator-url", &stage.orchestrator.url()]);
     command
-        .args(more)
+        .args(orchestrator)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -166,6 +173,21 @@ async fn it_shows_the_plan_asks_and_moves_the_pod() {
             "{message}"
         );
     }
+
+    // An orchestrator that is not there, and one that says nothing.
+    let (code, _, message) = run(migrate_by(&stage, &name, &target, &["--yes"])).await;
+    assert_eq!(code, Some(3), "{message}");
+    assert!(message.contains("install it by `migbench deploy`"), "{message}");
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let command = migrate_by(&stage, &name, &target, &["--yes", "--orchestrator-url", &url]).spawn();
+    let asked = silent.accept().await.unwrap();
+    let child = command.unwrap();
+    signal(child.id(), Signal::SIGINT);
+    let (code, _, message) = ended(child).await;
+    assert_eq!(code, Some(130), "{message}");
+    assert!(message.contains("interrupted; nothing was begun"), "{message}");
+    drop(asked);
 
     cordon(&stage, &target, true).await;
     let (code, plan, message) = run(migrate(&stage, &name, &target, &["--yes", "--output", "json"])).await;

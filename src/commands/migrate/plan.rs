@@ -164,7 +164,7 @@ mod tests {
         let mut answer = json!({
             "pod_name": "tensorflow-training", "pod_namespace": "ml", "pod_uid": "u",
             "source_node": "gpu-server-03", "target_node": "ai-storage-worker-01",
-            "order": "target-first", "order_because": [],
+            "order": "target-first", "order_because": [], "standby": false, "standby_because": [],
             "containers": [
                 {"name": "data-processor", "state": "completed", "restart_count": 0, "should_migrate": false,
                  "action": "skip", "why": "it has ended, and its 12 outputs lie on the volume checkpoints"},

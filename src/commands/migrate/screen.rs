@@ -95,7 +95,8 @@ impl Drop for Screen {
 
 fn bar() -> ProgressBar {
     let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}") {
+    // With room for the ^C that a terminal shows.
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}  ") {
         bar.set_style(style);
     }
     bar.enable_steady_tick(Duration::from_millis(250));
