@@ -141,15 +141,17 @@ impl Following<'_> {
         let Error::Orchestrator(error) = error else {
             return Err(error);
         };
+        let reason = reason(error);
         if silent_since.is_none() {
-            self.screen.line(&format!("no answer, asking on: {error}"));
+            self.screen
+                .line(&format!("the orchestrator does not answer, asking on: {reason}"));
         }
         if silent_since.get_or_insert_with(Instant::now).elapsed() < SILENCE {
             sleep(POLL).await;
             return Ok(());
         }
         let url = self.address.to_string();
-        let reason = format!("{}; how it goes on: `{}`", reason(error), self.how_to_look);
+        let reason = format!("{reason}; how it goes on: `{}`", self.how_to_look);
         Err(Error::Orchestrator(migrate::Error::Orchestrator { url, reason }))
     }
 

@@ -33,8 +33,8 @@ pub(super) fn text(plan: &Plan, answer: &Value, width: u16) -> String {
         let _ = writeln!(text, "{}", wrap(&format!("{word:<10} {said}"), width, INDENT));
     };
     line("order", &order(plan, answer));
-    for room in &plan.room {
-        line("room", &told_room(room));
+    for said in rooms(&plan.room) {
+        line("room", &said);
     }
     for note in &plan.notes {
         line("note", note);
@@ -138,7 +138,23 @@ fn order(plan: &Plan, answer: &Value) -> String {
     format!("the source holds still, the target takes over, and the source goes{none}")
 }
 
-fn told_room(room: &Room) -> String {
+/// All that is asked for, and once each why it is not known what is left.
+fn rooms(rooms: &[Room]) -> Vec<String> {
+    let told: Vec<_> = rooms.iter().map(room).collect();
+    let mut said = Vec::new();
+    if !told.is_empty() {
+        said.push(told.join(", "));
+    }
+    for why in rooms.iter().filter_map(|room| room.unknown_because.as_ref()) {
+        let why = format!("what is free is not known: {why}");
+        if !said.contains(&why) {
+            said.push(why);
+        }
+    }
+    said
+}
+
+fn room(room: &Room) -> String {
     let amount = |amount: u64| match room.resource.as_str() {
         "cpu" => format!("{amount}m"),
         name if ["memory", "ephemeral-storage"].contains(&name) || name.starts_with("hugepages-") => {
@@ -146,12 +162,13 @@ fn told_room(room: &Room) -> String {
         }
         _ => amount.to_string(),
     };
-    let free = match (room.free, &room.unknown_because) {
-        (Some(free), _) => amount(free),
-        (None, Some(why)) => format!("unknown: {why}"),
-        (None, None) => "unknown".into(),
-    };
-    format!("{} {}, free {free}", room.resource, amount(room.requested))
+    let free = room.free.map(|free| format!(" of {} free", amount(free)));
+    format!(
+        "{} {}{}",
+        room.resource,
+        amount(room.requested),
+        free.unwrap_or_default()
+    )
 }
 
 #[cfg(test)]
