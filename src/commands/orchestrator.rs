@@ -1,6 +1,6 @@
 //! `migbench orchestrator`.
 
-use std::{future, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, future, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::listen_args::ListenArgs;
 use crate::{
@@ -83,6 +83,8 @@ pub async fn execute(args: Args) -> Result<(), Error> {
 }
 
 fn settings(args: &Args) -> Settings {
+    // One that was named twice is not watched twice.
+    let namespaces: BTreeSet<_> = args.namespaces.iter().cloned().collect();
     Settings {
         verify_image: args.verify_image.clone(),
         limits: Limits {
@@ -92,7 +94,7 @@ fn settings(args: &Args) -> Settings {
             ..Limits::default()
         },
         lease: args.leader_elect.clone(),
-        namespaces: args.namespaces.clone(),
+        namespaces: namespaces.into_iter().collect(),
         private: args.private,
     }
 }

@@ -70,7 +70,7 @@ struct OrderArgs {
     #[arg(long)]
     no_standby: bool,
     /// Until when the target must have taken over; else it is rolled back.
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = seconds)]
     timeout: Duration,
 }
 
@@ -252,6 +252,15 @@ async fn detached(args: &Args, ready: &Ready, address: &Url, follow: &str) -> Re
         &format!("delete mig {id}"),
     );
     super::print(format!("{id}\n  follow it: {follow}\n  cancel it: {cancel}\n").as_bytes())
+}
+
+/// The orchestrator takes seconds, and none at all for a time of its own.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if duration < Duration::from_secs(1) {
+        return Err("it must be a second at least".into());
+    }
+    Ok(duration)
 }
 
 fn id(address: &Url) -> String {
