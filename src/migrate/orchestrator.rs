@@ -594,6 +594,17 @@ mod tests {
         );
     }
 
+    #[tokio::test]
+    async fn the_replica_that_works_is_known_where_it_is_told() {
+        let health = json!({"status": "healthy", "service": "s", "version": "1"});
+        let mut with_leader = health.clone();
+        with_leader["leader"] = json!("orchestrator-7d9_0badcafe");
+        let (migrating, _) = serve(vec![(200, with_leader), (200, health), (404, json!({}))]).await;
+        let endpoint = &migrating.service.endpoint;
+        assert_eq!(leader(endpoint).await.as_deref(), Some("orchestrator-7d9"));
+        assert_eq!((leader(endpoint).await, leader(endpoint).await), (None, None));
+    }
+
     #[test]
     fn an_address_that_is_none_is_refused() {
         let error = Orchestrator::new(at("localhost 8080".into())).unwrap_err();

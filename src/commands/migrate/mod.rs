@@ -89,20 +89,8 @@ pub async fn execute(args: Args) -> Result<(), Error> {
         let reason = format!("its answer is no plan: {error}");
         ready.failed(reason)
     })?;
-    let refused = !plan.refusals.is_empty();
-    match args.output {
-        Output::Text => {
-            let text = plan::text(&plan, &ready.plan, screen::width());
-            if args.dry_run {
-                super::print(text.as_bytes())?;
-            } else {
-                screen::tell(&text);
-            }
-        }
-        Output::Json if refused || args.dry_run => super::print(format!("{:#}\n", ready.plan).as_bytes())?,
-        Output::Json => {}
-    }
-    if refused {
+    show(&args, &plan, &ready.plan)?;
+    if !plan.refusals.is_empty() {
         return Err(plan::refused(&plan));
     }
     if args.dry_run {
@@ -110,11 +98,33 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     }
     if !args.yes {
         let answered = interrupt.unless(question::ask("Migrate? [y/N] ")).await;
+        if answered.is_err() {
+            screen::tell("\n");
+        }
         if !answered.map_err(untouched)? {
             return Err(Error::Stopped(UNTOUCHED.into()));
         }
     }
     carry_out(&args, ready, interrupt).await
+}
+
+/// The plan is the result where nothing else is made of it, and else a part of the talk.
+fn show(args: &Args, plan: &Plan, answer: &Value) -> Result<(), Error> {
+    match args.output {
+        Output::Json if args.dry_run || !plan.refusals.is_empty() => {
+            super::print(format!("{answer:#}\n").as_bytes())
+        }
+        Output::Json => Ok(()),
+        Output::Text => {
+            let text = plan::text(plan, answer, screen::width());
+            if args.dry_run {
+                super::print(text.as_bytes())
+            } else {
+                screen::tell(&text);
+                Ok(())
+            }
+        }
+    }
 }
 
 /// Whether anybody can be asked; said before anything is looked at.
