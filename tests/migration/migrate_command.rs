@@ -249,7 +249,7 @@ async fn ctrl_c_cancels_and_waits_until_it_is_undone() {
             first(
                 pod,
                 "[ -z \"$MIGRATION_RESTORE_FROM$MIGRATION_STANDBY\" ] || sleep 1000",
-            )
+            );
         })
         .await;
     let command = || migrate(&stage, &name, &target, &["--yes", "--output", "json"]);
