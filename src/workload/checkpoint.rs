@@ -177,6 +177,7 @@ pub fn manifest(dir: &Path, directory: &Path, step: u64, epoch: u64) -> Result<M
         epoch: Some(epoch),
         directory: name,
         files,
+        timings: None,
     })
 }
 

@@ -43,7 +43,7 @@ pub struct Request {
 }
 
 /// The trainer's answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Response {
     /// The checkpoint is on the volume; paths are relative to the directory of the checkpoints.
@@ -274,6 +274,7 @@ fn below(prefix: &Path, manifest: Manifest) -> Manifest {
     Manifest {
         step: manifest.step,
         epoch: manifest.epoch,
+        timings: manifest.timings,
         directory: join(&manifest.directory),
         files: manifest
             .files
@@ -301,6 +302,7 @@ mod tests {
             epoch: None,
             directory: directory.into(),
             files: vec![file],
+            timings: None,
         }
     }
 

@@ -187,6 +187,7 @@ async fn the_python_hook_speaks_with_the_built_in_trainer() {
             size: 1,
             sha256: "00".into(),
         }],
+        timings: None,
     };
     desk.hold().unwrap();
     assert!(desk.answer(&id, &Response::Written(manifest(""))).unwrap());

@@ -230,6 +230,7 @@ mod tests {
             epoch: None,
             directory: "gen-120".into(),
             files: Vec::new(),
+            timings: None,
         };
         Parts {
             name: "job-migrated-1764000000".into(),

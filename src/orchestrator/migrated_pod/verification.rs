@@ -236,6 +236,7 @@ mod tests {
             epoch: None,
             directory: "g".into(),
             files: Vec::new(),
+            timings: None,
         };
         Parts {
             name: "n".into(),
@@ -303,6 +304,7 @@ mod tests {
             epoch: None,
             directory: "g".into(),
             files: (0..files).map(file).collect(),
+            timings: None,
         };
         let long = manifest(2_000);
         let variables = environment(&[&long, &long]);
