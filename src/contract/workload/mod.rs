@@ -2,11 +2,13 @@
 
 mod hook;
 mod manifest;
+mod pause;
 mod progress;
 mod take_over;
 
 pub use hook::{Hook, HookError};
 pub use manifest::{Manifest, ManifestFile, Timings};
+pub use pause::Pause;
 pub use progress::Progress;
 pub use take_over::{TakeOver, TakeOverTimings, TakenOver};
 

@@ -243,6 +243,7 @@ mod tests {
             migration_id: "m".into(),
             migration_uid: "u".into(),
             target_node: "worker".into(),
+            stands_by: false,
             checkpoints: checkpoints
                 .iter()
                 .map(|name| ((*name).to_owned(), manifest.clone()))
