@@ -161,7 +161,7 @@ async fn the_pod_trains_checkpoints_and_goes_on_elsewhere() {
 async fn the_python_hook_speaks_with_the_built_in_trainer() {
     let volume = tempfile::tempdir().unwrap();
     let directory = volume.path().join("checkpoints");
-    let desk = Desk::open(&directory, "w").unwrap();
+    let desk = Desk::open(&directory, "w");
     let arguments = [
         below(volume.path(), "dir", "checkpoints"),
         format!("--mount={}", volume.path().display()),
