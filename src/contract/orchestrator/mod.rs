@@ -21,6 +21,7 @@ pub const ORIGINAL_POD_LABEL: &str = "migration.ai-storage/original-pod";
 pub const TARGET_NODE_LABEL: &str = "migration.ai-storage/target-node";
 
 /// Body of `POST /api/v1/migrations`.
+#[expect(clippy::struct_excessive_bools, reason = "the shape is the contract's")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationRequest {
     /// The pod to move.

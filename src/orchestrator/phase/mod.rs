@@ -59,6 +59,7 @@ mod tests;
 pub use crate::contract::orchestrator::resource::Phase;
 
 /// What the way on depends on.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct State {
     /// Which of both pods is seen to first.

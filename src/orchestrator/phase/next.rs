@@ -42,22 +42,20 @@ fn done(state: State, cancelled: bool) -> Phase {
     };
     match (state.phase, state.way) {
         (Phase::Pending, _) => Phase::Analyse,
-        (Phase::Analyse, Way::Standby) => Phase::Create,
+        (Phase::Analyse, Way::Standby)
+        | (Phase::Checkpoint, Way::TargetFirst)
+        | (Phase::Drain, Way::SourceFirst) => Phase::Create,
         (Phase::Create, Way::Standby) => Phase::Standby,
-        (Phase::Standby, _) if state.forward => Phase::Handover,
-        (Phase::Standby, _) => Phase::Checkpoint,
-        (Phase::Checkpoint, Way::Standby) => Phase::Handover,
-        (Phase::Analyse, _) => Phase::Checkpoint,
-        (Phase::Checkpoint, Way::SourceFirst) => Phase::Remove,
-        (Phase::Drain, Way::SourceFirst) => Phase::Create,
-        (Phase::Restore, Way::SourceFirst) => Phase::Completed,
-        (Phase::DeleteTarget, Way::SourceFirst) => Phase::Recreate,
-        (Phase::Checkpoint, _) => Phase::Create,
         (Phase::Create, _) => Phase::Verify,
+        // There is nobody who could write a checkpoint.
+        (Phase::Standby, _) if state.forward => Phase::Handover,
+        (Phase::Analyse | Phase::Standby, _) => Phase::Checkpoint,
+        (Phase::Checkpoint, Way::Standby) => Phase::Handover,
         (Phase::Verify, _) => Phase::Restore,
-        (Phase::Restore | Phase::Handover, _) => Phase::Remove,
+        (Phase::Restore, Way::SourceFirst) | (Phase::Drain, _) => Phase::Completed,
+        (Phase::Checkpoint | Phase::Restore | Phase::Handover, _) => Phase::Remove,
         (Phase::Remove, _) => Phase::Drain,
-        (Phase::Drain, _) => Phase::Completed,
+        (Phase::DeleteTarget, Way::SourceFirst) => Phase::Recreate,
         (Phase::DeleteTarget, _) if state.held => Phase::Release,
         (Phase::Release, _) if state.made => Phase::DeleteTarget,
         (Phase::DeleteTarget | Phase::Release | Phase::Recreate, _) => given_up,
