@@ -37,6 +37,8 @@ pub struct Service {
     pub endpoint: Endpoint,
     /// `preserve_pv` of the request.
     pub preserve_pv: bool,
+    /// `standby` of the request.
+    pub standby: bool,
     /// `timeout` of the request; whole seconds.
     pub timeout: Duration,
 }
@@ -216,6 +218,7 @@ impl Migrating {
             pod_uid: migrated.metadata.uid.unwrap_or_default(),
             requested,
             completed: request.clock.now(),
+            pause: answer.pause(),
             report: Some(answer.report(outlived)),
         })
     }
@@ -231,6 +234,7 @@ impl Migrating {
             timeout: i64::try_from(self.service.timeout.as_secs()).unwrap_or(i64::MAX),
             dry_run: false,
             failed_containers: None,
+            standby: self.service.standby,
         }
     }
 }
@@ -332,6 +336,7 @@ mod tests {
         let service = Service {
             endpoint: at(url),
             preserve_pv: true,
+            standby: true,
             timeout: Duration::from_secs(300),
         };
         let orchestrator = Orchestrator::new(service.endpoint.clone()).unwrap();
@@ -440,10 +445,13 @@ mod tests {
     async fn what_is_asked_for_can_be_set() {
         let (mut migrating, script) = serve(vec![(400, json!({"error": "no", "details": ""}))]).await;
         (migrating.service.preserve_pv, migrating.service.timeout) = (false, Duration::from_secs(77));
+        migrating.service.standby = false;
         Cluster::new().await.after(&migrating, "b").await.unwrap_err();
         let asked = script.asked.lock().unwrap();
         assert!(
-            asked[0].contains(r#""preserve_pv":false"#) && asked[0].contains(r#""timeout":77"#),
+            [r#""preserve_pv":false"#, r#""timeout":77"#, r#""standby":false"#]
+                .iter()
+                .all(|field| asked[0].contains(field)),
             "{asked:?}"
         );
     }

@@ -6,6 +6,7 @@ mod one_writer;
 mod orchestrated_migration;
 mod orchestrator;
 mod run;
+mod standby;
 mod tensorflow_workload;
 mod third_party;
 mod workload;

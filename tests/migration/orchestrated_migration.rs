@@ -235,7 +235,7 @@ fn corrupt_after_checkpoint(pod: &mut Pod) {
         .unwrap();
     let command: Vec<String> = serde_json::from_str(hook).unwrap();
     let script = format!(
-        "manifest=$({}) || exit 1; for file in /migration-checkpoint/checkpoints/ckpt-*/*; do printf x >> $file; done; echo \"$manifest\"",
+        "manifest=$({} $0) || exit 1; for file in /migration-checkpoint/checkpoints/ckpt-*/*; do printf x >> $file; done; echo \"$manifest\"",
         command.join(" ")
     );
     *hook = json!(["sh", "-c", script]).to_string();
