@@ -36,7 +36,7 @@ pub(super) fn text(seen: &Seen, node: &str, width: u16) -> String {
     if let Some(standby) = seen.object["details"]["pause"]["standby_seconds"].as_f64() {
         line(
             "standby",
-            &format!("both pods were there for {standby:.2} s before it"),
+            &format!("both pods were there for {standby:.2} s before the target took over"),
         );
     }
     for (container, checkpoint) in &details.checkpoints {
@@ -116,7 +116,7 @@ mod tests {
         pod        trainer-migrated-1764353812 on ai-storage-worker-01
         pause      0.50 s: quiesce 0.01 s, write 0.10 s, sync 0.05 s, read and verify
                    0.12 s, claim 0.01 s, first step 0.06 s
-        standby    both pods were there for 1.50 s before it
+        standby    both pods were there for 1.50 s before the target took over
         step       trainer goes on from step 1405: 12.00 MiB in 4 files
         ");
     }
