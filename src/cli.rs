@@ -26,6 +26,8 @@ pub enum Command {
     Report(commands::report::Args),
     /// List the runs.
     List(commands::list::Args),
+    /// Move a pod to another node, by the orchestrator.
+    Migrate(commands::migrate::Args),
     /// Install orchestrator, node agents and their rights on a real cluster.
     Deploy(commands::deploy::Args),
     /// Remove what `deploy` installed.
@@ -92,6 +94,7 @@ async fn dispatch(command: Command) -> Result<(), Error> {
         Command::Resume(args) => Box::pin(commands::resume::execute(args)).await,
         Command::Report(args) => commands::report::execute(args).await,
         Command::List(args) => commands::list::execute(args).await,
+        Command::Migrate(args) => Box::pin(commands::migrate::execute(args)).await,
         Command::Deploy(args) => commands::deploy::execute(args).await,
         Command::Destroy(args) => commands::destroy::execute(args).await,
         Command::Image(args) => commands::image::execute(args).await,

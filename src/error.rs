@@ -62,6 +62,12 @@ pub enum Error {
         /// What had ended the run.
         cause: Option<Box<Error>>,
     },
+    /// The orchestrator that was to do the work could not be reached, or refused.
+    #[error("{0}")]
+    Orchestrator(migrate::Error),
+    /// Stopped by who has asked for it, with what has become of it.
+    #[error("{0}")]
+    Stopped(String),
     /// Stopped by a signal; everything was cleaned up.
     #[error("interrupted; what this run had made was removed")]
     Interrupted,
@@ -99,7 +105,8 @@ impl Error {
             Self::NotMet(_) => ExitCode::NotMet,
             Self::Inconclusive(_) => ExitCode::Inconclusive,
             Self::Left { removal, cause, .. } => cause.as_ref().unwrap_or(removal).exit_code(),
-            Self::Interrupted => ExitCode::Interrupted,
+            Self::Orchestrator(_) => ExitCode::Cluster,
+            Self::Interrupted | Self::Stopped(_) => ExitCode::Interrupted,
             Self::Manifests(_) | Self::Internal(_) => ExitCode::Internal,
         }
     }

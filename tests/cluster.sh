@@ -9,7 +9,7 @@
 #   NODES                  source and target, where they have other names than in the scenarios: "NAME NAME"
 #   NFS_SERVER, NFS_PATH   an export for checkpoints, where no storage class provides ReadWriteMany
 #   LOAD                   a command that brings an image archive (its argument) to the nodes
-#   FAULT                  the rig's `fault` command; without it nothing is hurt
+#   FAULT                  the rig's `fault` command; without it nothing but the orchestrator is hurt
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rig=${RIG:-../shared/rig}
@@ -19,7 +19,7 @@ skip() { echo "skipped: $*"; exit 0; }
 step() { printf '\n== %s\n' "$*"; "$@"; }
 ours() { # what of ours is in the cluster
   kubectl get namespaces,persistentvolumes,clusterroles,clusterrolebindings,customresourcedefinitions -l app.kubernetes.io/managed-by=migbench -o name
-  kubectl get all,configmaps,persistentvolumeclaims,serviceaccounts -A -l app.kubernetes.io/managed-by=migbench -o name
+  kubectl get all,configmaps,persistentvolumeclaims,serviceaccounts,roles,rolebindings,poddisruptionbudgets -A -l app.kubernetes.io/managed-by=migbench -o name
 }
 nothing_but() { # what may be there
   local found
@@ -86,15 +86,20 @@ done
 MIGBENCH_TEST_KUBECONFIG=$KUBECONFIG step cargo test --locked --test contract
 nothing_but "$installed"
 
-hurt() { # word in the log at which to strike, fault, seconds, how it is healed, options of the run...
+kill_leader() { # the orchestrator's replica that works
+  local leader
+  leader=$(kubectl -n kube-system get lease ai-storage-orchestrator -o jsonpath='{.spec.holderIdentity}')
+  kubectl -n kube-system delete pod "${leader%%_*}" --force --grace-period=0
+}
+hurt() { # word in the log at which to strike, command, seconds, command that heals, options of the run...
   local when=$1 strike=$2 seconds=$3 heal=$4 log=$results/hurt.log code=0
   shift 4
   "$migbench" run "${site[@]}" --scenario smoke "$@" >"$log" 2>&1 &
   local run=$!
   until grep -q "$when" "$log"; do kill -0 "$run" 2>/dev/null || break; sleep 0.1; done
-  step $FAULT $strike
+  step $strike
   sleep "$seconds"
-  step $FAULT $heal
+  step $heal
   wait "$run" || code=$?
   tail -n 8 "$log"
   # A right result, or an error with a name.
@@ -103,9 +108,10 @@ hurt() { # word in the log at which to strike, fault, seconds, how it is healed,
   step "$migbench" cleanup --context "$context" --all
   nothing_but "$installed"
 }
+hurt migrate kill_leader 1 "kubectl -n kube-system rollout status deployment/ai-storage-orchestrator --timeout=300s" --strategies orchestrator
 if [ -n "${FAULT:-}" ]; then
-  hurt armed "cut gpu-server-03" 30 "join gpu-server-03"
-  hurt migrate "stop apiserver" 20 "cont apiserver" --strategies orchestrator
+  hurt armed "$FAULT cut gpu-server-03" 30 "$FAULT join gpu-server-03"
+  hurt migrate "$FAULT stop apiserver" 20 "$FAULT cont apiserver" --strategies orchestrator
 else
   echo "skipped: FAULT names no command that hurts the cluster"
 fi

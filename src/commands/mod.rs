@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod image;
 pub mod list;
 pub mod listen_args;
+pub mod migrate;
 pub mod orchestrator;
 pub mod orchestrator_args;
 mod outcome;

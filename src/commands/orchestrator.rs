@@ -1,6 +1,6 @@
 //! `migbench orchestrator`.
 
-use std::{future, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, future, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::listen_args::ListenArgs;
 use crate::{
@@ -47,6 +47,9 @@ pub struct Args {
     /// Work only while holding the lease `ai-storage-orchestrator` in this namespace: for several replicas.
     #[arg(long, value_name = "NAMESPACE")]
     leader_elect: Option<String>,
+    /// Work in this namespace alone. May be repeated; without, in all of them.
+    #[arg(long = "namespace", value_name = "NAME")]
+    namespaces: Vec<String>,
     /// End when stdin is closed, install the definition of migrations, and roll back at the end what is under way: for
     /// programs that start the service for themselves.
     #[arg(long, hide = true)]
@@ -64,7 +67,7 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     if args.private {
         definition::install(&cluster.client).await?;
     }
-    definition::check(&cluster.client).await?;
+    definition::check(&cluster.client, &args.namespaces).await?;
     let service = Service::start(cluster.client, settings);
     announce(&addresses)?;
     let drained = server::run(entrances, service, told_to_stop(interrupt, args.private), DRAIN)
@@ -80,6 +83,8 @@ pub async fn execute(args: Args) -> Result<(), Error> {
 }
 
 fn settings(args: &Args) -> Settings {
+    // One that was named twice is not watched twice.
+    let namespaces: BTreeSet<_> = args.namespaces.iter().cloned().collect();
     Settings {
         verify_image: args.verify_image.clone(),
         limits: Limits {
@@ -89,6 +94,7 @@ fn settings(args: &Args) -> Settings {
             ..Limits::default()
         },
         lease: args.leader_elect.clone(),
+        namespaces: namespaces.into_iter().collect(),
         private: args.private,
     }
 }

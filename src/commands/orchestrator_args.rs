@@ -1,4 +1,4 @@
-//! Which orchestrator to put under test, as clap sees it.
+//! Which orchestrator is to work, as clap sees it.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use crate::migrate::{
 /// Somebody else's orchestrator.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct OrchestratorArgs {
-    /// Put this orchestrator under test instead of the own one.
+    /// Use this orchestrator instead of the own one.
     #[arg(long, value_name = "URL", value_parser = migrate::orchestrator::http_url)]
     pub orchestrator_url: Option<Url>,
     /// Certificates, in PEM, of the authorities that may have signed the one of --orchestrator-url; without, the system's.

@@ -3,9 +3,10 @@
 use std::{io::Write, path::PathBuf, time::Duration};
 
 use clap::Subcommand;
+use serde::Serialize;
 
 use crate::{
-    contract::{self, workload::SUPERSEDED},
+    contract::workload::SUPERSEDED,
     error::Error,
     k8s::quantity,
     workload::{self, Ending, TERMINATED, gauge, hook, monitor, processor, trainer},
@@ -30,6 +31,12 @@ enum Role {
         checkpoints: PathBuf,
         #[command(flatten)]
         load: Load,
+        /// Size of a checkpoint's weights, as in 100M; they are in memory beside what --memory touches.
+        #[arg(long, value_name = "SIZE", value_parser = memory, default_value = "256Ki")]
+        checkpoint_size: usize,
+        /// How much of that no step changes: it is written once.
+        #[arg(long, value_name = "SIZE", value_parser = memory, default_value = "0")]
+        frozen: usize,
         /// Time between periodic checkpoints.
         #[arg(long, value_parser = humantime::parse_duration, default_value = "2s")]
         every: Duration,
@@ -78,6 +85,18 @@ enum Role {
         /// Migration that the checkpoint or the release is for; the orchestrator adds it.
         migration: Option<String>,
     },
+    /// Have the trainer beside, which stands by, take over what a line on standard input says; print how that went.
+    TakeOver {
+        /// Directory of the trainer's checkpoints.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// Mount of the checkpoint volume: what the manifest's paths are relative to.
+        #[arg(long, value_name = "DIR")]
+        mount: PathBuf,
+        /// How long to wait for the trainer's first step.
+        #[arg(long, value_parser = humantime::parse_duration, default_value = "20s")]
+        timeout: Duration,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -103,6 +122,11 @@ pub async fn execute(args: Args) -> Result<(), Error> {
             tracing::error!("{error}");
             leave(SUPERSEDED)
         }
+        Err(workload::Error::NotTakenOver(refusal)) if refusal.reason.is_some() => {
+            let text = serde_json::to_string(&refusal).map_err(|error| Error::Internal(error.into()))?;
+            let _ = writeln!(std::io::stderr(), "{text}");
+            leave(1)
+        }
         Err(error) => Err(anyhow::Error::from(error).into()),
     }
 }
@@ -122,6 +146,8 @@ async fn run(role: Role) -> Result<Ending, workload::Error> {
             data,
             checkpoints,
             load,
+            checkpoint_size,
+            frozen,
             every,
             hold,
         } => {
@@ -130,6 +156,8 @@ async fn run(role: Role) -> Result<Ending, workload::Error> {
                 checkpoints,
                 millicores: load.cpu,
                 memory_bytes: load.memory,
+                checkpoint_bytes: checkpoint_size,
+                frozen_bytes: frozen,
                 every,
                 hold,
             })
@@ -166,16 +194,31 @@ async fn run(role: Role) -> Result<Ending, workload::Error> {
         } => {
             let counter = hook::Counter::of_environment(&dir)?;
             match mount {
-                Some(mount) => print_manifest(&counter.ask(&mount, timeout, migration).await?)?,
+                Some(mount) => print(&counter.ask(&mount, timeout, migration).await?)?,
                 None => counter.release(migration.as_deref())?,
             }
+            Ok(Ending::Finished)
+        }
+        Role::TakeOver { dir, mount, timeout } => {
+            let counter = hook::Counter::of_environment(&dir)?;
+            let mut line = String::new();
+            std::io::stdin().read_line(&mut line).map_err(refused)?;
+            let asked = serde_json::from_str(&line).map_err(|error| {
+                workload::Error::Usage(format!(
+                    "standard input has no line with what to take over: {error}"
+                ))
+            })?;
+            print(&counter.take_over(&mount, timeout, asked).await?)?;
             Ok(Ending::Finished)
         }
     }
 }
 
-fn print_manifest(manifest: &contract::workload::Manifest) -> Result<(), workload::Error> {
-    let refused = |error: std::io::Error| workload::Error::Refused(error.to_string());
-    let text = serde_json::to_string(manifest).map_err(|error| refused(error.into()))?;
+fn refused(error: std::io::Error) -> workload::Error {
+    workload::Error::Refused(error.to_string())
+}
+
+fn print(line: &impl Serialize) -> Result<(), workload::Error> {
+    let text = serde_json::to_string(line).map_err(|error| refused(error.into()))?;
     writeln!(std::io::stdout(), "{text}").map_err(refused)
 }

@@ -89,6 +89,7 @@ fn of_review(whose: &str, review: &Known<Review>) -> Vec<Finding> {
 fn refusal(whose: &str, review: &Review, right: &Right) -> Finding {
     let place = match (&review.namespace, right.scope) {
         (Some(namespace), Scope::Namespace) => format!("in namespace {namespace}"),
+        (_, Scope::Lease) => "in namespace kube-system".to_owned(),
         _ => "cluster-wide".to_owned(),
     };
     Question::new("rights", right.to_string()).on(whose).failed(

@@ -17,6 +17,9 @@ use super::{Error, explain, reconnect};
 
 /// How long the API server may take to say its version.
 const ANSWER: Duration = Duration::from_secs(15);
+/// Longest time for which nothing is heard after something was sent: the other end may have died without a word. Watches end
+/// by themselves before that.
+const LONGEST_SILENCE: Duration = Duration::from_secs(400);
 /// Where Kubernetes puts the credentials of a pod's service account.
 const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
@@ -75,7 +78,9 @@ impl Access {
 
     /// [`Self::connect`] for whoever tries again by itself.
     pub async fn connect_without_patience(&self) -> Result<Connection, Error> {
-        let (name, config) = self.config().await?;
+        let (name, mut config) = self.config().await?;
+        config.read_timeout = Some(LONGEST_SILENCE);
+        config.reset_reader_on_write = true;
         let endpoint = config.cluster_url.clone();
         let client = Client::try_from(config).map_err(|error| unreachable(&name, explain::of(&error)))?;
         let kubernetes = version(&client, &name, &endpoint).await?;

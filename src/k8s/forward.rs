@@ -20,6 +20,8 @@ pub struct PodPort {
     client: Client,
     namespace: String,
     selection: ListParams,
+    /// Taken where it is ready.
+    preferred: Option<String>,
     port: u16,
 }
 
@@ -36,6 +38,7 @@ impl PodPort {
             client: client.clone(),
             namespace: namespace.to_owned(),
             selection: ListParams::default().labels(labels),
+            preferred: None,
             port,
         }
     }
@@ -47,6 +50,13 @@ impl PodPort {
         self
     }
 
+    /// Of those, the pod of this name as long as it is ready.
+    #[must_use]
+    pub fn rather(mut self, pod: Option<String>) -> Self {
+        self.preferred = pod;
+        self
+    }
+
     /// Connect to the port of a pod that is ready now.
     pub async fn connect(&self) -> Result<DuplexStream, Error> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
@@ -54,7 +64,7 @@ impl PodPort {
             doing: format!("list {}", self.selected()),
             source: Box::new(source),
         })?;
-        let pod = newest_ready(found.items).map_err(|states| Error::NotReady {
+        let pod = ready(found.items, self.preferred.as_deref()).map_err(|states| Error::NotReady {
             selected: self.selected(),
             states,
         })?;
@@ -86,9 +96,13 @@ impl PodPort {
     }
 }
 
-/// Name of the youngest pod that is ready, or what the pods are instead.
-fn newest_ready(mut pods: Vec<Pod>) -> Result<String, String> {
-    pods.sort_by_key(|pod| std::cmp::Reverse(pod.metadata.creation_timestamp.as_ref().map(|time| time.0)));
+/// Name of a pod that is ready: the preferred one, else the youngest; or what the pods are instead.
+fn ready(mut pods: Vec<Pod>, preferred: Option<&str>) -> Result<String, String> {
+    pods.sort_by_key(|pod| {
+        let is_preferred = pod.metadata.name.as_deref() == preferred;
+        let made = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        std::cmp::Reverse((is_preferred, made))
+    });
     if let Some(ready) = pods.iter().find(|pod| is_ready(pod)) {
         return Ok(ready.name_any());
     }
@@ -232,13 +246,15 @@ mod tests {
                 Some("2026-11-24T12:01:00Z"),
             ),
         ];
-        assert_eq!(newest_ready(pods), Ok("young".into()));
+        assert_eq!(ready(pods.clone(), None), Ok("young".into()));
+        assert_eq!(ready(pods.clone(), Some("old")), Ok("old".into()));
+        assert_eq!(ready(pods, Some("starting")), Ok("young".into()));
     }
 
     #[test]
     fn without_a_ready_pod_it_is_said_what_there_is() {
-        assert_eq!(newest_ready(Vec::new()), Err("there is none".into()));
-        let states = newest_ready(vec![pod("starting", "2026-11-24T12:00:00Z", "False", None)]).unwrap_err();
+        assert_eq!(ready(Vec::new(), None), Err("there is none".into()));
+        let states = ready(vec![pod("starting", "2026-11-24T12:00:00Z", "False", None)], None).unwrap_err();
         assert!(states.starts_with("starting is "), "{states}");
     }
 }

@@ -21,6 +21,11 @@ const REVIEWS_AT_ONCE: usize = 8;
 /// User name of the service account that an installed orchestrator runs as.
 pub const ORCHESTRATOR_ACCOUNT: &str = "system:serviceaccount:kube-system:ai-storage-orchestrator";
 
+/// Name of the lease that says which of several orchestrators works.
+pub const LEASE: &str = "ai-storage-orchestrator";
+/// Where an installed one keeps it.
+const LEASE_NAMESPACE: &str = "kube-system";
+
 /// Who needs a right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
@@ -39,6 +44,8 @@ pub enum Scope {
     Cluster,
     /// On objects that have no namespace, and only where a run makes a namespace of its own.
     OwnNamespace,
+    /// In the namespace of what is installed, and but for creations on the object of the name [`LEASE`] alone.
+    Lease,
 }
 
 /// One verb on one kind of object.
@@ -134,8 +141,8 @@ const ORCHESTRATOR: &[Line] = &[
     ("", "resourcequotas", "", Scope::Namespace, &["list"]),
     ("", "limitranges", "", Scope::Namespace, &["list"]),
     ("policy", "poddisruptionbudgets", "", Scope::Namespace, &["list"]),
-    (MIGBENCH, "migrations", "", Scope::Cluster, KEPT),
-    (MIGBENCH, "migrations", "status", Scope::Cluster, &["update"]),
+    (MIGBENCH, "migrations", "", Scope::Namespace, KEPT),
+    (MIGBENCH, "migrations", "status", Scope::Namespace, &["update"]),
     (
         "events.k8s.io",
         "events",
@@ -147,7 +154,7 @@ const ORCHESTRATOR: &[Line] = &[
         "coordination.k8s.io",
         "leases",
         "",
-        Scope::Cluster,
+        Scope::Lease,
         &["get", "create", "update"],
     ),
 ];
@@ -263,8 +270,14 @@ where
 
 fn attributes(namespace: &str, right: &Right) -> ResourceAttributes {
     let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let by_name = right.scope == Scope::Lease && right.verb != "create";
     ResourceAttributes {
-        namespace: (right.scope == Scope::Namespace).then(|| namespace.to_owned()),
+        namespace: match right.scope {
+            Scope::Namespace => Some(namespace.to_owned()),
+            Scope::Lease => Some(LEASE_NAMESPACE.to_owned()),
+            Scope::Cluster | Scope::OwnNamespace => None,
+        },
+        name: by_name.then(|| LEASE.to_owned()),
         group: some(right.group),
         resource: some(right.resource),
         subresource: some(right.subresource),
@@ -278,7 +291,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use axum::{Json, Router, routing::post};
-    use k8s_openapi::api::rbac::v1::ClusterRole;
     use serde_json::{Value, json};
 
     use super::*;
@@ -298,10 +310,12 @@ mod tests {
     fn granted(role: &str) -> BTreeSet<[String; 3]> {
         let text = include_str!("../../manifests/base/rbac.yaml");
         let documents: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
-        let is_role = |value: &&Value| value["kind"] == "ClusterRole" && value["metadata"]["name"] == role;
-        let document = documents.iter().find(is_role).unwrap().clone();
-        let role: ClusterRole = serde_json::from_value(document).unwrap();
-        spread(role.rules.unwrap())
+        let is_role = |value: &&Value| {
+            matches!(value["kind"].as_str(), Some("ClusterRole" | "Role"))
+                && value["metadata"]["name"] == role
+        };
+        let rules = documents.iter().find(is_role).unwrap()["rules"].clone();
+        spread(serde_json::from_value(rules).unwrap())
     }
 
     #[test]
@@ -317,6 +331,8 @@ mod tests {
         assert_eq!(namespaced, within(|scope| scope == Scope::Namespace));
         let cluster = granted("ai-storage-orchestrator-cluster");
         assert_eq!(cluster, within(|scope| scope == Scope::Cluster));
+        let lease = granted("ai-storage-orchestrator-lease");
+        assert_eq!(lease, within(|scope| scope == Scope::Lease));
     }
 
     /// An API server that allows everything but one verb on one resource.
@@ -367,5 +383,17 @@ mod tests {
             ..exec
         };
         assert_eq!(attributes("ns", &everywhere).namespace, None);
+    }
+
+    #[test]
+    fn of_leases_one_alone_is_asked_for() {
+        let mut leases = of(Role::Orchestrator);
+        leases.retain(|right| right.resource == "leases");
+        let asked = leases.iter().map(|right| {
+            let asked = attributes("ns", right);
+            assert_eq!(asked.namespace.as_deref(), Some("kube-system"));
+            (right.verb, asked.name.is_some())
+        });
+        assert!(asked.eq([("get", true), ("create", false), ("update", true)]));
     }
 }

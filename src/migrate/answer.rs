@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::contract::orchestrator::Status;
+use crate::contract::{orchestrator::Status, workload::Pause};
 
 /// A migration object as it was answered.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +48,11 @@ impl Answer {
         name.filter(|name| !name.is_empty())
     }
 
+    /// What the pause consisted of, where it is told.
+    pub(super) fn pause(&self) -> Option<Pause> {
+        Option::deserialize(&self.0["details"]["pause"]).ok()?
+    }
+
     /// All of it, with a word about the source if that outlived the migration.
     pub(super) fn report(self, source_outlived: bool) -> Value {
         let mut object = self.0;
@@ -85,6 +90,14 @@ mod tests {
             assert_eq!(answer(&text).new_pod(), None, "{details}");
             assert_eq!(answer(&text).status(), Ok(Status::Completed));
         }
+    }
+
+    #[test]
+    fn what_the_pause_consisted_of_need_not_be_told() {
+        let pause = |told: &str| answer(&format!(r#"{{"details": {{"pause": {told}}}}}"#)).pause();
+        let known = pause(r#"{"read_seconds": 0.5, "write_seconds": null, "of_a_third_party": 1}"#).unwrap();
+        assert_eq!((known.read_seconds, known.write_seconds), (Some(0.5), None));
+        assert_eq!([pause("null"), pause("3"), answer("{}").pause()], [None; 3]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod answer;
 pub mod endpoint;
 mod migrated;
 pub mod native;
+pub mod operator;
 pub mod orchestrator;
 
 use std::{fmt, sync::Arc};

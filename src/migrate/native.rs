@@ -71,5 +71,6 @@ async fn migrate(request: Request<'_>) -> Result<Outcome, Error> {
         requested,
         completed: request.clock.now(),
         report: None,
+        pause: None,
     })
 }

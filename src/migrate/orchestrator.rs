@@ -7,12 +7,13 @@ use std::{sync::Arc, time::Duration};
 use backon::{ConstantBuilder, Retryable};
 use futures::future::BoxFuture;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
 use super::{Definition, Error, Request, Strategy, answer::Answer, endpoint::Endpoint, migrated::Pods};
 use crate::{
-    contract::orchestrator::{ErrorBody, MigrationRequest, Status},
+    contract::orchestrator::{ErrorBody, Health, MigrationRequest, Status},
     k8s::explain,
     record::outcome::Outcome,
 };
@@ -27,7 +28,7 @@ const ATTEMPTS: usize = 25;
 /// Time for the orchestrator to roll back after its own time limit, before it is given up.
 const ROLLBACK: Duration = Duration::from_secs(30);
 /// Both spellings of the API: the existing orchestrator's, and the certification document's.
-const SPELLINGS: [&str; 2] = ["api/v1/migrations", "api/migrations"];
+pub(super) const SPELLINGS: [&str; 2] = ["api/v1/migrations", "api/migrations"];
 
 /// An orchestrator, and what it is asked for beside the move itself.
 #[derive(Debug, Clone)]
@@ -36,6 +37,8 @@ pub struct Service {
     pub endpoint: Endpoint,
     /// `preserve_pv` of the request.
     pub preserve_pv: bool,
+    /// `standby` of the request.
+    pub standby: bool,
     /// `timeout` of the request; whole seconds.
     pub timeout: Duration,
 }
@@ -70,14 +73,18 @@ pub fn http_url(text: &str) -> Result<Url, String> {
 
 /// The API of an orchestrator.
 #[derive(Debug, Clone)]
-struct Orchestrator {
+pub struct Orchestrator {
     endpoint: Endpoint,
     url: Url,
-    http: Client,
+    pub(super) http: Client,
 }
 
 impl Orchestrator {
-    fn new(endpoint: Endpoint) -> Result<Self, Error> {
+    /// The one at this address.
+    ///
+    /// # Errors
+    /// What is wrong with the address, or with what is to be brought there.
+    pub fn new(endpoint: Endpoint) -> Result<Self, Error> {
         let refuse = |reason: String| Error::Orchestrator {
             url: endpoint.url.clone(),
             reason,
@@ -88,13 +95,13 @@ impl Orchestrator {
         Ok(Self { endpoint, url, http })
     }
 
-    async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
         let request = self.endpoint.authorise(request);
         let sent = request.map_err(|reason| self.error(reason))?.send().await;
         sent.map_err(|error| self.error(explain::chain(&error)))
     }
 
-    fn error(&self, reason: impl Into<String>) -> Error {
+    pub(super) fn error(&self, reason: impl Into<String>) -> Error {
         Error::Orchestrator {
             url: self.url.to_string(),
             reason: reason.into(),
@@ -102,7 +109,7 @@ impl Orchestrator {
     }
 
     /// Post the request; the address that the migration can be asked for at.
-    async fn post(&self, body: &MigrationRequest) -> Result<Url, Error> {
+    pub(super) async fn post(&self, body: &impl Serialize) -> Result<Url, Error> {
         let mut refusal = None;
         for spelling in SPELLINGS {
             let mut url = self.address(spelling)?;
@@ -152,11 +159,11 @@ impl Orchestrator {
         answer.map_err(|reason| self.no_migration(&reason))
     }
 
-    fn address(&self, path: &str) -> Result<Url, Error> {
+    pub(super) fn address(&self, path: &str) -> Result<Url, Error> {
         self.url.join(path).map_err(|error| self.error(error.to_string()))
     }
 
-    async fn read(&self, answer: Response) -> Result<(StatusCode, String), Error> {
+    pub(super) async fn read(&self, answer: Response) -> Result<(StatusCode, String), Error> {
         let status = answer.status();
         let text = answer
             .text()
@@ -211,6 +218,7 @@ impl Migrating {
             pod_uid: migrated.metadata.uid.unwrap_or_default(),
             requested,
             completed: request.clock.now(),
+            pause: answer.pause(),
             report: Some(answer.report(outlived)),
         })
     }
@@ -226,8 +234,22 @@ impl Migrating {
             timeout: i64::try_from(self.service.timeout.as_secs()).unwrap_or(i64::MAX),
             dry_run: false,
             failed_containers: None,
+            standby: self.service.standby,
         }
     }
+}
+
+/// The host, in a cluster the pod, of which of several replicas works, where an orchestrator tells it.
+pub async fn leader(endpoint: &Endpoint) -> Option<String> {
+    let orchestrator = Orchestrator::new(endpoint.clone()).ok()?;
+    let asked = orchestrator.http.get(orchestrator.address("health").ok()?);
+    let (_, text) = orchestrator
+        .read(orchestrator.send(asked).await.ok()?)
+        .await
+        .ok()?;
+    let health: Health = serde_json::from_str(&text).ok()?;
+    let (host, _) = health.leader.as_ref()?.split_once('_')?;
+    Some(host.to_owned())
 }
 
 /// CPU time that an orchestrator has used since it was started, microseconds.
@@ -251,7 +273,7 @@ pub async fn cpu_usec(endpoint: &Endpoint) -> Result<u64, String> {
     u64::try_from(duration.as_micros()).map_err(|error| error.to_string())
 }
 
-fn explain(status: StatusCode, text: &str) -> String {
+pub(super) fn explain(status: StatusCode, text: &str) -> String {
     match serde_json::from_str::<ErrorBody>(text) {
         Ok(body) => format!("{status}: {}: {}", body.error, body.details),
         Err(_) => format!("{status}: {}", text.chars().take(200).collect::<String>()),
@@ -314,6 +336,7 @@ mod tests {
         let service = Service {
             endpoint: at(url),
             preserve_pv: true,
+            standby: true,
             timeout: Duration::from_secs(300),
         };
         let orchestrator = Orchestrator::new(service.endpoint.clone()).unwrap();
@@ -422,10 +445,13 @@ mod tests {
     async fn what_is_asked_for_can_be_set() {
         let (mut migrating, script) = serve(vec![(400, json!({"error": "no", "details": ""}))]).await;
         (migrating.service.preserve_pv, migrating.service.timeout) = (false, Duration::from_secs(77));
+        migrating.service.standby = false;
         Cluster::new().await.after(&migrating, "b").await.unwrap_err();
         let asked = script.asked.lock().unwrap();
         assert!(
-            asked[0].contains(r#""preserve_pv":false"#) && asked[0].contains(r#""timeout":77"#),
+            [r#""preserve_pv":false"#, r#""timeout":77"#, r#""standby":false"#]
+                .iter()
+                .all(|field| asked[0].contains(field)),
             "{asked:?}"
         );
     }
@@ -574,6 +600,17 @@ mod tests {
                 .unwrap()
                 .contains("waited for its end")
         );
+    }
+
+    #[tokio::test]
+    async fn the_replica_that_works_is_known_where_it_is_told() {
+        let health = json!({"status": "healthy", "service": "s", "version": "1"});
+        let mut with_leader = health.clone();
+        with_leader["leader"] = json!("orchestrator-7d9_0badcafe");
+        let (migrating, _) = serve(vec![(200, with_leader), (200, health), (404, json!({}))]).await;
+        let endpoint = &migrating.service.endpoint;
+        assert_eq!(leader(endpoint).await.as_deref(), Some("orchestrator-7d9"));
+        assert_eq!((leader(endpoint).await, leader(endpoint).await), (None, None));
     }
 
     #[test]

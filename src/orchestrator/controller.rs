@@ -3,7 +3,7 @@
 
 use std::{future::ready, sync::Arc, time::Duration};
 
-use futures::StreamExt;
+use futures::{StreamExt, future::join_all};
 use kube::{
     Api, Client, ResourceExt,
     runtime::{Controller, controller::Action, watcher},
@@ -12,7 +12,6 @@ use serde_json::json;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
-use uuid::Uuid;
 
 use super::{
     admission::{Admission, Place, Ticket},
@@ -20,7 +19,7 @@ use super::{
     failure::{Failure, Reason},
     housekeeping,
     journal::Journal,
-    kubernetes::{Kubernetes, Patience},
+    kubernetes::{Kubernetes, Patience, apis},
     lease::Candidate,
     migration::Calls,
     ongoing::{OngoingMigration, Settings},
@@ -89,8 +88,7 @@ pub async fn run(context: Arc<Context>) {
     let Some(namespace) = &context.settings.lease else {
         return work_on_all(Arc::clone(&context)).await;
     };
-    let identity = Uuid::new_v4().to_string();
-    let mut candidate = Candidate::new(context.client.clone(), namespace, identity);
+    let mut candidate = Candidate::new(context.client.clone(), namespace);
     while stop.run_until_cancelled(candidate.win()).await.is_some() {
         tracing::info!("this orchestrator works");
         tokio::select! {
@@ -102,9 +100,19 @@ pub async fn run(context: Arc<Context>) {
 
 async fn work_on_all(context: Arc<Context>) {
     let keeping = AbortOnDropHandle::new(tokio::spawn(keep_house(Arc::clone(&context))));
-    let all = Api::<Migration>::all(context.client.clone());
+    let everywhere = apis(&context.client, &context.settings.namespaces);
+    join_all(
+        everywhere
+            .into_iter()
+            .map(|api| work_on(api, Arc::clone(&context))),
+    )
+    .await;
+    drop(keeping);
+}
+
+async fn work_on(migrations: Api<Migration>, context: Arc<Context>) {
     let stopped = context.calls.stop.clone().cancelled_owned();
-    Controller::new(all, watcher::Config::default())
+    Controller::new(migrations, watcher::Config::default())
         .graceful_shutdown_on(stopped)
         .run(reconcile, |_, failure, _| again(failure), context)
         .for_each(|ended| {
@@ -114,14 +122,14 @@ async fn work_on_all(context: Arc<Context>) {
             ready(())
         })
         .await;
-    drop(keeping);
 }
 
 /// Sweep at the beginning, and prune from time to time.
 async fn keep_house(context: Arc<Context>) {
     let kubernetes = context.kubernetes("");
     let mirror = &context.calls.mirror;
-    while let Err(error) = housekeeping::sweep(&kubernetes, &mirror.all()).await {
+    let everywhere = apis(&context.client, &context.settings.namespaces);
+    while let Err(error) = housekeeping::sweep(&kubernetes, &everywhere, &mirror.all()).await {
         tracing::warn!(%error, "what earlier migrations left cannot be swept yet");
         sleep(PRUNING).await;
     }

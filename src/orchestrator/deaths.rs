@@ -22,9 +22,16 @@ async fn migrate(service: &Service) -> Migration {
     finished(service, &accepted.migration_id).await
 }
 
+/// Whether the application can stand by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Standby {
+    Yes,
+    No,
+}
+
 /// The outcome with a death at this request, `None` if there are fewer requests.
-async fn with_death(fault: Fault, kill: Kill) -> Option<(Simulation, Migration)> {
-    let simulation = Simulation::killing(fault, Some(kill)).await;
+async fn with_death(fault: Fault, standby: Standby, kill: Kill) -> Option<(Simulation, Migration)> {
+    let simulation = Simulation::killing(fault, standby == Standby::Yes, Some(kill)).await;
     let first = simulation.service(false);
     let died = tokio::select! {
         biased;
@@ -51,11 +58,19 @@ async fn closed(simulation: &Simulation) {
     }
 }
 
-async fn at_every_request(fault: Fault, check: impl AsyncFn(&Simulation, &Migration, &str)) {
+async fn at_every_request(
+    fault: Fault,
+    standby: Standby,
+    check: impl AsyncFn(&Simulation, &Migration, &str),
+) {
     for kill in [Kill::Before as fn(usize) -> Kill, Kill::After] {
         let mut deaths = 0;
-        while let Some((simulation, migration)) = with_death(fault, kill(deaths)).await {
-            let at = format!("{fault:?}, {:?}: {}", kill(deaths), migration.message);
+        while let Some((simulation, migration)) = with_death(fault, standby, kill(deaths)).await {
+            let at = format!(
+                "{fault:?}, standby {standby:?}, {:?}: {}",
+                kill(deaths),
+                migration.message
+            );
             let objects = simulation
                 .migrations()
                 .list(&ListParams::default())
@@ -73,49 +88,61 @@ async fn at_every_request(fault: Fault, check: impl AsyncFn(&Simulation, &Migrat
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn orchestrator_killed_at_each_request_of_a_good_migration() {
-    at_every_request(Fault::None, async |simulation, migration, at| {
+async fn completes(fault: Fault, standby: Standby) {
+    at_every_request(fault, standby, async |simulation, migration, at| {
         assert_eq!(migration.status, Status::Completed, "{at}");
         let pods = simulation.pod_names().await;
         assert_eq!(pods, [migration.details.new_pod_name.clone().unwrap()], "{at}");
     })
     .await;
+}
+
+/// The source goes on, and is released where it was held.
+async fn goes_back(fault: Fault, standby: Standby, reason: &str) {
+    at_every_request(fault, standby, async |simulation, migration, at| {
+        assert_eq!(migration.status, Status::Failed, "{at}");
+        assert_eq!(migration.details.reason.as_deref(), Some(reason), "{at}");
+        assert_eq!(simulation.pod_names().await, ["job"], "{at}");
+        assert_eq!(simulation.released(), simulation.held(), "{at}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn orchestrator_killed_at_each_request_of_a_good_migration() {
+    completes(Fault::None, Standby::No).await;
+    completes(Fault::None, Standby::Yes).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn orchestrator_killed_at_each_request_of_one_that_is_rolled_back() {
-    at_every_request(Fault::CheckpointCorrupt, async |simulation, migration, at| {
-        assert_eq!(migration.status, Status::Failed, "{at}");
-        assert_eq!(
-            migration.details.reason.as_deref(),
-            Some("CheckpointCorrupt"),
-            "{at}"
-        );
-        let pods = simulation.pod_names().await;
-        assert_eq!(pods, ["job"], "{at}");
-        assert!(simulation.released(), "{at}");
-    })
-    .await;
+    goes_back(Fault::CheckpointCorrupt, Standby::No, "CheckpointCorrupt").await;
+    goes_back(Fault::ImageMissing, Standby::Yes, "ImagePullFailed").await;
+    goes_back(Fault::HookFails, Standby::Yes, "CheckpointHookFailed").await;
+    goes_back(Fault::TakeOverCorrupt, Standby::Yes, "CheckpointCorrupt").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn orchestrator_killed_at_each_request_while_the_source_dies() {
+    completes(Fault::SourceDiesInCheckpoint, Standby::Yes).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn orchestrator_killed_at_each_request_where_the_source_goes_first() {
-    at_every_request(Fault::WithoutEpochs, async |simulation, migration, at| {
-        assert_eq!(migration.status, Status::Completed, "{at}");
-        let pods = simulation.pod_names().await;
-        assert_eq!(pods, [migration.details.new_pod_name.clone().unwrap()], "{at}");
-    })
-    .await;
-    at_every_request(Fault::WithoutEpochsFromZero, async |simulation, migration, at| {
-        assert_eq!(migration.status, Status::Failed, "{at}");
-        assert_eq!(
-            migration.details.reason.as_deref(),
-            Some("RestoredFromZero"),
-            "{at}"
-        );
-        let pods = simulation.pod_names().await;
-        assert_eq!(pods, ["job"], "{at}");
-    })
+    completes(Fault::WithoutEpochs, Standby::No).await;
+    at_every_request(
+        Fault::WithoutEpochsFromZero,
+        Standby::No,
+        async |simulation, migration, at| {
+            assert_eq!(migration.status, Status::Failed, "{at}");
+            assert_eq!(
+                migration.details.reason.as_deref(),
+                Some("RestoredFromZero"),
+                "{at}"
+            );
+            let pods = simulation.pod_names().await;
+            assert_eq!(pods, ["job"], "{at}");
+        },
+    )
     .await;
 }

@@ -9,6 +9,7 @@ use kube::{
     api::{ListParams, Patch, PatchParams},
 };
 
+use super::kubernetes::apis;
 use crate::{
     contract::orchestrator::resource::Migration,
     k8s::{Error, labels::FIELD_MANAGER},
@@ -17,17 +18,23 @@ use crate::{
 /// How often, and how many times, it is looked for: what was just applied needs a moment.
 const LOOKS: (Duration, usize) = (Duration::from_millis(500), 20);
 
-/// Check that the cluster knows what a migration is.
+/// Check that the cluster knows what a migration is, and that those of these namespaces may be listed.
 ///
 /// # Errors
 /// It does not, and how that is mended.
-pub async fn check(client: &Client) -> Result<(), Error> {
-    let all = Api::<Migration>::all(client.clone());
+pub async fn check(client: &Client, namespaces: &[String]) -> Result<(), Error> {
+    for migrations in apis(client, namespaces) {
+        check_in(&migrations).await?;
+    }
+    Ok(())
+}
+
+async fn check_in(migrations: &Api<Migration>) -> Result<(), Error> {
     let query = ListParams::default().limit(1);
     let (delay, times) = LOOKS;
     let pauses = ConstantBuilder::default().with_delay(delay).with_max_times(times);
     let unknown = |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 404);
-    let listed = (|| all.list(&query)).retry(pauses).when(unknown).await;
+    let listed = (|| migrations.list(&query)).retry(pauses).when(unknown).await;
     match listed {
         Err(error) if unknown(&error) => Err(Error::Manifest {
             object: Migration::crd_name().to_owned(),

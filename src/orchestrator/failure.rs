@@ -89,6 +89,8 @@ pub enum Reason {
     TargetContainerFailed,
     /// The target pod was deleted by somebody else.
     TargetDeleted,
+    /// The target stood by, and did not take over.
+    TakeOverFailed,
     /// The target trains without having restored, or repeats steps.
     RestoredFromZero,
     /// The target restored another step than the checkpoint holds.

@@ -15,6 +15,7 @@ pub(super) fn order() -> Order {
         target: "worker".into(),
         timeout: std::time::Duration::from_secs(120),
         failed_containers: FailedContainers::Refuse,
+        standby: true,
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
+use kube::{Api, ResourceExt};
 
 use super::{
     failure::Failure,
@@ -24,13 +24,17 @@ const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 ///
 /// # Errors
 /// The API server refuses or does not answer; what was deleted until then stays deleted.
-pub async fn sweep(kubernetes: &Kubernetes, migrations: &[Arc<Migration>]) -> Result<(), Failure> {
+pub async fn sweep(
+    kubernetes: &Kubernetes,
+    everywhere: &[Api<Pod>],
+    migrations: &[Arc<Migration>],
+) -> Result<(), Failure> {
     let under_way: BTreeSet<_> = migrations
         .iter()
         .filter(|object| !view::phase(object).is_final())
         .filter_map(|object| object.uid())
         .collect();
-    for pod in kubernetes.migrated_pods().await? {
+    for pod in kubernetes.migrated_pods(everywhere).await? {
         let made_by = pod.labels().get(MIGRATION_UID_LABEL);
         if made_by.is_some_and(|uid| under_way.contains(uid)) || pod.metadata.deletion_timestamp.is_some() {
             continue;

@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 use kube::ResourceExt;
+use serde_json::Value;
 use tracing::info;
 
 use super::{
@@ -61,12 +62,18 @@ impl Journal {
 
     /// Where it stands.
     pub fn state(&self) -> State {
+        let steps = || self.draft.steps.iter();
+        let begun = |phase| steps().any(|step| step.phase == phase);
+        let ended = |phase| steps().any(|step| step.phase == phase && step.end_time.is_some());
         State {
-            way: match self.draft.source_first {
-                Some(_) => Way::SourceFirst,
-                None => Way::TargetFirst,
+            way: match (&self.draft.source_first, &self.draft.standby) {
+                (Some(_), _) => Way::SourceFirst,
+                (None, Some(_)) => Way::Standby,
+                (None, None) => Way::TargetFirst,
             },
             phase: self.draft.phase,
+            held: begun(Phase::Checkpoint) && !ended(Phase::Release),
+            made: begun(Phase::Create) && !ended(Phase::DeleteTarget),
             verified: self.draft.is(CHECKPOINT_VERIFIED),
             forward: self.draft.is(SOURCE_LOST),
             cancelled: self.draft.reason.as_deref() == Some(&Reason::Cancelled.to_string()),
@@ -235,6 +242,9 @@ fn finish(draft: &mut Progress, now: Timestamp) {
     draft.end_time = Some(now);
     if draft.phase != Phase::Failed {
         draft.source_first = None;
+    }
+    if let Some(standby) = &mut draft.standby {
+        standby.manifests = Value::Null;
     }
     draft.start_time.get_or_insert(now);
     if draft.phase == Phase::Completed {

@@ -13,9 +13,10 @@ use kube::{
     api::{ObjectMeta, PostParams},
 };
 use tokio::time::{Instant, sleep, timeout};
+use uuid::Uuid;
 
-/// Name of the lease.
-const NAME: &str = "ai-storage-orchestrator";
+use crate::k8s::rights::LEASE as NAME;
+
 /// A lease that was not renewed for so long may be taken.
 const TERM: Duration = Duration::from_secs(15);
 /// Who could not renew it for so long stops working.
@@ -49,12 +50,18 @@ pub async fn holder(client: &Client, namespace: &str) -> kube::Result<Option<Str
     Ok(holder.filter(|holder| !holder.is_empty()))
 }
 
+/// Name of this host, by which the holder is found: in a pod that of the pod.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
 impl Candidate {
-    /// A candidate for the lease in `namespace`; `identity` is unlike that of any other.
-    pub fn new(client: Client, namespace: &str, identity: String) -> Self {
+    /// A candidate for the lease in `namespace`, unlike any other.
+    pub fn new(client: Client, namespace: &str) -> Self {
         Self {
             leases: Api::namespaced(client, namespace),
-            identity,
+            identity: format!("{}_{}", host(), Uuid::new_v4()),
             seen: None,
         }
     }

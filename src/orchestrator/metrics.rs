@@ -178,7 +178,7 @@ fn pause(migration: &Migration) -> Option<f64> {
     }
     let steps = &migration.details.steps;
     let find = |phase: Phase| steps.iter().find(|step| step.name == phase.name());
-    let end = find(Phase::Restore)?.end_time?;
+    let end = find(Phase::Restore).or_else(|| find(Phase::Handover))?.end_time?;
     Some(
         end.duration_since(find(Phase::Checkpoint)?.start_time)
             .as_secs_f64(),

@@ -53,7 +53,8 @@ impl OngoingMigration {
             let state = self.journal.state();
             match self.go_through(state, calls).await {
                 Ok(found) => {
-                    let next = state.next(Event::Done, Source::Alive);
+                    // Which way it goes may have been found in this phase.
+                    let next = self.journal.state().next(Event::Done, Source::Alive);
                     self.journal.advance(next, Ok(&found)).await?;
                 }
                 Err(Interruption::HandOver) => return Ok(()),
@@ -74,11 +75,14 @@ impl OngoingMigration {
     /// One phase, unless something from outside ends it before.
     async fn go_through(&mut self, state: State, calls: &Calls) -> Result<String, Interruption> {
         let mut end = pin!(self.end_of(state, calls));
+        // What is called off already is not begun where it could do harm.
+        if matches!(state.phase, Phase::Create | Phase::Handover | Phase::Remove)
+            && let Some(interruption) = end.as_mut().now_or_never()
+        {
+            return Err(interruption);
+        }
         // A request that creates or deletes a pod is not broken off: what it did must be known before anything is decided.
         if matches!(state.phase, Phase::Create | Phase::Remove) {
-            if let Some(interruption) = end.as_mut().now_or_never() {
-                return Err(interruption);
-            }
             return steps::take(state.phase, self).await.map_err(failed);
         }
         tokio::select! {
@@ -102,23 +106,20 @@ impl OngoingMigration {
         let limits = self.settings.limits;
         let limit = |limit, reason, what| expiry(self.left(limit).max(LEAST), limit, reason, what);
         let own = match state.phase {
-            Phase::Verify | Phase::Restore if state.forward => limit(
-                self.order.timeout,
-                Reason::TimedOut,
-                "the source is lost, and the target has not taken over",
-            ),
-            phase
-                if phase == Phase::Checkpoint
-                    || (phase == Phase::Restore && state.way == Way::TargetFirst) =>
+            Phase::Create | Phase::Standby | Phase::Handover | Phase::Verify | Phase::Restore
+                if state.forward =>
             {
+                limit(
+                    self.order.timeout,
+                    Reason::TimedOut,
+                    "the source is lost, and the target has not taken over",
+                )
+            }
+            Phase::Restore if state.way == Way::SourceFirst => self.called_off(calls),
+            Phase::Standby | Phase::Checkpoint | Phase::Handover | Phase::Restore => {
                 either(self.called_off(calls), self.source_lost())
             }
-            Phase::Pending
-            | Phase::Analyse
-            | Phase::Checkpoint
-            | Phase::Create
-            | Phase::Verify
-            | Phase::Restore => self.called_off(calls),
+            Phase::Pending | Phase::Analyse | Phase::Create | Phase::Verify => self.called_off(calls),
             Phase::Drain if state.way == Way::SourceFirst => limit(
                 self.grace() + limits.termination,
                 Reason::SourceNotGone,
@@ -132,7 +133,11 @@ impl OngoingMigration {
             Phase::DeleteTarget => limit(
                 limits.rollback,
                 Reason::TargetNotGone,
-                "the migrated pod is still there; the source was not released beside it and goes on when its hold time is over",
+                if state.held {
+                    "the migrated pod is still there; the source was not released beside it and goes on when its hold time is over"
+                } else {
+                    "the migrated pod is still there, and takes over nothing; the source goes on"
+                },
             ),
             Phase::Release => limit(
                 limits.rollback,
@@ -194,6 +199,8 @@ impl OngoingMigration {
                 | Phase::Analyse
                 | Phase::Checkpoint
                 | Phase::Create
+                | Phase::Standby
+                | Phase::Handover
                 | Phase::Verify
                 | Phase::Restore
         );

@@ -54,4 +54,6 @@ mod fixtures;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
+mod standing_by;
+#[cfg(test)]
 mod tests;

@@ -4,12 +4,13 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use tokio::time::Instant;
 
 use super::{
     analysis::Plan,
     failure::{Failure, Reason},
     journal::Journal,
-    kubernetes::Kubernetes,
+    kubernetes::{Kubernetes, exec::Waiting},
     order::Order,
 };
 use crate::contract::workload::Manifest;
@@ -59,6 +60,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Namespace of the lease that says which of several orchestrators works; without, this is the only one.
     pub lease: Option<String>,
+    /// The namespaces that it works in; where none is named, all.
+    pub namespaces: Vec<String>,
     /// Nobody takes over from this orchestrator: what is under way when it is told to stop is rolled back.
     pub private: bool,
 }
@@ -79,6 +82,10 @@ pub struct OngoingMigration {
     pub plan: Option<Plan>,
     /// Checkpoints written, by container.
     pub manifests: BTreeMap<String, Manifest>,
+    /// When the last of them was printed.
+    pub printed: Option<Instant>,
+    /// The take-over commands that were started and wait, by container.
+    pub waiting: BTreeMap<String, Waiting>,
 }
 
 impl OngoingMigration {
@@ -91,6 +98,8 @@ impl OngoingMigration {
             settings,
             plan: None,
             manifests: BTreeMap::new(),
+            printed: None,
+            waiting: BTreeMap::new(),
         }
     }
 

@@ -24,6 +24,8 @@ pub struct Order {
     pub timeout: Duration,
     /// What is done with containers that have failed, where their annotations say nothing else.
     pub failed_containers: FailedContainers,
+    /// Whether the target may stand by while the source trains.
+    pub standby: bool,
 }
 
 /// Which of the two spellings of the API a request came by.
@@ -52,6 +54,7 @@ impl Order {
             timeout: spec.timeout_seconds,
             dry_run: false,
             failed_containers: Some(spec.failed_containers),
+            standby: spec.standby,
         };
         Self::check(request, Spelling::V1)
     }
@@ -64,6 +67,7 @@ impl Order {
             target_node: self.target.clone(),
             timeout_seconds: i64::try_from(self.timeout.as_secs()).unwrap_or(DEFAULT_TIMEOUT),
             failed_containers: self.failed_containers,
+            standby: self.standby,
             cancel: false,
         }
     }
@@ -92,6 +96,7 @@ impl Order {
             target: request.target_node,
             timeout: check_timeout(request.timeout)?,
             failed_containers: request.failed_containers.unwrap_or_default(),
+            standby: request.standby,
         })
     }
 }
@@ -134,6 +139,7 @@ mod tests {
             timeout: 300,
             dry_run: false,
             failed_containers: None,
+            standby: true,
         }
     }
 

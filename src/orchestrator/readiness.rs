@@ -16,11 +16,14 @@ const ANSWER: Duration = Duration::from_secs(3);
 /// How long an answer counts: anybody may ask, and the API server is not asked for each of them.
 const FRESH: Duration = Duration::from_secs(2);
 
+/// Who works, where several may; or what is missing.
+type Answer = Result<Option<String>, String>;
+
 /// Looks whether the API server can be reached, and whether somebody works.
 pub struct Readiness {
     client: Client,
     lease: Option<String>,
-    last: Mutex<Option<(Instant, Result<(), String>)>>,
+    last: Mutex<Option<(Instant, Answer)>>,
 }
 
 impl std::fmt::Debug for Readiness {
@@ -39,11 +42,11 @@ impl Readiness {
         }
     }
 
-    /// Whether migrations can be accepted.
+    /// Whether migrations can be accepted, and by which of several replicas they are worked on.
     ///
     /// # Errors
     /// What is missing.
-    pub async fn check(&self) -> Result<(), String> {
+    pub async fn check(&self) -> Answer {
         let mut last = self.last.lock().await;
         if let Some((since, answer)) = &*last
             && since.elapsed() < FRESH
@@ -55,19 +58,17 @@ impl Readiness {
         answer
     }
 
-    async fn look(&self) -> Result<(), String> {
+    async fn look(&self) -> Answer {
         let asked = async {
             self.client.apiserver_version().await?;
             match &self.lease {
-                Some(namespace) => lease::holder(&self.client, namespace)
-                    .await
-                    .map(|holder| holder.is_some()),
-                None => Ok(true),
+                Some(namespace) => Ok(lease::holder(&self.client, namespace).await?),
+                None => Ok(None),
             }
         };
         match timeout(ANSWER, asked).await {
-            Ok(Ok(true)) => Ok(()),
-            Ok(Ok(false)) => Err("no replica holds the lease yet".to_owned()),
+            Ok(Ok(None)) if self.lease.is_some() => Err("no replica holds the lease yet".to_owned()),
+            Ok(Ok(holder)) => Ok(holder),
             Ok(Err(error)) => Err(format!("the API server: {}", explain::of(&error))),
             Err(_) => Err(format!(
                 "the API server does not answer within {} s",
@@ -106,9 +107,9 @@ mod tests {
         };
         let routes = Router::new().route("/version", get(version));
         let readiness = Readiness::new(Client::new(routes, "default"), None);
-        assert_eq!(readiness.check().await, Ok(()));
+        assert_eq!(readiness.check().await, Ok(None));
         up.store(false, Ordering::Relaxed);
-        assert_eq!(readiness.check().await, Ok(()), "it was asked a moment ago");
+        assert_eq!(readiness.check().await, Ok(None), "it was asked a moment ago");
         tokio::time::advance(FRESH).await;
         assert!(readiness.check().await.is_err());
     }

@@ -72,17 +72,18 @@ fn api(spelling: Spelling) -> Router<Service> {
         .route("/metrics", get(metrics))
 }
 
-async fn health() -> Json<Health> {
+async fn health(State(service): State<Service>) -> Json<Health> {
     Json(Health {
         status: "healthy".to_owned(),
         service: "ai-storage-orchestrator".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        leader: service.readiness().check().await.ok().flatten(),
     })
 }
 
 async fn ready(State(service): State<Service>) -> Response {
     match service.readiness().check().await {
-        Ok(()) => "ok".into_response(),
+        Ok(_) => "ok".into_response(),
         Err(missing) => error(StatusCode::SERVICE_UNAVAILABLE, "Not ready", &missing),
     }
 }
@@ -124,7 +125,8 @@ async fn create(
         }
     };
     let dry_run = request.dry_run;
-    let order = match Order::check(request, spelling) {
+    let checked = Order::check(request, spelling);
+    let order = match checked.and_then(|order| service.check_serves(&order.namespace).map(|()| order)) {
         Ok(order) => order,
         Err(why) => return error(StatusCode::BAD_REQUEST, "Validation failed", &why),
     };

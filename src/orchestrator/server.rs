@@ -150,6 +150,7 @@ mod tests {
             limits: Limits::default(),
             verify_image: "migbench".into(),
             lease: None,
+            namespaces: Vec::new(),
             private: false,
         };
         let service = Service::start(api_server(verbs).0, settings);

@@ -20,7 +20,7 @@ use super::{
     controller::{self, Context},
     failure::{Failure, Reason},
     journal::POD_UID_ANNOTATION,
-    kubernetes::{Kubernetes, Patience},
+    kubernetes::{Kubernetes, Patience, apis},
     metrics::Recorder,
     migrated_pod::MIGRATION_UID_LABEL,
     migration::Calls,
@@ -67,7 +67,7 @@ impl Service {
     /// A service for the cluster behind `client`.
     pub fn start(client: Client, settings: Settings) -> Self {
         let calls = Calls {
-            mirror: Mirror::start(client.clone()),
+            mirror: Mirror::start(&client, &settings.namespaces),
             stop: CancellationToken::new(),
             recorder: Arc::default(),
         };
@@ -98,6 +98,21 @@ impl Service {
     /// Whether it can do its work now.
     pub fn readiness(&self) -> &Readiness {
         &self.readiness
+    }
+
+    /// Check that it works in a namespace.
+    ///
+    /// # Errors
+    /// Where it works.
+    pub fn check_serves(&self, namespace: &str) -> Result<(), String> {
+        let served = &self.settings.namespaces;
+        if served.is_empty() || served.iter().any(|one| one == namespace) {
+            return Ok(());
+        }
+        Err(format!(
+            "this orchestrator works in {} alone, not in namespace {namespace}",
+            served.join(", ")
+        ))
     }
 
     /// Where it counts.
@@ -196,7 +211,8 @@ impl Service {
             return Ok(Some(known.as_ref().clone()));
         }
         // Another replica may have made it a moment ago.
-        let asked = self.patiently("").migrations_named(id).await?;
+        let everywhere = apis(&self.client, &self.settings.namespaces);
+        let asked = self.patiently("").migrations_named(&everywhere, id).await?;
         Ok(asked.into_iter().find(|object| in_place(object)))
     }
 

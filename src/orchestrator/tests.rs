@@ -71,6 +71,34 @@ async fn a_migration_leaves_the_target_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn it_works_in_the_namespaces_that_it_was_told_alone() {
+    let simulation = Simulation::start().await;
+    let serving = |namespaces: &[&str]| {
+        let namespaces = namespaces.iter().map(ToString::to_string).collect();
+        simulation.service_with(|settings| settings.namespaces = namespaces)
+    };
+    let elsewhere = serving(&["other"]);
+    let told = elsewhere.check_serves("ml").unwrap_err();
+    assert!(
+        told.contains("works in other alone, not in namespace ml"),
+        "{told}"
+    );
+    let id = elsewhere
+        .accept(fixtures::order(), None)
+        .await
+        .unwrap()
+        .migration_id;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(elsewhere.migration(&id, None).await.unwrap(), None);
+    assert_eq!(simulation.pod_names().await, ["job"]);
+
+    let here = serving(&["other", "ml"]);
+    assert_eq!(here.check_serves("ml"), Ok(()));
+    let migration = finished(&here, &id).await;
+    assert_eq!(migration.status, Status::Completed, "{}", migration.message);
+}
+
+#[tokio::test(start_paused = true)]
 async fn lost_answers_and_an_api_server_that_is_away_do_no_harm() {
     for fault in [Fault::CreateAnswerLost, Fault::ApiAwayAtCutOver] {
         let simulation = Simulation::with(fault).await;

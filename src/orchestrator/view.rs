@@ -4,9 +4,12 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::phase::Phase;
-use crate::contract::orchestrator::{
-    ContainerState, Details, Metrics, Migration, Status, StepRecord,
-    resource::{self, Container, Progress, Step},
+use crate::contract::{
+    orchestrator::{
+        ContainerState, Details, Metrics, Migration, Status, StepRecord,
+        resource::{self, Container, Progress, Step},
+    },
+    workload::Pause,
 };
 
 /// What the API shows of a migration.
@@ -59,6 +62,7 @@ fn details(object: &resource::Migration, progress: Progress) -> Details {
         reason: progress.reason,
         steps: progress.steps.into_iter().map(step).collect(),
         checkpoints: progress.checkpoints,
+        pause: progress.pause.map(pause),
     }
 }
 
@@ -86,6 +90,19 @@ fn container(container: Container) -> ContainerState {
         should_migrate: container.should_migrate,
         action: container.action,
         why: container.why,
+    }
+}
+
+fn pause(pause: resource::Pause) -> Pause {
+    Pause {
+        quiesce_seconds: pause.quiesce_seconds,
+        write_seconds: pause.write_seconds,
+        sync_seconds: pause.sync_seconds,
+        command_seconds: pause.command_seconds,
+        read_seconds: pause.read_seconds,
+        claim_seconds: pause.claim_seconds,
+        first_step_seconds: pause.first_step_seconds,
+        standby_seconds: pause.standby_seconds,
     }
 }
 

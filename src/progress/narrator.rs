@@ -194,6 +194,7 @@ impl Narrator {
                 Some(format!("{container} restored step {step}"))
             }
             Progress::Cpu { .. } => None,
+            Progress::Standby {} => Some(format!("{container} stands by")),
             Progress::Done { outputs } => Some(format!("{container} done, {} outputs", outputs.len())),
         }
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::clock::Stamp;
+pub use crate::contract::workload::Pause;
 
 /// How a migration went.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,4 +18,7 @@ pub struct Outcome {
     pub completed: Stamp,
     /// What the strategy has to say of its own course (the orchestrator's migration object), kept in the record as is.
     pub report: Option<serde_json::Value>,
+    /// What the pause of the training consisted of, where the strategy tells; records of earlier versions do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
 }

@@ -294,7 +294,7 @@ impl Watcher {
                         Progress::Done { .. } => {
                             observed.done.insert(container.clone());
                         }
-                        Progress::Restored { .. } | Progress::Cpu { .. } => {}
+                        Progress::Restored { .. } | Progress::Standby {} | Progress::Cpu { .. } => {}
                     }
                 });
                 self.notices.event(Kind::Progress {

@@ -11,7 +11,7 @@ use crate::{
     contract::orchestrator::Listening,
     install::{NAMESPACE, ORCHESTRATOR},
     k8s::forward::{Forward, PodPort},
-    migrate,
+    migrate::{self, endpoint::Endpoint},
 };
 
 /// Port of its loopback that the installed one listens on for port-forwards.
@@ -53,15 +53,26 @@ impl Orchestrator {
         Ok(Self::Process(Box::new(child), listening))
     }
 
-    /// Reach the one that `migbench deploy` installed.
+    /// Reach the one that `migbench deploy` installed: of several replicas the one that works, whose CPU time counts.
     pub async fn installed(client: &kube::Client, cluster: &str) -> Result<Self, Error> {
-        let port = PodPort::new(client, NAMESPACE, ORCHESTRATOR, PORT);
-        let forward = Forward::open(port).await.map_err(|error| Error::Requirement {
-            missing: format!("no orchestrator on {cluster}: {error}"),
-            remedy: "install it by `migbench deploy` with the same context, or name another one by --orchestrator-url URL"
+        let open = async |pod| {
+            let port = PodPort::new(client, NAMESPACE, ORCHESTRATOR, PORT).rather(pod);
+            Forward::open(port).await.map_err(|error| Error::Requirement {
+                missing: format!("no orchestrator on {cluster}: {error}"),
+                remedy: "install it by `migbench deploy` with the same context, or name another one by --orchestrator-url \
+                         URL"
                 .into(),
-        })?;
-        Ok(Self::Installed(forward))
+            })
+        };
+        let any = Self::Installed(open(None).await?);
+        let endpoint = Endpoint {
+            url: any.url(),
+            ..Endpoint::default()
+        };
+        match migrate::orchestrator::leader(&endpoint).await {
+            None => Ok(any),
+            leader => open(leader).await.map(Self::Installed),
+        }
     }
 
     /// Where it listens.

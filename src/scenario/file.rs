@@ -90,6 +90,7 @@ impl From<&DeadlinesFile> for Deadlines {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct OrchestratorFile {
     pub(super) preserve_pv: bool,
+    pub(super) standby: bool,
     /// The deadline of the migration where it is absent.
     pub(super) timeout: Option<Span>,
 }
@@ -98,6 +99,7 @@ impl Default for OrchestratorFile {
     fn default() -> Self {
         Self {
             preserve_pv: true,
+            standby: true,
             timeout: None,
         }
     }
@@ -107,6 +109,7 @@ impl OrchestratorFile {
     pub(super) fn settings(&self, deadlines: Deadlines) -> OrchestratorSettings {
         OrchestratorSettings {
             preserve_pv: self.preserve_pv,
+            standby: self.standby,
             timeout: self.timeout.map_or(deadlines.migration, |span| span.0),
         }
     }

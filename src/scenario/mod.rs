@@ -109,6 +109,8 @@ pub enum Placement {
 pub struct OrchestratorSettings {
     /// `preserve_pv` of the request.
     pub preserve_pv: bool,
+    /// `standby` of the request.
+    pub standby: bool,
     /// `timeout` of the request; whole seconds, at most the deadline of the migration.
     pub timeout: Duration,
 }

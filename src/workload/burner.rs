@@ -3,7 +3,7 @@
 use std::{
     hint::black_box,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
@@ -29,6 +29,8 @@ pub struct Burner {
 struct Shared {
     millicores: u64,
     pace: Mutex<Pace>,
+    /// Tells parked threads that one of the flags has changed.
+    changed: Condvar,
     memory: Vec<u8>,
     running: AtomicBool,
     stopped: AtomicBool,
@@ -45,6 +47,7 @@ impl Burner {
         let shared = Arc::new(Shared {
             millicores,
             pace: Mutex::new(Pace::new(0.0, Duration::ZERO, Duration::ZERO)),
+            changed: Condvar::new(),
             memory: touched(memory_bytes),
             running: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
@@ -62,8 +65,10 @@ impl Burner {
     /// Spend CPU time from now on. What was not spent while paused is not made up for.
     pub fn resume(&self) {
         let cores = self.shared.millicores as f64 / 1000.0;
-        *self.shared.lock_pace() = Pace::new(cores, wall(), process_cpu());
+        let mut pace = self.shared.lock_pace();
+        *pace = Pace::new(cores, wall(), process_cpu());
         self.shared.running.store(true, Ordering::SeqCst);
+        self.shared.changed.notify_all();
     }
 
     /// Stop spending; returns once every thread stands still.
@@ -88,7 +93,9 @@ impl Burner {
 
 impl Drop for Burner {
     fn drop(&mut self) {
+        let _pace = self.shared.lock_pace();
         self.shared.stopped.store(true, Ordering::SeqCst);
+        self.shared.changed.notify_all();
     }
 }
 
@@ -113,9 +120,10 @@ impl Shared {
 
     fn park(&self) {
         self.parked.fetch_add(1, Ordering::SeqCst);
-        while !self.running.load(Ordering::SeqCst) && !self.stopped.load(Ordering::SeqCst) {
-            thread::sleep(super::TICK);
-        }
+        let idle =
+            |_: &mut Pace| !self.running.load(Ordering::SeqCst) && !self.stopped.load(Ordering::SeqCst);
+        let pace = self.changed.wait_while(self.lock_pace(), idle);
+        drop(pace);
         self.parked.fetch_sub(1, Ordering::SeqCst);
     }
 

@@ -76,6 +76,12 @@ impl Identity {
         })
     }
 
+    /// The first claim of the pod, of whichever of its processes.
+    pub(crate) fn first_of<'c>(&self, claimed: &'c Claimed) -> Option<(u64, &'c Claim)> {
+        let own = claimed.iter().find(|(_, claim)| claim.holder == self.holder)?;
+        Some((*own.0, own.1))
+    }
+
     fn claim(&self, step: u64) -> Claim {
         Claim {
             holder: self.holder.clone(),

@@ -9,10 +9,8 @@
 //!          removes request-* and hold  ──►   goes on, if it wins the epoch after its own
 //! ```
 //!
-//! A file left by a process that died has no effect: requests expire and are withdrawn by their hook, a response has
-//! one reader, and a hold ends with its trainer. A release counts for what its migration asks for later as well: a hook
-//! whose caller has gone away lives on, and may come to ask when nobody is left to release. Another pod's trainer on the
-//! same volume has a folder of its own, and so answers no request that is not for it.
+//! A hold ends with its trainer. A release counts for what its migration asks for later as well: a hook whose caller has
+//! gone away lives on, and may come to ask when nobody is left to release.
 
 use std::{
     fs,
@@ -23,27 +21,27 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, TICK, durable::write_atomically, epoch::holder, unix_seconds};
+use super::{
+    Error,
+    conversation::{CHECKPOINT, Folder, TAKE_OVER, plain},
+    durable::write_atomically,
+    epoch::holder,
+};
 use crate::contract::workload::{Manifest, ManifestFile};
 
-const FOLDER: &str = ".hook";
-const REQUEST: &str = "request-";
-const RESPONSE: &str = "response-";
 const RELEASED: &str = "released-";
 const HOLD: &str = "hold";
 
 /// A hook's request for a checkpoint.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// Unix time, seconds, after which nobody waits for the answer.
-    pub expires: f64,
     /// The migration that it is for, where the hook was told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migration: Option<String>,
 }
 
 /// The trainer's answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Response {
     /// The checkpoint is on the volume; paths are relative to the directory of the checkpoints.
@@ -53,44 +51,26 @@ pub enum Response {
 }
 
 /// The trainer's end of the conversation.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Desk {
-    folder: PathBuf,
+    pub(super) folder: Folder,
 }
 
 impl Desk {
     /// Open the desk of the pod `holder` whose checkpoints lie in `dir`. The hold of an earlier trainer of the pod has ended
-    /// with it; what was released stays so.
-    pub fn open(dir: &Path, holder: &str) -> Result<Self, Error> {
-        let folder = dir.join(FOLDER).join(holder);
-        fs::create_dir_all(&folder).map_err(Error::at(&folder))?;
-        let desk = Self { folder };
-        desk.remove(&[RESPONSE, HOLD]);
-        Ok(desk)
-    }
-
-    fn remove(&self, prefixes: &[&str]) {
-        for (_, path) in prefixes.iter().flat_map(|prefix| entries(&self.folder, prefix)) {
-            let _ = fs::remove_file(path);
-        }
+    /// with it; what was released stays so. Nothing is written: the folder is made by who asks.
+    pub fn open(dir: &Path, holder: &str) -> Self {
+        let folder = Folder::of(dir, holder);
+        folder.remove(&[CHECKPOINT.response, TAKE_OVER.response, HOLD]);
+        Self { folder }
     }
 
     /// A request that somebody still waits for, with its id.
     pub fn request(&self) -> Option<(String, Request)> {
-        entries(&self.folder, REQUEST)
+        let asked = self.folder.asked::<Request>(CHECKPOINT);
+        asked
             .into_iter()
-            .find_map(|(id, path)| self.open_request(&id, &path).map(|request| (id, request)))
-    }
-
-    /// A hook withdraws its request before the response. Looked at in the other order, a request that is answered and
-    /// just being withdrawn is never taken for a new one.
-    fn open_request(&self, id: &str, path: &Path) -> Option<Request> {
-        if self.response(id).exists() {
-            return None;
-        }
-        let request: Request = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-        let waits = request.expires > unix_seconds() && !self.is_released(request.migration.as_ref());
-        waits.then_some(request)
+            .find(|(_, request)| !self.is_released(request.migration.as_ref()))
     }
 
     /// Answer a request. False when its hook has given up meanwhile.
@@ -98,57 +78,50 @@ impl Desk {
     /// # Errors
     /// The response may be there all the same, and may have been read.
     pub fn answer(&self, id: &str, response: &Response) -> Result<bool, Error> {
-        let request = self.folder.join(format!("{REQUEST}{id}"));
-        if !request.try_exists().map_err(Error::at(&request))? {
-            return Ok(false);
-        }
-        let text = serde_json::to_vec(response).map_err(|error| Error::Refused(error.to_string()))?;
-        write_atomically(&self.response(id), &text).map(|()| true)
+        self.folder.answer(CHECKPOINT, id, response)
     }
 
     /// Say that the trainer holds still.
     pub fn hold(&self) -> Result<(), Error> {
-        write_atomically(&self.folder.join(HOLD), b"")
+        self.folder.create()?;
+        write_atomically(&self.folder.file(HOLD), b"")
     }
 
     /// Whether nobody has released the hold. Where the volume does not answer nobody has.
     pub fn holds(&self) -> bool {
-        self.folder.join(HOLD).try_exists().unwrap_or(true)
+        self.folder.file(HOLD).try_exists().unwrap_or(true)
     }
 
     /// Whether a migration was rolled back.
     pub fn is_released(&self, migration: Option<&String>) -> bool {
-        migration.is_some_and(|id| self.folder.join(format!("{RELEASED}{}", plain(id))).exists())
+        migration.is_some_and(|id| self.folder.file(&format!("{RELEASED}{}", plain(id))).exists())
     }
 
     /// End the hold.
     pub fn go_on(&self) {
-        let _ = fs::remove_file(self.folder.join(HOLD));
+        let _ = fs::remove_file(self.folder.file(HOLD));
     }
 
     /// The migrations that were rolled back.
     pub fn released(&self) -> Vec<String> {
-        let markers = entries(&self.folder, RELEASED);
+        let markers = self.folder.entries(RELEASED);
         let read = |(_, path): &(String, PathBuf)| fs::read_to_string(path).ok();
         markers.iter().filter_map(read).collect()
     }
 
     /// The trainer ends, and with it the conversation. What was released must be known to whoever is started again.
     pub fn close(&self) {
-        self.remove(&[REQUEST, RESPONSE, HOLD]);
-        let _ = fs::remove_dir(&self.folder);
-    }
-
-    fn response(&self, id: &str) -> PathBuf {
-        self.folder.join(format!("{RESPONSE}{id}"))
+        self.folder
+            .remove(&[CHECKPOINT.request, CHECKPOINT.response, TAKE_OVER.response, HOLD]);
+        self.folder.leave();
     }
 }
 
 /// The hook's end.
 #[derive(Debug)]
 pub struct Counter {
-    dir: PathBuf,
-    folder: PathBuf,
+    pub(super) dir: PathBuf,
+    pub(super) folder: Folder,
 }
 
 impl Counter {
@@ -159,9 +132,20 @@ impl Counter {
 
     /// The end towards the trainer of the pod `holder`.
     pub fn of(dir: &Path, holder: &str) -> Self {
-        let folder = dir.join(FOLDER).join(holder);
-        let dir = dir.to_owned();
-        Self { dir, folder }
+        Self {
+            dir: dir.to_owned(),
+            folder: Folder::of(dir, holder),
+        }
+    }
+
+    /// The directory of the checkpoints, relative to a mount at or above it.
+    pub(super) fn below(&self, mount: &Path) -> Result<&Path, Error> {
+        self.dir.strip_prefix(mount).map_err(|_| {
+            let (dir, mount) = (self.dir.display(), mount.display());
+            Error::Usage(format!(
+                "--dir {dir} is not below --mount {mount}: name the mount that holds it"
+            ))
+        })
     }
 
     /// Have the trainer write a checkpoint. Returns its manifest with paths relative to `mount`, at or above the directory of
@@ -172,21 +156,14 @@ impl Counter {
         timeout: Duration,
         migration: Option<String>,
     ) -> Result<Manifest, Error> {
-        let dir = self.dir.display();
-        let prefix = self.dir.strip_prefix(mount).map_err(|_| {
-            let mount = mount.display();
-            Error::Usage(format!(
-                "--dir {dir} is not below --mount {mount}: name the mount that holds it"
-            ))
-        })?;
-        let withdrawn_at_end = Pending::post(&self.folder, timeout, migration)?;
-        let answered = tokio::time::timeout(timeout, withdrawn_at_end.answer()).await;
-        match answered {
-            Ok(Ok(Response::Written(manifest))) => Ok(below(prefix, manifest)),
-            Ok(Ok(Response::Failed(reason))) => Err(Error::Refused(reason)),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(Error::Refused(format!(
-                "no trainer answered below {dir} within {}",
+        let prefix = self.below(mount)?;
+        let withdrawn_at_end = self.folder.ask(CHECKPOINT, Request { migration }, timeout)?;
+        match withdrawn_at_end.answer().await? {
+            Some(Response::Written(manifest)) => Ok(below(prefix, manifest)),
+            Some(Response::Failed(reason)) => Err(Error::Refused(reason)),
+            None => Err(Error::Refused(format!(
+                "no trainer answered below {} within {}",
+                self.dir.display(),
                 humantime::format_duration(timeout)
             ))),
         }
@@ -195,17 +172,15 @@ impl Counter {
     /// Let the trainer, should it hold still, go on: from what this migration asked for or will ask for, or from
     /// everything where none is named. The migration's pod has ended by now.
     pub fn release(&self, migration: Option<&str>) -> Result<(), Error> {
-        fs::create_dir_all(&self.folder).map_err(Error::at(&self.folder))?;
+        self.folder.create()?;
         if let Some(id) = migration {
-            return write_atomically(
-                &self.folder.join(format!("{RELEASED}{}", plain(id))),
-                id.as_bytes(),
-            );
+            let marker = self.folder.file(&format!("{RELEASED}{}", plain(id)));
+            return write_atomically(&marker, id.as_bytes());
         }
         // Requests first: a trainer holds before it answers, and answers no request that is gone.
-        for (_, path) in [REQUEST, HOLD]
+        for (_, path) in [CHECKPOINT.request, HOLD]
             .iter()
-            .flat_map(|prefix| entries(&self.folder, prefix))
+            .flat_map(|prefix| self.folder.entries(prefix))
         {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::at(&path)(error)),
@@ -216,79 +191,23 @@ impl Counter {
     }
 }
 
-/// A request that is withdrawn when dropped.
-struct Pending {
-    request: PathBuf,
-    response: PathBuf,
-}
-
-impl Pending {
-    fn post(folder: &Path, timeout: Duration, migration: Option<String>) -> Result<Self, Error> {
-        fs::create_dir_all(folder).map_err(Error::at(folder))?;
-        let id = uuid::Uuid::new_v4().simple();
-        let pending = Self {
-            request: folder.join(format!("{REQUEST}{id}")),
-            response: folder.join(format!("{RESPONSE}{id}")),
-        };
-        let expires = unix_seconds() + timeout.as_secs_f64();
-        let text = serde_json::to_vec(&Request { expires, migration })
-            .map_err(|error| Error::Refused(error.to_string()))?;
-        write_atomically(&pending.request, &text)?;
-        Ok(pending)
-    }
-
-    async fn answer(&self) -> Result<Response, Error> {
-        loop {
-            if let Ok(text) = fs::read(&self.response) {
-                return serde_json::from_slice(&text).map_err(|error| Error::Refused(error.to_string()));
-            }
-            tokio::time::sleep(TICK).await;
-        }
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.request);
-        let _ = fs::remove_file(&self.response);
-    }
-}
-
-/// Files of `folder` whose name begins with `prefix`: the rest of the name, and the path.
-fn entries(folder: &Path, prefix: &str) -> Vec<(String, PathBuf)> {
-    let names = fs::read_dir(folder).into_iter().flatten().filter_map(|entry| {
-        let path = entry.ok()?.path();
-        let name = path.file_name()?.to_str()?.strip_prefix(prefix)?;
-        (!name.contains('.')).then(|| (name.to_owned(), path.clone()))
-    });
-    names.collect()
-}
-
-/// A migration's id as part of a file's name.
-fn plain(id: &str) -> String {
-    id.replace(['/', '.'], "_")
-}
-
 fn below(prefix: &Path, manifest: Manifest) -> Manifest {
     let join = |path: &str| prefix.join(path).display().to_string();
+    let files = manifest.files.into_iter().map(|file| ManifestFile {
+        path: join(&file.path),
+        ..file
+    });
     Manifest {
-        step: manifest.step,
-        epoch: manifest.epoch,
         directory: join(&manifest.directory),
-        files: manifest
-            .files
-            .into_iter()
-            .map(|file| ManifestFile {
-                path: join(&file.path),
-                ..file
-            })
-            .collect(),
+        files: files.collect(),
+        ..manifest
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workload::conversation::Pending;
 
     fn manifest(directory: &str) -> Manifest {
         let file = ManifestFile {
@@ -301,11 +220,12 @@ mod tests {
             epoch: None,
             directory: directory.into(),
             files: vec![file],
+            timings: None,
         }
     }
 
     async fn ask_with(dir: &Path, mount: &Path, response: Response) -> Result<Manifest, Error> {
-        let desk = Desk::open(dir, "w").unwrap();
+        let desk = Desk::open(dir, "w");
         let counter = Counter::of(dir, "w");
         let trainer = async {
             loop {
@@ -314,7 +234,7 @@ mod tests {
                     assert_eq!(desk.request(), None, "answered once");
                     break;
                 }
-                tokio::time::sleep(TICK).await;
+                tokio::time::sleep(crate::workload::LOOK).await;
             }
         };
         tokio::join!(counter.ask(mount, Duration::from_secs(9), None), trainer).0
@@ -327,11 +247,7 @@ mod tests {
         let response = Response::Written(manifest("ckpt-8-w"));
         let printed = ask_with(&dir, mount.path(), response).await.unwrap();
         assert_eq!(printed, manifest("checkpoints/ckpt-8-w"));
-        assert_eq!(
-            fs::read_dir(dir.join(FOLDER).join("w")).unwrap().count(),
-            0,
-            "no file stays"
-        );
+        assert_eq!(Folder::of(&dir, "w").entries("").len(), 0, "no file stays");
     }
 
     #[tokio::test(start_paused = true)]
@@ -349,26 +265,32 @@ mod tests {
         let asked = counter.ask(dir.path(), Duration::from_secs(5), None).await;
         let error = asked.unwrap_err();
         assert!(error.to_string().contains("no trainer answered"), "{error}");
-        assert_eq!(fs::read_dir(counter.folder).unwrap().count(), 0);
+        assert_eq!(counter.folder.entries("").len(), 0);
     }
 
     #[test]
     fn a_request_that_nobody_waits_for_is_ignored() {
         let dir = tempfile::tempdir().unwrap();
-        let desk = Desk::open(dir.path(), "w").unwrap();
-        let old = serde_json::to_vec(&Request {
-            expires: 1.0,
-            migration: None,
-        })
-        .unwrap();
-        fs::write(desk.folder.join("request-old"), old).unwrap();
-        fs::write(desk.folder.join("request-broken"), "{").unwrap();
+        let desk = Desk::open(dir.path(), "w");
+        desk.folder.create().unwrap();
+        fs::write(desk.folder.file("request-old"), r#"{"expires":1.0}"#).unwrap();
+        fs::write(desk.folder.file("request-broken"), "{").unwrap();
         assert_eq!(desk.request(), None);
         assert!(!desk.answer("gone", &Response::Failed(String::new())).unwrap());
     }
 
+    fn post(counter: &Counter, migration: Option<&str>) -> Pending<Response> {
+        let request = Request {
+            migration: migration.map(Into::into),
+        };
+        counter
+            .folder
+            .ask(CHECKPOINT, request, Duration::from_secs(9))
+            .unwrap()
+    }
+
     fn pair(dir: &Path, pod: &str) -> (Desk, Counter) {
-        (Desk::open(dir, pod).unwrap(), Counter::of(dir, pod))
+        (Desk::open(dir, pod), Counter::of(dir, pod))
     }
 
     #[test]
@@ -382,14 +304,14 @@ mod tests {
         assert_eq!((desk.holds(), other.holds()), (false, true));
         counter.release(None).unwrap();
         other.close();
-        assert!(!other.folder.exists());
+        assert!(!other.folder.file("").exists());
     }
 
     #[test]
     fn a_request_is_for_the_trainer_of_its_own_pod() {
         let dir = tempfile::tempdir().unwrap();
         let ((source, _), (target, counter)) = (pair(dir.path(), "source"), pair(dir.path(), "target"));
-        let _pending = Pending::post(&counter.folder, Duration::from_secs(9), None).unwrap();
+        let _pending = post(&counter, None);
         assert_eq!(
             source.request(),
             None,
@@ -404,11 +326,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (desk, counter) = pair(dir.path(), "a");
         counter.release(Some("m.1")).unwrap();
-        let ask =
-            |migration: &str| Pending::post(&counter.folder, Duration::from_secs(9), Some(migration.into()));
-        let _late = ask("m.1").unwrap();
+        let _late = post(&counter, Some("m.1"));
         assert_eq!(desk.request(), None);
-        let _other = ask("m.2").unwrap();
+        let _other = post(&counter, Some("m.2"));
         assert!(desk.request().is_some(), "another migration is another matter");
         desk.close();
         assert_eq!(
@@ -422,7 +342,7 @@ mod tests {
     fn a_release_of_everything_withdraws_what_was_asked_for() {
         let dir = tempfile::tempdir().unwrap();
         let (desk, counter) = pair(dir.path(), "a");
-        let _pending = Pending::post(&counter.folder, Duration::from_secs(9), None).unwrap();
+        let _pending = post(&counter, None);
         let (id, _) = desk.request().unwrap();
         counter.release(None).unwrap();
         assert!(

@@ -2,11 +2,13 @@
 //! burner paced by its own CPU-time clock that is also the known answer the harness is checked against.
 //!
 //! The built-in workload has the roles of a training pod: [`trainer`] (steps, checkpoints, restores), [`processor`]
-//! (produces the data and completes), [`monitor`] (reads checkpoints), and [`hook`], the checkpoint command that is run
-//! by exec beside the trainer. [`epoch`] and [`writer`] see to it that of several trainers on one volume one writes.
+//! (produces the data and completes), [`monitor`] (reads checkpoints), and the commands that are run by exec beside the
+//! trainer: [`hook`] for a checkpoint, [`take_over`] for one that stands by. [`epoch`] and [`writer`] see to it that of
+//! several trainers on one volume one writes.
 
 pub mod burner;
 pub mod checkpoint;
+mod conversation;
 mod durable;
 pub mod epoch;
 pub mod gauge;
@@ -14,7 +16,10 @@ pub mod hook;
 pub mod monitor;
 pub mod pace;
 pub mod processor;
+mod standby;
+pub mod take_over;
 pub mod trainer;
+pub mod weights;
 pub mod writer;
 
 #[cfg(test)]
@@ -28,6 +33,8 @@ use crate::contract::workload::Progress;
 
 /// How often a workload's main loop looks around: for requests, for signals, for a finished step.
 pub(crate) const TICK: Duration = Duration::from_millis(20);
+/// How often who waits for another one looks, where nobody trains meanwhile.
+pub(crate) const LOOK: Duration = Duration::from_millis(5);
 
 /// What a container returns when SIGTERM ended it: 128 + 15.
 pub const TERMINATED: u8 = 143;
@@ -74,6 +81,9 @@ pub enum Error {
         /// Uid or name of the pod that has it.
         holder: String,
     },
+    /// The trainer that stands by did not take over.
+    #[error("not taken over: {}", .0.message)]
+    NotTakenOver(take_over::Refusal),
     /// Arguments that contradict each other.
     #[error("{0}")]
     Usage(String),
@@ -84,6 +94,17 @@ impl Error {
     pub(crate) fn at(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.display().to_string();
         move |source| Self::Io { path, source }
+    }
+
+    /// Whether it is that something is not there.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    }
+
+    /// A file or directory of a checkpoint is not what it should be.
+    pub(crate) fn unusable(path: &Path, reason: String) -> Self {
+        let path = path.display().to_string();
+        Self::Checkpoint { path, reason }
     }
 }
 

@@ -13,9 +13,11 @@ use proptest::prelude::*;
 use super::{
     Error, checkpoint,
     epoch::{Claims, Identity},
-    writer::{Writer, restore},
+    standby,
+    weights::Weights,
+    writer::{Writer, origin, restore},
 };
-use crate::contract::workload::Manifest;
+use crate::contract::workload::{Manifest, TakeOver};
 
 /// What happens next, and to which pod.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +32,10 @@ enum Move {
         heard: bool,
     },
     Create,
+    /// A pod is made that stands by while the source trains.
+    Prepare,
+    /// Whoever stands by is told what to go on from, or that the source was lost.
+    HandOver,
     TakeOver,
     Undo,
     Die,
@@ -43,6 +49,8 @@ fn moves() -> impl Strategy<Value = Vec<(Move, usize)>> {
         2 => Just(Move::Save),
         2 => prop::bool::weighted(0.8).prop_map(|heard| Move::Ask { heard }),
         2 => Just(Move::Create),
+        2 => Just(Move::Prepare),
+        2 => Just(Move::HandOver),
         1 => Just(Move::TakeOver),
         1 => Just(Move::Undo),
         1 => Just(Move::Die),
@@ -57,6 +65,9 @@ const PODS: usize = 5;
 
 enum Process {
     Down,
+    StandingBy {
+        who: Identity,
+    },
     Restored {
         who: Identity,
         step: u64,
@@ -76,7 +87,10 @@ enum Process {
 
 struct Pod {
     who: Identity,
+    weights: Weights,
     floor: Option<PathBuf>,
+    stands_by: bool,
+    told: Option<TakeOver>,
     /// Deleted, and its end confirmed.
     ended: bool,
     process: Process,
@@ -84,7 +98,8 @@ struct Pod {
 
 struct Migration {
     id: String,
-    manifest: Manifest,
+    manifest: Option<Manifest>,
+    handed_over: bool,
 }
 
 struct World {
@@ -115,7 +130,7 @@ impl World {
             handed_over: BTreeSet::new(),
             verified: 0,
         };
-        world.create(None);
+        world.create(None, None, false);
         world
     }
 
@@ -138,24 +153,22 @@ impl World {
         .unwrap();
     }
 
-    fn create(&mut self, from: Option<(Option<u64>, String, String)>) {
+    fn create(&mut self, migration: Option<String>, from: Option<&Manifest>, stands_by: bool) {
         let number = self.pods.len();
-        let (after, migration, directory) = match from {
-            Some((after, migration, directory)) => (after, Some(migration), Some(directory)),
-            None => (None, None, None),
-        };
         self.link(number, true);
-        let floor = directory.map(|directory| self.view(number).join(directory));
         let who = Identity {
             holder: format!("pod-{number}"),
             life: String::new(),
-            after,
+            after: from.and_then(|manifest| manifest.epoch),
             migration,
             over: Vec::new(),
         };
         self.pods.push(Pod {
             who,
-            floor,
+            weights: Weights::new(100, 10),
+            floor: from.map(|manifest| self.view(number).join(&manifest.directory)),
+            stands_by,
+            told: None,
             ended: false,
             process: Process::Down,
         });
@@ -173,17 +186,33 @@ impl World {
         match made {
             Move::Run { answered } => self.run(pod, answered),
             Move::Save => {
-                if let Process::Training { writer, step, .. } = &mut self.pods[pod].process {
-                    let _ = writer.checkpoint(*step);
+                let Pod { process, weights, .. } = &mut self.pods[pod];
+                if let Process::Training { writer, step, .. } = process {
+                    let _ = writer.checkpoint(*step, weights);
                 }
             }
             Move::Ask { heard } => self.ask(heard),
             Move::Create if self.pods.len() < PODS => {
-                if let Some(Migration { id, manifest }) = &self.migration {
-                    self.create(Some((manifest.epoch, id.clone(), manifest.directory.clone())));
+                if let Some(Migration {
+                    id,
+                    manifest: Some(manifest),
+                    handed_over: false,
+                }) = &self.migration
+                {
+                    self.create(Some(id.clone()), Some(&manifest.clone()), false);
                 }
             }
-            Move::Create => {}
+            Move::Prepare if self.pods.len() < PODS && self.migration.is_none() => {
+                let id = self.next_id();
+                self.create(Some(id.clone()), None, true);
+                self.migration = Some(Migration {
+                    id,
+                    manifest: None,
+                    handed_over: false,
+                });
+            }
+            Move::Create | Move::Prepare => {}
+            Move::HandOver => self.hand_over(),
             Move::TakeOver => self.take_over(),
             Move::Undo => self.undo(),
             Move::Die => self.pods[pod].process = Process::Down,
@@ -195,6 +224,7 @@ impl World {
     fn run(&mut self, pod: usize, answered: bool) {
         match self.pods[pod].process {
             Process::Down => self.start(pod),
+            Process::StandingBy { .. } => self.begin(pod),
             Process::Restored { .. } => self.claim(pod),
             Process::Training { .. } => self.step(pod),
             Process::Holding { .. } => self.expire(pod, answered),
@@ -212,10 +242,46 @@ impl World {
             life,
             ..pod.who.clone()
         };
-        if let Ok(restored) = restore(&view, &who, pod.floor.as_deref()) {
+        let Ok(claimed) = Claims::of(&view).list() else {
+            return;
+        };
+        if pod.stands_by && who.first_of(&claimed).is_none() {
+            pod.process = Process::StandingBy { who };
+            return;
+        }
+        let Ok(known) = origin(&view, &who) else { return };
+        let floor = pod.floor.clone().or(known);
+        if let Ok(restored) = restore(&view, &who, floor.as_deref(), &mut pod.weights) {
             let step = restored.map_or(0, |restored| restored.step);
             pod.process = Process::Restored { who, step };
         }
+    }
+
+    /// What a process that stands by does when it was told to take over.
+    fn begin(&mut self, number: usize) {
+        let view = self.view(number);
+        let Pod {
+            process,
+            told,
+            weights,
+            ..
+        } = &mut self.pods[number];
+        let (Process::StandingBy { who }, Some(asked)) = (&*process, told) else {
+            return;
+        };
+        *process = match standby::take_over(&view, who, asked, weights) {
+            Ok(begun) => {
+                let step = begun.restored.map_or(0, |restored| restored.step);
+                assert!(step >= self.verified, "pod {number} takes over at {step}");
+                let life = who.life.clone();
+                Process::Training {
+                    life,
+                    writer: begun.writer,
+                    step,
+                }
+            }
+            Err(_) => Process::Down,
+        };
     }
 
     fn claim(&mut self, number: usize) {
@@ -260,15 +326,29 @@ impl World {
         );
     }
 
-    fn ask(&mut self, heard: bool) {
-        if self.migration.is_some() {
-            return;
-        }
-        let id = format!("migration-{}", self.asked);
+    fn next_id(&mut self) -> String {
         self.asked += 1;
-        let process = &mut self.pods[self.active].process;
+        format!("migration-{}", self.asked)
+    }
+
+    /// The source is asked for a checkpoint, for a pod that stands by or for one that is yet to be made.
+    fn ask(&mut self, heard: bool) {
+        let prepared = match &self.migration {
+            Some(
+                Migration {
+                    manifest: Some(_), ..
+                }
+                | Migration {
+                    handed_over: true, ..
+                },
+            ) => return,
+            Some(prepared) => Some(prepared.id.clone()),
+            None => None,
+        };
+        let id = prepared.unwrap_or_else(|| self.next_id());
+        let Pod { process, weights, .. } = &mut self.pods[self.active];
         let manifest = match std::mem::replace(process, Process::Down) {
-            Process::Training { life, writer, step } => match writer.hand_over(step) {
+            Process::Training { life, writer, step } => match writer.hand_over(step, weights) {
                 Ok(manifest) => {
                     *process = Process::Holding {
                         life,
@@ -300,9 +380,34 @@ impl World {
         if heard && checkpoint::read(&place).is_ok() {
             self.verified = self.verified.max(manifest.step);
             self.handed_over.extend(manifest.epoch);
-            self.migration = Some(Migration { id, manifest });
+            self.migration = Some(Migration {
+                id,
+                manifest: Some(manifest),
+                handed_over: false,
+            });
         } else {
-            self.pods[self.active].who.over.push(id);
+            self.roll_back(id);
+        }
+    }
+
+    /// Whoever stands by is told of the checkpoint; or of none, where the source seems to be lost, as it is or is not.
+    fn hand_over(&mut self) {
+        let source = &self.pods[self.active];
+        let lost = matches!(source.process, Process::Down) || fs::read_dir(self.view(self.active)).is_err();
+        let Some(migration) = &mut self.migration else {
+            return;
+        };
+        if migration.manifest.is_none() && !lost {
+            return;
+        }
+        let asked = TakeOver {
+            migration: migration.id.clone(),
+            manifest: migration.manifest.clone(),
+        };
+        let of = |pod: &&mut Pod| pod.stands_by && pod.who.migration.as_ref() == Some(&migration.id);
+        for pod in self.pods.iter_mut().filter(of) {
+            migration.handed_over = true;
+            pod.told.get_or_insert(asked.clone());
         }
     }
 
@@ -347,9 +452,13 @@ impl World {
 
     /// The orchestrator deletes the targets, sees them end, and releases the source.
     fn undo(&mut self) {
-        let Some(Migration { id, .. }) = self.migration.take() else {
-            return;
-        };
+        if let Some(Migration { id, .. }) = self.migration.take() {
+            self.roll_back(id);
+        }
+    }
+
+    fn roll_back(&mut self, id: String) {
+        self.migration = None;
         for pod in &mut self.pods {
             if pod.who.migration.as_ref() == Some(&id) {
                 pod.ended = true;
@@ -373,8 +482,8 @@ impl World {
             }
         }
         let active = self.active;
-        // At most: it is started, claims, and steps.
-        (0..3).for_each(|_| self.run(active, true));
+        // At most: it finds itself superseded, is started, claims, and steps.
+        (0..4).for_each(|_| self.run(active, true));
         let Process::Training { step, .. } = self.pods[active].process else {
             panic!("nobody trains");
         };

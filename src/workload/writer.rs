@@ -7,6 +7,7 @@ use super::{
     Error,
     checkpoint::{self, Stored},
     epoch::{Claims, Identity},
+    weights::Weights,
 };
 use crate::contract::workload::Manifest;
 
@@ -37,11 +38,17 @@ pub struct Restored {
     pub from: PathBuf,
 }
 
-/// What `who` goes on from: the newest checkpoint of its own epochs that can be read, else `floor`, else nothing.
+/// What `who` goes on from: the newest checkpoint of its own epochs that can be read, else `floor`, else nothing. It is
+/// loaded.
 ///
 /// # Errors
 /// [`Error::Superseded`] when another one may write; a checkpoint that cannot be read where there is no other one.
-pub fn restore(dir: &Path, who: &Identity, floor: Option<&Path>) -> Result<Option<Restored>, Error> {
+pub fn restore(
+    dir: &Path,
+    who: &Identity,
+    floor: Option<&Path>,
+    weights: &mut Weights,
+) -> Result<Option<Restored>, Error> {
     let claimed = Claims::of(dir).list()?;
     who.due(&claimed)?;
     let own = |stored: &Stored| {
@@ -49,15 +56,50 @@ pub fn restore(dir: &Path, who: &Identity, floor: Option<&Path>) -> Result<Optio
         claim.is_some_and(|claim| claim.holder == who.holder)
     };
     let own = checkpoint::lineage(dir, &claimed).into_iter().filter(own);
+    let candidates = own.map(|stored| stored.path).chain(floor.map(Path::to_owned));
+    match first_whole(candidates, weights)? {
+        None if who
+            .first_of(&claimed)
+            .is_some_and(|(_, claim)| claim.step > Some(0)) =>
+        {
+            let reason = "holds nothing that this pod has written or gone on from".to_owned();
+            Err(Error::unusable(dir, reason))
+        }
+        restored => Ok(restored),
+    }
+}
+
+/// The checkpoint that the first epoch of `who` began with, another pod's: to one that took over, what `floor` is to others.
+///
+/// # Errors
+/// The claims cannot be read.
+pub(crate) fn origin(dir: &Path, who: &Identity) -> Result<Option<PathBuf>, Error> {
+    let claimed = Claims::of(dir).list()?;
+    let Some((first, claim)) = who.first_of(&claimed) else {
+        return Ok(None);
+    };
+    let mut lineage = checkpoint::lineage(dir, &claimed).into_iter();
+    let began = lineage.find(|stored| stored.epoch < first && claim.step == Some(stored.step));
+    Ok(began.map(|stored| stored.path))
+}
+
+/// The newest checkpoint on the volume that can be read, whoever has written it. It is loaded.
+///
+/// # Errors
+/// There are some, and none can be read.
+pub(crate) fn newest(dir: &Path, weights: &mut Weights) -> Result<Option<Restored>, Error> {
+    let lineage = checkpoint::lineage(dir, &Claims::of(dir).list()?);
+    first_whole(lineage.into_iter().map(|stored| stored.path), weights)
+}
+
+fn first_whole(
+    candidates: impl Iterator<Item = PathBuf>,
+    weights: &mut Weights,
+) -> Result<Option<Restored>, Error> {
     let mut unusable = None;
-    for from in own.map(|stored| stored.path).chain(floor.map(Path::to_owned)) {
-        match checkpoint::read(&from) {
-            Ok(state) => {
-                return Ok(Some(Restored {
-                    step: state.step,
-                    from,
-                }));
-            }
+    for from in candidates {
+        match checkpoint::load(&from, weights) {
+            Ok(step) => return Ok(Some(Restored { step, from })),
             Err(error) => {
                 tracing::warn!("{error}");
                 unusable = Some(error);
@@ -106,9 +148,9 @@ impl Writer {
     }
 
     /// Write a periodic checkpoint, and remove what it makes superfluous.
-    pub fn checkpoint(&mut self, step: u64) -> Result<(), Error> {
+    pub fn checkpoint(&mut self, step: u64, weights: &mut Weights) -> Result<(), Error> {
         let durable = self.durable.is_none_or(|(_, since)| since + 1 >= DURABLE);
-        checkpoint::write(&self.dir, self.epoch, step, durable)?;
+        checkpoint::write(&self.dir, self.epoch, step, weights, durable)?;
         self.durable = match self.durable {
             Some((kept, since)) if !durable => Some((kept, since + 1)),
             _ => Some((step, 0)),
@@ -139,9 +181,8 @@ impl Writer {
     }
 
     /// Write a checkpoint that another one may go on from. Where nobody hears of it, it is one like the others.
-    pub fn hand_over(&self, step: u64) -> Result<Manifest, Error> {
-        let place = checkpoint::write(&self.dir, self.epoch, step, true)?;
-        checkpoint::manifest(&self.dir, &place, step, self.epoch)
+    pub fn hand_over(&self, step: u64, weights: &mut Weights) -> Result<Manifest, Error> {
+        checkpoint::write(&self.dir, self.epoch, step, weights, true)
     }
 
     /// Claim the next epoch, after a checkpoint of `step` was handed over: whoever went on from it would have claimed that,
@@ -183,35 +224,58 @@ mod tests {
     fn what_was_asked_for_goes_when_it_is_of_no_more_use() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
+        let few = &mut Weights::new(100, 0);
         let mut source = Writer::claim(dir, pod("source", None), 0, None).unwrap();
         for step in 1..=5 {
-            source.checkpoint(step).unwrap();
+            source.checkpoint(step, few).unwrap();
         }
         assert_eq!(
             names(dir),
             ["1-1", "4-1", "5-1"],
             "the durable one and the newest"
         );
-        source.hand_over(6).unwrap();
+        source.hand_over(6, few).unwrap();
         source.go_on(6, Vec::new()).unwrap();
-        source.checkpoint(7).unwrap();
+        source.checkpoint(7, few).unwrap();
         assert_eq!(names(dir), ["7-2"]);
 
-        let floor = dir.join(source.hand_over(8).unwrap().directory);
+        let floor = dir.join(source.hand_over(8, few).unwrap().directory);
         let mut target = Writer::claim(dir, pod("target", Some(2)), 8, Some(floor.clone())).unwrap();
-        target.checkpoint(9).unwrap();
+        target.checkpoint(9, few).unwrap();
         assert_eq!(
             names(dir),
             ["8-2", "9-3"],
             "the source may yet have to start from its own"
         );
-        target.checkpoint(10).unwrap();
-        let restored = restore(dir, &pod("target", Some(2)), Some(&floor)).unwrap();
+        target.checkpoint(10, few).unwrap();
+        let restored = restore(dir, &pod("target", Some(2)), Some(&floor), few).unwrap();
         assert_eq!(
             restored.map(|restored| restored.step),
             Some(10),
             "fault 7: a floor is no pin"
         );
         assert!(matches!(source.check(), Err(Error::Superseded { epoch: 3, .. })));
+    }
+
+    /// A pod that took over has no variable that says what from, and may be started again before its first checkpoint.
+    #[test]
+    fn who_has_no_checkpoint_yet_goes_on_from_what_its_first_epoch_began_with() {
+        let dir = tempfile::tempdir().unwrap();
+        let (dir, few) = (dir.path(), &mut Weights::new(100, 0));
+        let mut source = Writer::claim(dir, pod("source", None), 0, None).unwrap();
+        source.checkpoint(4, few).unwrap();
+        let floor = dir.join(source.hand_over(5, few).unwrap().directory);
+        source.checkpoint(6, few).unwrap();
+        for _ in 0..2 {
+            Writer::claim(dir, pod("target", Some(1)), 5, Some(floor.clone())).unwrap();
+            let again = pod("target", None);
+            let known = origin(dir, &again).unwrap();
+            assert_eq!(known.as_ref(), Some(&floor));
+            let restored = restore(dir, &again, known.as_deref(), few).unwrap().unwrap();
+            assert_eq!(restored.step, 5);
+        }
+        assert_eq!(origin(dir, &pod("source", None)).unwrap(), None);
+        let from_nothing = restore(dir, &pod("target", None), None, few);
+        assert!(from_nothing.unwrap_err().to_string().contains("holds nothing"));
     }
 }

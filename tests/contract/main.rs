@@ -22,6 +22,7 @@ macro_rules! on_both_clusters {
     };
 }
 
+mod admission;
 mod applying;
 mod case;
 mod cluster;

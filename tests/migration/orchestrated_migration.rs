@@ -1,6 +1,10 @@
 //! The orchestrator against the embedded cluster, with the built-in workload: real processes, a real volume.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use futures::{AsyncBufReadExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
@@ -36,18 +40,19 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const RUN: &str = "orchestrated-migration";
 
 /// The embedded cluster and the orchestrator, both as processes of their own.
-struct Stage {
+pub(crate) struct Stage {
     directory: tempfile::TempDir,
     cluster: Child,
-    client: Client,
-    namespace: String,
-    scenario: Scenario,
-    orchestrator: Orchestrator,
+    pub(crate) kubeconfig: PathBuf,
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
+    pub(crate) scenario: Scenario,
+    pub(crate) orchestrator: Orchestrator,
 }
 
 impl Stage {
     /// `None` where the host cannot give containers a file system of their own.
-    async fn set() -> Option<Self> {
+    pub(crate) async fn set() -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let (cluster, handshake) = start_cluster(directory.path()).await;
         if !handshake.isolation.contains("own mount namespaces") {
@@ -68,6 +73,7 @@ impl Stage {
         Some(Self {
             directory,
             cluster,
+            kubeconfig: handshake.kubeconfig,
             client,
             namespace,
             scenario,
@@ -75,12 +81,12 @@ impl Stage {
         })
     }
 
-    fn pods(&self) -> Api<Pod> {
+    pub(crate) fn pods(&self) -> Api<Pod> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
     /// The scenario's pod on its source node: processor completed, trainer past its first step.
-    async fn arm(&self, change: impl FnOnce(&mut Pod)) -> String {
+    pub(crate) async fn arm(&self, change: impl FnOnce(&mut Pod)) -> String {
         deploy::surroundings::apply(&self.client, &self.namespace, RUN, &self.scenario)
             .await
             .unwrap();
@@ -103,7 +109,7 @@ impl Stage {
     }
 
     /// Wait until the trainer of a pod reports a step beyond `step`.
-    async fn step_after(&self, pod: &str, step: u64) -> u64 {
+    pub(crate) async fn step_after(&self, pod: &str, step: u64) -> u64 {
         let parameters = LogParams {
             container: Some("trainer".into()),
             follow: true,
@@ -139,7 +145,7 @@ impl Stage {
         }
     }
 
-    async fn strike(mut self) {
+    pub(crate) async fn strike(mut self) {
         deploy::namespace::delete(&self.client, &self.namespace)
             .await
             .unwrap();
@@ -229,7 +235,7 @@ fn corrupt_after_checkpoint(pod: &mut Pod) {
         .unwrap();
     let command: Vec<String> = serde_json::from_str(hook).unwrap();
     let script = format!(
-        "manifest=$({}) || exit 1; for file in /migration-checkpoint/checkpoints/ckpt-*/*; do printf x >> $file; done; echo \"$manifest\"",
+        "manifest=$({} $0) || exit 1; for file in /migration-checkpoint/checkpoints/ckpt-*/*; do printf x >> $file; done; echo \"$manifest\"",
         command.join(" ")
     );
     *hook = json!(["sh", "-c", script]).to_string();

@@ -19,12 +19,12 @@ use tempfile::TempDir;
 
 use crate::skip::{say, skip};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_migbench");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_migbench");
 /// Long enough for the slowest machine; nothing waits this long where all is well.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A checkpoint volume with the processor's data on it.
-fn volume() -> TempDir {
+pub(crate) fn volume() -> TempDir {
     let volume = tempfile::tempdir().unwrap();
     let data = format!("--output={}/data", volume.path().display());
     let output = workload(&["processor", &data, "--duration=1ms", "--cpu=10m", "--memory=1Mi"]);
@@ -32,7 +32,7 @@ fn volume() -> TempDir {
     volume
 }
 
-fn workload(arguments: &[&str]) -> Output {
+pub(crate) fn workload(arguments: &[&str]) -> Output {
     Command::new(BINARY)
         .env(POD_UID, "source")
         .arg("workload")
@@ -42,13 +42,13 @@ fn workload(arguments: &[&str]) -> Output {
 }
 
 /// A running trainer and its progress.
-struct Trainer {
-    process: Child,
+pub(crate) struct Trainer {
+    pub(crate) process: Child,
     lines: BufReader<std::process::ChildStdout>,
 }
 
 impl Trainer {
-    fn start(volume: &Path, more: &[&str]) -> Self {
+    pub(crate) fn start(volume: &Path, more: &[&str]) -> Self {
         Self::start_in("source", volume, more, &[])
     }
 
@@ -64,7 +64,7 @@ impl Trainer {
         )
     }
 
-    fn start_in(pod: &str, volume: &Path, more: &[&str], env: &[(&str, &str)]) -> Self {
+    pub(crate) fn start_in(pod: &str, volume: &Path, more: &[&str], env: &[(&str, &str)]) -> Self {
         let mut command = Command::new(BINARY);
         command
             .env(POD_UID, pod)
@@ -82,24 +82,24 @@ impl Trainer {
         Self { process, lines }
     }
 
-    fn next(&mut self) -> Progress {
+    pub(crate) fn next(&mut self) -> Progress {
         let mut line = String::new();
         self.lines.read_line(&mut line).unwrap();
         Progress::parse(&line).unwrap_or_else(|| panic!("no progress: {line:?}"))
     }
 
-    fn next_restored(&mut self) -> u64 {
+    pub(crate) fn next_restored(&mut self) -> u64 {
         match self.next() {
             Progress::Restored { step, .. } => step,
             other => panic!("not restored: {other:?}"),
         }
     }
 
-    fn code(&mut self) -> Option<i32> {
+    pub(crate) fn code(&mut self) -> Option<i32> {
         self.process.wait().unwrap().code()
     }
 
-    fn next_step(&mut self) -> u64 {
+    pub(crate) fn next_step(&mut self) -> u64 {
         match self.next() {
             Progress::Step { step, .. } => step,
             other => panic!("no step: {other:?}"),
@@ -142,7 +142,7 @@ impl Spent {
 }
 
 /// A trainer that burns would spend 400m; one that looks at a directory now and then spends next to nothing.
-fn stands_still(trainer: &Trainer) {
+pub(crate) fn stands_still(trainer: &Trainer) {
     measured(|| {
         let spent = Spent::during(trainer, Duration::from_millis(500));
         (spent.cpu < spent.at_most_in / 10).then_some(()).ok_or(spent)
@@ -170,7 +170,7 @@ fn cpu(pid: u32) -> Duration {
     Duration::from_nanos(tasks.filter_map(|task| of(task.unwrap())).sum())
 }
 
-fn hook(volume: &Path, more: &[&str]) -> Output {
+pub(crate) fn hook(volume: &Path, more: &[&str]) -> Output {
     let dir = format!("--dir={}/checkpoints", volume.display());
     let mut arguments = vec!["checkpoint", &dir];
     arguments.extend(more);
@@ -178,7 +178,7 @@ fn hook(volume: &Path, more: &[&str]) -> Output {
 }
 
 /// Have a checkpoint written, and check the manifest against the files.
-fn checkpoint(volume: &Path) -> Manifest {
+pub(crate) fn checkpoint(volume: &Path) -> Manifest {
     let output = hook(volume, &["--mount", volume.to_str().unwrap()]);
     assert!(output.status.success(), "{output:?}");
     let manifest: Manifest = serde_json::from_slice(&output.stdout).unwrap();

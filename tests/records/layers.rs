@@ -65,7 +65,12 @@ fn sources() -> Modules<String> {
             }
         }
     }
-    sources.retain(|name, _| !name.is_empty() && !tests.contains(name));
+    let tests = |name: &str| {
+        name.match_indices("::")
+            .any(|(end, _)| tests.contains(&name[..end]))
+            || tests.contains(name)
+    };
+    sources.retain(|name, _| !name.is_empty() && !tests(name));
     sources
 }
 

@@ -221,7 +221,7 @@ fn after_deploy_nothing_differs_and_after_destroy_nothing_is_left() {
     migbench("destroy");
     let ours = [
         "get",
-        "all,networkpolicies,serviceaccounts,clusterroles,clusterrolebindings,persistentvolumes,validatingadmissionpolicies,\
+        "all,networkpolicies,serviceaccounts,roles,rolebindings,poddisruptionbudgets,clusterroles,clusterrolebindings,persistentvolumes,validatingadmissionpolicies,\
          validatingadmissionpolicybindings",
         "--all-namespaces",
         "--selector=app.kubernetes.io/part-of=migbench",

@@ -235,9 +235,11 @@ mod overrides {
             (plain.orchestrator.preserve_pv, plain.orchestrator.timeout),
             (true, plain.deadlines.migration)
         );
+        assert!(plain.orchestrator.standby);
         let set = load(&[
             "nodes.placement=nodeSelector",
             "orchestrator.preserve_pv=false",
+            "orchestrator.standby=false",
             "orchestrator.timeout=90s",
         ])
         .unwrap();
@@ -246,6 +248,7 @@ mod overrides {
             (set.orchestrator.preserve_pv, set.orchestrator.timeout.as_secs()),
             (false, 90)
         );
+        assert!(!set.orchestrator.standby);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use jsonschema::Validator;
 use migbench::record::{
     event::ContainerState,
     leg::{Overhead, Process},
+    outcome::Pause,
     run::SCHEMA,
     situation::{ContainerSeen, EventSeen, PodSeen, Situation},
 };
@@ -78,7 +79,12 @@ fn records_with_every_optional_part_validate() {
         .insert("memory_peak".into(), "memory.peak: no such file".into());
     leg.sweeps[0].readings[0].error = Some("memory.stat: interrupted".into());
     leg.sweeps[0].readings[0].counters.memory_peak = None;
-    leg.migration.as_mut().unwrap().report = Some(json!({"status": "completed"}));
+    let migration = leg.migration.as_mut().unwrap();
+    migration.report = Some(json!({"status": "completed"}));
+    migration.pause = Some(Pause {
+        read_seconds: Some(0.25),
+        ..Pause::default()
+    });
     leg.overhead.push(Overhead {
         process: Process::Orchestrator,
         start_usec: None,

@@ -297,6 +297,7 @@ impl<'a> Leg<'a> {
                 requested: stamp(self.ns(self.requested())),
                 completed: stamp(self.ns(self.completed())),
                 report: None,
+                pause: None,
             }),
             error: None,
             situation: None,

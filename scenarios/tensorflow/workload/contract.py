@@ -1,5 +1,6 @@
 """What a container says to migbench: progress on stdout, and its exit codes."""
 
+import hashlib
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import time
 import uuid
 
 RESTORE_FROM = "MIGRATION_RESTORE_FROM"
+STANDBY = "MIGRATION_STANDBY"
 
 
 def report(event, **fields):
@@ -55,6 +57,15 @@ def write_atomically(path, write):
         if os.path.exists(partial):
             os.remove(partial)
         raise
+
+
+def digest(path):
+    """SHA-256 of a file, in lower-case hex; read in pieces, so that it is nowhere in memory as a whole."""
+    hasher = hashlib.sha256()
+    with open(path, "rb") as file:
+        for piece in iter(lambda: file.read(1 << 20), b""):
+            hasher.update(piece)
+    return hasher.hexdigest()
 
 
 def exists(path):

@@ -63,6 +63,11 @@ class Claims:
             raise Superseded(newest, claimed[newest])
         return due
 
+    def first(self, claimed):
+        """(epoch, step) of the first claim of this pod, of whichever of its processes; None where there is none."""
+        own = [epoch for epoch, claim in claimed.items() if claim.get("holder") == self.me["holder"]]
+        return (min(own), claimed[min(own)].get("step")) if own else None
+
     def claim_due(self, step):
         """Claim the epoch that is due to who goes on from `step`. Returns it."""
         claimed = self.list()

@@ -1,4 +1,4 @@
-"""The checkpoint hook, and the trainer's end of its conversation: small files in `<checkpoints>/.hook/<pod>`.
+"""The commands that are run beside the trainer, and its end of the conversation: small files in `<checkpoints>/.hook/<pod>`.
 
     hook                                      trainer
     request-<id>  {expires, migration}   -->  stops stepping, writes the checkpoint, hold
@@ -7,6 +7,10 @@
     release: released-<migration>, or
              removes request-* and hold  -->  goes on, if it wins the epoch after its own
 
+    take-over                                 trainer that stands by
+    take-over-<id>  {expires, migration, manifest}  -->  reads, verifies, claims, makes a step
+    (prints the answer)                  <--  taken-over-<id>  {taken: answer} or {refused: why}
+
 The built-in workload of migbench speaks the same. A file left by a process that died has no effect. A release counts for
 what its migration asks for later as well: a hook whose caller has gone away lives on, and may come to ask when nobody is
 left to release.
@@ -14,20 +18,21 @@ left to release.
 
 import argparse
 import contextlib
-import hashlib
 import json
 import os
 import sys
 import time
 import uuid
 
-from contract import exists, write_atomically
+from contract import digest, exists, write_atomically
 from epoch import holder
 
 FOLDER = ".hook"
 RELEASED = "released-"
 HOLD = "hold"
-LOOK = 0.05  # Seconds between two looks at the folder.
+CHECKPOINT = ("request-", "response-")  # How names of a request and of its response begin; their id follows.
+TAKE_OVER = ("take-over-", "taken-over-")
+LOOK = 0.01  # Seconds between two looks of who waits for another one while nobody trains.
 
 
 class Desk:
@@ -36,35 +41,48 @@ class Desk:
     def __init__(self, directory):
         self.folder = folder_of(directory)
         self.hold_file = os.path.join(self.folder, HOLD)
-        os.makedirs(self.folder, exist_ok=True)
         # The hold of an earlier trainer of the pod has ended with it; what was released stays so.
-        for prefix in ("response-", HOLD):
+        for prefix in (CHECKPOINT[1], TAKE_OVER[1], HOLD):
             remove_all(self.folder, prefix)
 
     def request(self):
-        """Id and migration of a request that somebody still waits for, or None.
-
-        A hook withdraws its request before the response. Looked at in the other order, a request that is answered and
-        just being withdrawn is never taken for a new one.
-        """
-        for name in entries(self.folder, "request-"):
-            if os.path.exists(os.path.join(self.folder, name.replace("request-", "response-"))):
-                continue
-            request = read_json(os.path.join(self.folder, name))
-            if not request or self.is_released(request.get("migration")):
-                continue
-            if request.get("expires", 0) > time.time():
-                return name[len("request-") :], request.get("migration")
+        """Id and migration of a request that somebody still waits for, or None."""
+        for number, request in self.asked(CHECKPOINT):
+            if not self.is_released(request.get("migration")):
+                return number, request.get("migration")
         return None
 
-    def answer(self, request, response):
-        """Answer a request. False when its hook has given up meanwhile."""
-        if not exists(os.path.join(self.folder, "request-" + request)):
+    def take_over(self):
+        """Id and content of what somebody waits for to be taken over, or None."""
+        return next(self.asked(TAKE_OVER), None)
+
+    def asked(self, subject):
+        """What is asked that somebody still waits for.
+
+        Who asks withdraws the request before the response. Looked at in the other order, a request that is answered and
+        just being withdrawn is never taken for a new one.
+        """
+        for name in entries(self.folder, subject[0]):
+            number = name[len(subject[0]) :]
+            if os.path.exists(os.path.join(self.folder, subject[1] + number)):
+                continue
+            request = read_json(os.path.join(self.folder, name))
+            if request and request.get("expires", 0) > time.time():
+                yield number, request
+
+    def waits(self, subject, number):
+        """Whether somebody waits for an answer."""
+        return exists(os.path.join(self.folder, subject[0] + number))
+
+    def answer(self, subject, number, response):
+        """Answer. False when nobody waits for it any more."""
+        if not self.waits(subject, number):
             return False
-        write_json(os.path.join(self.folder, "response-" + request), response)
+        write_json(os.path.join(self.folder, subject[1] + number), response)
         return True
 
     def hold(self):
+        os.makedirs(self.folder, exist_ok=True)
         write_atomically(self.hold_file, lambda file: None)
 
     def holds(self):
@@ -91,7 +109,7 @@ class Desk:
     def close(self):
         """The trainer ends, and with it the conversation. What was released must be known to whoever is started again."""
         with contextlib.suppress(OSError):
-            for prefix in ("request-", "response-", HOLD):
+            for prefix in (*CHECKPOINT, TAKE_OVER[1], HOLD):
                 remove_all(self.folder, prefix)
             os.rmdir(self.folder)
 
@@ -101,41 +119,70 @@ def manifest(directory, name, step, epoch):
     files = []
     for file in sorted(os.listdir(os.path.join(directory, name))):
         path = os.path.join(directory, name, file)
-        with open(path, "rb") as content:
-            digest = hashlib.sha256(content.read()).hexdigest()
-        files.append({"path": "{}/{}".format(name, file), "size": os.path.getsize(path), "sha256": digest})
+        files.append({"path": "{}/{}".format(name, file), "size": os.path.getsize(path), "sha256": digest(path)})
     return {"step": step, "epoch": epoch, "directory": name, "files": files}
 
 
 def ask(directory, mount, seconds, migration):
     """Have the trainer write a checkpoint; returns its manifest with paths relative to `mount`."""
-    prefix = os.path.relpath(directory, mount)
-    if prefix.startswith(".."):
-        sys.exit("--dir {} is not below --mount {}: name the mount that holds it".format(directory, mount))
-    response = converse(folder_of(directory), seconds, migration)
+    prefix = place_in(mount, directory)
+    asked = {} if migration is None else {"migration": migration}
+    response = converse(directory, CHECKPOINT, seconds, asked)
     if response is None:
         sys.exit("no checkpoint: no trainer answered below {} within {} s".format(directory, seconds))
     if "written" not in response:
         sys.exit("no checkpoint: {}".format(response.get("failed")))
-    written = response["written"]
+    return moved(response["written"], lambda path: os.path.normpath(os.path.join(prefix, path)))
+
+
+def take_over(directory, mount, seconds, line):
+    """Have the trainer take over what a line says, whose paths are relative to `mount`; returns its answer."""
+    prefix = place_in(mount, directory)
 
     def below(path):
-        return os.path.normpath(os.path.join(prefix, path))
+        relative = os.path.relpath(os.path.normpath(path), prefix)
+        if os.path.isabs(path) or relative.split(os.sep)[0] in (os.curdir, os.pardir):
+            sys.exit("the manifest's path {} is not below {}".format(path, prefix))
+        return relative
 
-    files = [dict(file, path=below(file["path"])) for file in written["files"]]
-    return dict(written, directory=below(written["directory"]), files=files)
+    try:
+        asked = json.loads(line)
+        manifest = asked["manifest"] and moved(asked["manifest"], below)
+        asked = {"migration": asked["migration"], "manifest": manifest}
+    except (ValueError, KeyError, TypeError):
+        sys.exit("standard input has no line with what to take over: {}".format(line.strip()))
+    response = converse(directory, TAKE_OVER, seconds, asked)
+    if response is None:
+        sys.exit("not taken over: no trainer answered below {} within {} s".format(directory, seconds))
+    if "taken" not in response:
+        refusal = response.get("refused", {})
+        sys.exit(json.dumps(refusal) if refusal.get("reason") else "not taken over: {}".format(refusal.get("message")))
+    return response["taken"]
 
 
-def converse(folder, seconds, migration):
-    """Post a request, wait for its response, and leave neither."""
+def place_in(mount, directory):
+    """The directory of the checkpoints, relative to a mount at or above it."""
+    prefix = os.path.relpath(directory, mount)
+    if prefix.startswith(".."):
+        sys.exit("--dir {} is not below --mount {}: name the mount that holds it".format(directory, mount))
+    return prefix
+
+
+def moved(manifest, move):
+    """A manifest with other paths."""
+    files = [dict(file, path=move(file["path"])) for file in manifest["files"]]
+    return dict(manifest, directory=move(manifest["directory"]), files=files)
+
+
+def converse(directory, subject, seconds, asked):
+    """Post a request, wait for its response, and leave neither. None where there is none in time."""
+    folder = folder_of(directory)
     os.makedirs(folder, exist_ok=True)
     number = uuid.uuid4().hex
-    request = os.path.join(folder, "request-" + number)
-    response = os.path.join(folder, "response-" + number)
+    request, response = (os.path.join(folder, prefix + number) for prefix in subject)
     end = time.monotonic() + seconds
     try:
-        content = {"expires": time.time() + seconds}
-        write_json(request, content if migration is None else dict(content, migration=migration))
+        write_json(request, dict(asked, expires=time.time() + seconds))
         while time.monotonic() < end:
             answer = read_json(response)
             if answer is not None:
@@ -157,7 +204,7 @@ def release(directory, migration):
         write_atomically(os.path.join(folder, RELEASED + plain(migration)), lambda file: file.write(migration.encode()))
         return
     # Requests first: a trainer holds before it answers, and answers no request that is gone.
-    for prefix in ("request-", HOLD):
+    for prefix in (CHECKPOINT[0], HOLD):
         remove_all(folder, prefix)
 
 
@@ -205,12 +252,14 @@ def main():
     parser.add_argument("--mount", help="mount that the manifest's paths are relative to")
     parser.add_argument("--seconds", type=float, default=50, help="how long to wait for the trainer")
     parser.add_argument("--release", action="store_true", help="let a trainer that holds still go on")
-    parser.add_argument("migration", nargs="?", help="what it is for; the orchestrator adds it")
+    parser.add_argument("what", nargs="?", help="take-over, as a line on standard input says; else for which migration")
     args = parser.parse_args()
-    if args.release:
-        release(args.dir, args.migration)
+    if args.what == "take-over" and args.mount:
+        print(json.dumps(take_over(args.dir, args.mount, args.seconds, sys.stdin.readline())))
+    elif args.release:
+        release(args.dir, args.what)
     elif args.mount:
-        print(json.dumps(ask(args.dir, args.mount, args.seconds, args.migration)))
+        print(json.dumps(ask(args.dir, args.mount, args.seconds, args.what)))
     else:
         parser.error("--mount or --release is needed")
 

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -10,6 +12,7 @@ import tensorflow as tf  # noqa: E402  (the level must be set before)
 from contract import exists, sync  # noqa: E402
 from dataset import CLASSES, FEATURES  # noqa: E402
 from epoch import Claims, given_up  # noqa: E402
+from hook import manifest  # noqa: E402
 
 PREFIX = "ckpt-"
 PARTIAL = ".partial-"
@@ -79,9 +82,22 @@ class Checkpoints:
             raise
         return name
 
+    def hand_over(self, step, epoch):
+        """Write a checkpoint that another one may go on from. Returns its manifest; it is hashed while it is synced."""
+        begun = time.monotonic()
+        name = self.write(step, epoch, durable=False)
+        written = time.monotonic()
+        with ThreadPoolExecutor(1) as pool:
+            described = pool.submit(manifest, self.directory, name, step, epoch)
+            self.sync(os.path.join(self.directory, name))
+            described = described.result()
+        timings = {"write_s": written - begun, "sync_s": time.monotonic() - written}
+        return dict(described, timings=timings)
+
     def sync(self, place):
         for file in os.listdir(place):
             sync(os.path.join(place, file))
+        sync(place)
         sync(self.directory)
 
     def remove(self, name):
@@ -93,19 +109,20 @@ class Checkpoints:
 
     def stored(self, prefix=PREFIX):
         """(step, epoch, name) of what is there, the oldest first."""
-        names = [name for name in os.listdir(self.directory) if name.startswith(prefix)]
+        there = os.listdir(self.directory) if os.path.isdir(self.directory) else []
+        names = [name for name in there if name.startswith(prefix)]
         parts = [(name, name[len(prefix) :].split("-")) for name in names]
         return sorted((int(part[0]), int(part[1]), name) for name, part in parts if "".join(part).isdigit())
 
     def lineage(self, claimed):
-        """(epoch, directory) of what training goes on from, the newest first.
+        """(step, epoch, directory) of what training goes on from, the newest first.
 
         What an epoch made beyond the step that a later one began at is no part of it: that epoch was given up.
         """
         stored = [entry for entry in self.stored() if not given_up(entry[0], entry[1], claimed)]
-        return [(epoch, os.path.join(self.directory, name)) for _, epoch, name in reversed(stored)]
+        return [(step, epoch, os.path.join(self.directory, name)) for step, epoch, name in reversed(stored)]
 
     def newest(self):
         """Directory of the newest checkpoint, or None."""
         lineage = self.lineage(Claims(self.directory).list())
-        return lineage[0][1] if lineage else None
+        return lineage[0][2] if lineage else None

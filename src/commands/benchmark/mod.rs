@@ -156,6 +156,7 @@ impl<'a> Benchmark<'a> {
             orchestrator: endpoint.clone().map(|endpoint| Service {
                 endpoint,
                 preserve_pv: scenario.orchestrator.preserve_pv,
+                standby: scenario.orchestrator.standby,
                 timeout: scenario.orchestrator.timeout,
             }),
         };

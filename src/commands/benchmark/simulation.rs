@@ -677,6 +677,7 @@ async fn orchestrate(request: migrate::Request<'_>) -> Result<Outcome, migrate::
         requested,
         completed: request.clock.now(),
         report: None,
+        pause: None,
     })
 }
 

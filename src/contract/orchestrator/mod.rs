@@ -10,6 +10,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::workload::Pause;
 pub use plan::{
     Action, DISPOSABLE_VOLUMES, FailedContainers, Plan, Refusal, Room, Sequence, VolumeState, failed_key,
 };
@@ -20,6 +21,7 @@ pub const ORIGINAL_POD_LABEL: &str = "migration.ai-storage/original-pod";
 pub const TARGET_NODE_LABEL: &str = "migration.ai-storage/target-node";
 
 /// Body of `POST /api/v1/migrations`.
+#[expect(clippy::struct_excessive_bools, reason = "the shape is the contract's")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationRequest {
     /// The pod to move.
@@ -46,6 +48,19 @@ pub struct MigrationRequest {
     /// Addition: what is done with containers that have failed, where their annotations say nothing else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_containers: Option<FailedContainers>,
+    /// Addition: where the application can, have the target stand by before the source is stopped. Both are there at the
+    /// same time then.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub standby: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_true(flag: &bool) -> bool {
+    *flag
 }
 
 /// Where a migration stands.
@@ -128,6 +143,9 @@ pub struct Details {
     /// Addition: the checkpoint of each container, by container name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub checkpoints: BTreeMap<String, resource::Checkpoint>,
+    /// Addition: of a completed migration with a standby, what the pause consisted of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
 }
 
 /// Addition: one step of a migration.
@@ -203,6 +221,10 @@ pub struct Health {
     pub service: String,
     /// Its version.
     pub version: String,
+    /// Addition: which of several replicas works, as `<host name>_<uuid>`; in a cluster the host name is that of the pod.
+    /// Absent where there is one alone, or none works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<String>,
 }
 
 /// Answer of `GET /api/v1/metrics`.

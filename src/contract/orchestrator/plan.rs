@@ -71,6 +71,10 @@ pub struct Plan {
     pub order: Sequence,
     /// Why the source has to go first; empty where it need not.
     pub order_because: Vec<String>,
+    /// Whether the target stands by before the source is stopped.
+    pub standby: bool,
+    /// Why it does not; empty where it does.
+    pub standby_because: Vec<String>,
     /// What is done with each container, in the pod's order.
     pub containers: Vec<ContainerState>,
     /// The same for init containers.

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Action, FailedContainers};
+use crate::contract::workload::{TakeOverTimings, Timings};
 
 /// Keeps a migration that is under way from vanishing before it has been undone.
 pub const FINALIZER: &str = "migbench.io/undo";
@@ -55,7 +56,7 @@ pub const GIVEN_UP: &str = "GivenUp";
     validation = Rule::new(
         "self.podName == oldSelf.podName && self.sourceNode == oldSelf.sourceNode && \
          self.targetNode == oldSelf.targetNode && self.timeoutSeconds == oldSelf.timeoutSeconds && \
-         self.failedContainers == oldSelf.failedContainers"
+         self.failedContainers == oldSelf.failedContainers && self.standby == oldSelf.standby"
     ).message("only cancel can be changed"),
     validation = Rule::new("self.cancel || !oldSelf.cancel").message("a cancel cannot be taken back"),
 )]
@@ -77,6 +78,10 @@ pub struct MigrationSpec {
     /// What is done with containers that have failed, where their annotations say nothing else.
     #[serde(default)]
     pub failed_containers: FailedContainers,
+    /// Where the application can, have the target stand by before the source is stopped. Both are there at the same time
+    /// then.
+    #[serde(default = "yes")]
+    pub standby: bool,
     /// Give the migration up: what was done is undone, unless the source is already being deleted.
     #[serde(default)]
     pub cancel: bool,
@@ -84,6 +89,10 @@ pub struct MigrationSpec {
 
 /// Seconds for a migration that names none.
 pub const DEFAULT_TIMEOUT: i64 = 600;
+
+fn yes() -> bool {
+    true
+}
 
 fn default_timeout() -> i64 {
     DEFAULT_TIMEOUT
@@ -137,6 +146,12 @@ pub struct Progress {
     /// The source is removed before the target is made, and this is what both are made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_first: Option<SourceFirst>,
+    /// The target stands by before the source is stopped, and this is what it is told then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standby: Option<Standby>,
+    /// What the pause consisted of, once the standby has taken over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
     /// What is true of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
@@ -157,6 +172,10 @@ pub enum Phase {
     Checkpoint,
     /// Create the target pod.
     Create,
+    /// Wait until everything in the target stands by.
+    Standby,
+    /// Have the target go on from the checkpoint, and wait until it has made a new step.
+    Handover,
     /// Wait until the checkpoint was verified from the target's mount.
     Verify,
     /// Wait until the target has restored and made a new step.
@@ -237,6 +256,38 @@ pub struct SourceFirst {
     pub outputs: BTreeMap<String, Vec<String>>,
 }
 
+/// What a target that stands by is told, so that whoever takes the migration up tells the same.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Standby {
+    /// The manifests of the source's checkpoints, by container; until the target has taken over.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    #[schemars(schema_with = "any_object")]
+    pub manifests: Value,
+}
+
+/// What the pause consisted of: [`workload::Pause`], as the cluster's objects spell it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Pause {
+    /// From the request to the end of the source's last step.
+    pub quiesce_seconds: Option<f64>,
+    /// Writing and hashing the checkpoint.
+    pub write_seconds: Option<f64>,
+    /// Until all of it was on the volume.
+    pub sync_seconds: Option<f64>,
+    /// From when its manifest was printed until the standby was told of it.
+    pub command_seconds: Option<f64>,
+    /// Reading, verifying and loading it in the target.
+    pub read_seconds: Option<f64>,
+    /// Claiming the epoch.
+    pub claim_seconds: Option<f64>,
+    /// The first new step.
+    pub first_step_seconds: Option<f64>,
+    /// From when the target was created until the hand-over.
+    pub standby_seconds: Option<f64>,
+}
+
 /// What is true of a migration, and since when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -278,6 +329,26 @@ impl Progress {
     pub fn is(&self, condition: &str) -> bool {
         self.conditions.iter().any(|known| known.type_ == condition)
     }
+}
+
+impl Pause {
+    /// With what a container tells of its checkpoint.
+    pub fn wrote(&mut self, told: Timings) {
+        longest(&mut self.quiesce_seconds, told.quiesce_s);
+        longest(&mut self.write_seconds, told.write_s);
+        longest(&mut self.sync_seconds, told.sync_s);
+    }
+
+    /// With what a container tells of its take-over.
+    pub fn took_over(&mut self, told: TakeOverTimings) {
+        longest(&mut self.read_seconds, told.read_s);
+        longest(&mut self.claim_seconds, told.claim_s);
+        longest(&mut self.first_step_seconds, told.first_step_s);
+    }
+}
+
+fn longest(known: &mut Option<f64>, told: Option<f64>) {
+    *known = [*known, told].into_iter().flatten().reduce(f64::max);
 }
 
 fn any_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
@@ -336,5 +407,26 @@ mod tests {
         let spec: MigrationSpec =
             serde_json::from_value(json!({"podName": "p", "sourceNode": "a", "targetNode": "b"})).unwrap();
         assert_eq!((spec.timeout_seconds, spec.cancel), (600, false));
+    }
+
+    #[test]
+    fn of_several_containers_the_longest_counts_and_what_is_not_told_stays_unknown() {
+        let mut pause = Pause::default();
+        for (write_s, read_s) in [(Some(0.5), None), (None, Some(2.0)), (Some(1.5), Some(0.25))] {
+            pause.wrote(Timings {
+                write_s,
+                ..Timings::default()
+            });
+            pause.took_over(TakeOverTimings {
+                read_s,
+                ..TakeOverTimings::default()
+            });
+        }
+        let expected = Pause {
+            write_seconds: Some(1.5),
+            read_seconds: Some(2.0),
+            ..Pause::default()
+        };
+        assert_eq!(pause, expected);
     }
 }

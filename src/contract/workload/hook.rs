@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-/// Before `<container>.command`, `<container>.timeout`, `<container>.release` and `<container>.epoch`.
+/// Before `<container>.command`, `<container>.timeout`, `<container>.release`, `<container>.epoch` and
+/// `<container>.take-over`.
 const PREFIX: &str = "checkpoint.migbench.io/";
 
 /// Time for a hook whose annotations name none.
@@ -22,6 +23,9 @@ pub struct Hook {
     /// Whether the application claims an epoch before it writes (`docs/scenarios.md`), so that source and target may be
     /// there at the same time. Without it the source must have ended before the target starts.
     pub epochs: bool,
+    /// Has an application that stands by in the migrated pod take over: run there, it reads one line, a
+    /// [`TakeOver`](super::TakeOver), and after the first new step prints a [`TakenOver`](super::TakenOver).
+    pub take_over: Option<Vec<String>>,
 }
 
 /// An annotation that cannot be used.
@@ -57,6 +61,7 @@ impl Hook {
             timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
             release: field(annotations, container, "release", words)?,
             epochs: field(annotations, container, "epoch", boolean)?.unwrap_or(false),
+            take_over: field(annotations, container, "take-over", words)?,
         }))
     }
 
@@ -88,14 +93,14 @@ impl Hook {
         };
         let (container, field) = rest
             .rsplit_once('.')
-            .ok_or("write <container>.command, .timeout, .release or .epoch after the prefix")?;
+            .ok_or("write <container>.command, .timeout, .release, .epoch or .take-over after the prefix")?;
         match field {
-            "command" | "release" => words(value).map(drop)?,
+            "command" | "release" | "take-over" => words(value).map(drop)?,
             "timeout" => duration(value).map(drop)?,
             "epoch" => boolean(value).map(drop)?,
             other => {
                 return Err(format!(
-                    "unknown hook field {other:?}: there is command, timeout, release and epoch"
+                    "unknown hook field {other:?}: there is command, timeout, release, epoch and take-over"
                 ));
             }
         }
@@ -156,12 +161,14 @@ mod tests {
             ("timeout", "1m 30s"),
             ("release", r#"["go"]"#),
             ("epoch", "true"),
+            ("take-over", r#"["take"]"#),
         ]);
         let expected = Hook {
             command: vec!["save".into(), "-v".into()],
             timeout: Duration::from_secs(90),
             release: Some(vec!["go".into()]),
             epochs: true,
+            take_over: Some(vec!["take".into()]),
         };
         assert_eq!(found, Ok(Some(expected)));
     }
@@ -170,7 +177,7 @@ mod tests {
     fn only_the_command_is_needed() {
         let found = hook(&[("command", r#"["save"]"#)]).unwrap().unwrap();
         assert_eq!((found.timeout, &found.release), (DEFAULT_TIMEOUT, &None));
-        assert!(!found.epochs);
+        assert!(!found.epochs && found.take_over.is_none());
     }
 
     #[test]
@@ -202,6 +209,7 @@ mod tests {
             &[("command", r#"["x"]"#), ("timeout", "30")],
             &[("command", r#"["x"]"#), ("release", "{}")],
             &[("command", r#"["x"]"#), ("epoch", "yes")],
+            &[("command", r#"["x"]"#), ("take-over", "true")],
         ] {
             let error = hook(pairs).unwrap_err();
             let (suffix, _) = pairs[pairs.len() - 1];
@@ -222,6 +230,7 @@ mod tests {
             "trainer.timeout",
             "trainer.release",
             "trainer.epoch",
+            "trainer.take-over",
         ] {
             assert!(Hook::check(&format!("{PREFIX}{key}"), "[\"\"]").is_err(), "{key}");
         }

@@ -1,10 +1,11 @@
 //! What a checkpoint hook prints.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// The files of one checkpoint. Paths are relative to the container's mount of the
 /// checkpoint volume and contain no `..`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The step that the checkpoint holds.
     pub step: u64,
@@ -15,6 +16,32 @@ pub struct Manifest {
     pub directory: String,
     /// Its files.
     pub files: Vec<ManifestFile>,
+    /// How long it took, where the application tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timings: Option<Timings>,
+}
+
+impl Manifest {
+    /// One digest of all files: SHA-256, lower-case hex, of their digests one after the other, in this order.
+    pub fn digest(&self) -> String {
+        let mut digest = Sha256::new();
+        for file in &self.files {
+            digest.update(&file.sha256);
+        }
+        format!("{:x}", digest.finalize())
+    }
+}
+
+/// How long a checkpoint took, by the application's monotonic clock, seconds. What it does not tell is not known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Timings {
+    /// From the request to the end of the step that was under way.
+    pub quiesce_s: Option<f64>,
+    /// Writing and hashing.
+    pub write_s: Option<f64>,
+    /// Until everything was on the volume.
+    pub sync_s: Option<f64>,
 }
 
 /// One file of a checkpoint.

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum Progress {
+    /// All is ready for a take-over, and nothing is written or computed until then.
+    Standby {},
     /// A training step ended.
     Step {
         /// Number of the step, from 1.

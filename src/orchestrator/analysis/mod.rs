@@ -82,6 +82,8 @@ pub struct Plan {
     pub order: Sequence,
     /// Why the source has to go first; empty where it need not.
     pub order_because: Vec<String>,
+    /// Why the target does not stand by; empty where it does.
+    pub standby_because: Vec<String>,
     /// The volumes of what is moved.
     pub volumes: Vec<VolumeState>,
     /// What the target node has left of what is asked for.
@@ -117,6 +119,11 @@ impl Plan {
         states.any(|state| state.name == container && state.should_migrate)
     }
 
+    /// Whether the target stands by before the source is stopped.
+    pub fn stands_by(&self) -> bool {
+        self.standby_because.is_empty()
+    }
+
     /// The plan as a dry run answers it.
     pub fn told(&self, order: &Order) -> orchestrator::Plan {
         orchestrator::Plan {
@@ -127,6 +134,8 @@ impl Plan {
             target_node: order.target.clone(),
             order: self.order,
             order_because: self.order_because.clone(),
+            standby: self.stands_by(),
+            standby_because: self.standby_because.clone(),
             containers: self.containers.clone(),
             init_containers: self.init_containers.clone(),
             volumes: self.volumes.clone(),
@@ -230,6 +239,7 @@ fn plan(order: &Order, snapshot: &Snapshot, findings: &mut Findings) -> Plan {
         pod: pod.clone(),
         order: Sequence::TargetFirst,
         order_because: Vec::new(),
+        standby_because: Vec::new(),
         volumes: Vec::new(),
         room: Vec::new(),
         refusals: Vec::new(),
@@ -247,6 +257,7 @@ fn plan(order: &Order, snapshot: &Snapshot, findings: &mut Findings) -> Plan {
     let seen = volumes::judge(&surroundings, findings);
     plan.volumes = seen.states;
     (plan.order, plan.order_because) = sequence::of(seen.one_node, &hooked, &plan.checkpointed);
+    plan.standby_because = sequence::no_standby(order, plan.order, &plan.checkpointed);
     if let Some(target) = &snapshot.target {
         plan.room = room::check(target, &snapshot.pods_on_target, &moved, findings);
     }

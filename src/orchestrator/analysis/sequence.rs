@@ -1,7 +1,7 @@
-//! Whether source and target are there at the same time.
+//! Whether source and target are there at the same time, and whether the target stands by.
 
 use super::Checkpointed;
-use crate::contract::orchestrator::Sequence;
+use crate::{contract::orchestrator::Sequence, orchestrator::order::Order};
 
 /// The order in which the pods change places, and why the source has to go first. `hooked` are the containers with a hook.
 ///
@@ -28,4 +28,17 @@ pub fn of(
         Sequence::SourceFirst
     };
     (sequence, because)
+}
+
+/// Why the target does not stand by before the source is stopped; empty where it does.
+pub fn no_standby(order: &Order, sequence: Sequence, checkpointed: &[Checkpointed]) -> Vec<String> {
+    let unwanted = (!order.standby).then(|| "the request wants none (standby: false)".to_owned());
+    let alone = (sequence == Sequence::SourceFirst).then(|| "the source has to go first".to_owned());
+    let unable = checkpointed.iter().filter(|known| known.hook.take_over.is_none());
+    let unable = unable.map(|Checkpointed { container, .. }| {
+        format!(
+            "container {container} cannot stand by (it has no annotation checkpoint.migbench.io/{container}.take-over)"
+        )
+    });
+    unwanted.into_iter().chain(alone).chain(unable).collect()
 }

@@ -20,7 +20,7 @@ use crate::{
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// What is to be checked on one mount.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Expectation {
     /// Where the volume is mounted.
     pub root: PathBuf,
@@ -141,6 +141,7 @@ mod tests {
             epoch: None,
             directory: "gen".into(),
             files: vec![file],
+            timings: None,
         };
         Expectation {
             root: root.into(),

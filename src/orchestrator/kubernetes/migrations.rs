@@ -21,12 +21,21 @@ impl Kubernetes {
             .await
     }
 
-    /// The migrations of that name in all namespaces.
-    pub async fn migrations_named(&self, name: &str) -> Result<Vec<Migration>, Failure> {
-        let all = Api::<Migration>::all(self.client.clone());
+    /// The migrations of that name, wherever that is.
+    pub async fn migrations_named(
+        &self,
+        everywhere: &[Api<Migration>],
+        name: &str,
+    ) -> Result<Vec<Migration>, Failure> {
         let query = ListParams::default().fields(&format!("metadata.name={name}"));
-        let listed = self.retrying("list migrations", || all.list(&query)).await?;
-        Ok(listed.items)
+        let mut all = Vec::new();
+        for migrations in everywhere {
+            let listed = self
+                .retrying("list migrations", || migrations.list(&query))
+                .await?;
+            all.extend(listed.items);
+        }
+        Ok(all)
     }
 
     /// Create a migration's object. `None` if the name is taken.

@@ -12,8 +12,9 @@ use std::{fmt, future::Future, time::Duration};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use kube::{
-    Api, Client,
+    Api, Client, Resource,
     api::{DeleteParams, ListParams, PostParams, Preconditions},
+    core::NamespaceResourceScope,
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -60,6 +61,18 @@ pub enum Deletion {
     Accepted,
     /// There is no pod of that name and uid.
     AlreadyGone,
+}
+
+/// The objects of a kind in these namespaces; where none is named, in all.
+pub fn apis<K>(client: &Client, namespaces: &[String]) -> Vec<Api<K>>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    if namespaces.is_empty() {
+        return vec![Api::all(client.clone())];
+    }
+    let within = |namespace: &String| Api::namespaced(client.clone(), namespace);
+    namespaces.iter().map(within).collect()
 }
 
 impl Kubernetes {
@@ -110,12 +123,15 @@ impl Kubernetes {
         Ok(list.items)
     }
 
-    /// The pods that any migration has made, in all namespaces.
-    pub async fn migrated_pods(&self) -> Result<Vec<Pod>, Failure> {
+    /// The pods that any migration has made, wherever that is.
+    pub async fn migrated_pods(&self, everywhere: &[Api<Pod>]) -> Result<Vec<Pod>, Failure> {
         let query = ListParams::default().labels(MIGRATION_UID_LABEL);
-        let pods = Api::<Pod>::all(self.client.clone());
-        let list = self.retrying("list migrated pods", || pods.list(&query)).await?;
-        Ok(list.items)
+        let mut all = Vec::new();
+        for pods in everywhere {
+            let list = self.retrying("list migrated pods", || pods.list(&query)).await?;
+            all.extend(list.items);
+        }
+        Ok(all)
     }
 
     /// All pods of the namespace.

@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 
 use super::verification;
 use crate::{
+    contract::workload::SUPERSEDED,
     k8s::{
         logs::Life,
         obstacle::{Kind, Obstacle},
@@ -124,6 +125,9 @@ fn of_container(status: &ContainerStatus) -> Option<Failure> {
     }
     let reason = if verification::is_ours(name) {
         Reason::VerificationFailed
+    } else if ended.exit_code == i32::from(SUPERSEDED) {
+        // It was not the first to claim its epoch: the source has gone on by itself.
+        Reason::HoldExpired
     } else {
         Reason::TargetContainerFailed
     };

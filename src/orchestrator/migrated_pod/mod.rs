@@ -17,7 +17,7 @@ use super::analysis::{Plan, mounts};
 use crate::{
     contract::{
         orchestrator::{ORIGINAL_POD_LABEL, TARGET_NODE_LABEL, resource},
-        workload::{EPOCH, MIGRATION_ID, Manifest, RESTORE_FROM},
+        workload::{EPOCH, MIGRATION_ID, Manifest, RESTORE_FROM, STANDBY},
     },
     k8s::{affinity, pod::specified},
 };
@@ -44,6 +44,8 @@ pub struct Parts {
     pub migration_uid: String,
     /// Name of the target node.
     pub target_node: String,
+    /// Its containers with a hook stand by; no checkpoint is there yet.
+    pub stands_by: bool,
     /// The checkpoint of each container that wrote one, by container name.
     pub checkpoints: BTreeMap<String, Manifest>,
     /// What completed containers say that they produced, by container name: absolute paths.
@@ -130,7 +132,9 @@ fn derive_spec(mut spec: PodSpec, plan: &Plan, parts: &Parts) -> PodSpec {
     let verifications = verification::containers(&spec, plan, parts);
     spec.containers.retain(|container| plan.migrates(&container.name));
     for checkpointed in &plan.checkpointed {
-        if let Some(manifest) = parts.checkpoints.get(&checkpointed.container) {
+        if parts.stands_by {
+            stand_by(&mut spec.containers, &checkpointed.container, &parts.migration_id);
+        } else if let Some(manifest) = parts.checkpoints.get(&checkpointed.container) {
             let place = (checkpointed.container.as_str(), &checkpointed.mount);
             restore_from(&mut spec.containers, place, manifest, &parts.migration_id);
         }
@@ -168,15 +172,30 @@ fn restore_from(
         (RESTORE_FROM, Some(directory)),
         (MIGRATION_ID, epoch.as_ref().map(|_| migration.to_owned())),
         (EPOCH, epoch),
+        (STANDBY, None),
     ];
+    tell(containers, name, &told);
+}
+
+fn stand_by(containers: &mut [Container], name: &str, migration: &str) {
+    let told = [
+        (STANDBY, Some("true".to_owned())),
+        (MIGRATION_ID, Some(migration.to_owned())),
+        (RESTORE_FROM, None),
+        (EPOCH, None),
+    ];
+    tell(containers, name, &told);
+}
+
+/// Set variables of a container. None of them stays as an earlier migration has set it.
+fn tell(containers: &mut [Container], name: &str, told: &[(&str, Option<String>)]) {
     let named = |container: &&mut Container| container.name == name;
     for container in containers.iter_mut().filter(named) {
         let env = container.env.get_or_insert_default();
-        for (variable, value) in &told {
-            // Also what an earlier migration had told and this one does not.
+        for (variable, value) in told {
             env.retain(|known| known.name != *variable);
             env.extend(value.as_ref().map(|value| EnvVar {
-                name: (*variable).into(),
+                name: (*variable).to_owned(),
                 value: Some(value.clone()),
                 value_from: None,
             }));
@@ -230,12 +249,14 @@ mod tests {
             epoch: None,
             directory: "gen-120".into(),
             files: Vec::new(),
+            timings: None,
         };
         Parts {
             name: "job-migrated-1764000000".into(),
             migration_id: "migration-0badcafe".into(),
             migration_uid: "uid-migration".into(),
             target_node: "worker".into(),
+            stands_by: false,
             checkpoints: [("trainer".to_owned(), manifest)].into(),
             outputs: [("processor".to_owned(), vec!["/ckpt/data.bin".to_owned()])].into(),
             verify_image: "migbench".into(),

@@ -236,12 +236,14 @@ mod tests {
             epoch: None,
             directory: "g".into(),
             files: Vec::new(),
+            timings: None,
         };
         Parts {
             name: "n".into(),
             migration_id: "m".into(),
             migration_uid: "u".into(),
             target_node: "worker".into(),
+            stands_by: false,
             checkpoints: checkpoints
                 .iter()
                 .map(|name| ((*name).to_owned(), manifest.clone()))
@@ -303,6 +305,7 @@ mod tests {
             epoch: None,
             directory: "g".into(),
             files: (0..files).map(file).collect(),
+            timings: None,
         };
         let long = manifest(2_000);
         let variables = environment(&[&long, &long]);

@@ -10,7 +10,7 @@ use crate::{
     contract::{
         orchestrator::{
             ContainerState, Sequence,
-            resource::{Container, SourceFirst},
+            resource::{Container, SourceFirst, Standby},
         },
         workload::Progress,
     },
@@ -103,6 +103,7 @@ pub async fn take(migration: &mut OngoingMigration) -> Result<String, Failure> {
             .first()
             .map(|checkpointed| checkpointed.claim.clone());
         progress.containers = plan.containers.iter().map(kept).collect();
+        progress.standby = plan.stands_by().then(Standby::default);
         progress.source_first = (plan.order == Sequence::SourceFirst).then(|| SourceFirst {
             pod: serde_json::to_value(&plan.pod).unwrap_or_default(),
             manifests: json!({}),
@@ -232,6 +233,10 @@ fn summary(plan: &Plan) -> String {
     if !left.is_empty() {
         told.push(format!("leave out {}, which ended", names(left)));
     }
+    told.push(match plan.standby_because.as_slice() {
+        [] => "the target stands by first".to_owned(),
+        because => format!("no standby: {}", because.join(", ")),
+    });
     told.extend(plan.notes.iter().cloned());
     told.join("; ")
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Pod;
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 use crate::{
     contract::{
@@ -64,11 +65,14 @@ pub async fn save(migration: &mut OngoingMigration) -> Result<(), Failure> {
         .map(|(container, manifest)| (container.clone(), digest(manifest)))
         .collect();
     migration.manifests = manifests.into_iter().collect();
+    migration.printed = Some(Instant::now());
     let kept = serde_json::to_value(&migration.manifests).unwrap_or_default();
     migration.journal.note(|progress| {
         progress.checkpoints = digests;
         if let Some(source_first) = &mut progress.source_first {
             source_first.manifests = kept;
+        } else if let Some(standby) = &mut progress.standby {
+            standby.manifests = kept;
         }
     });
     Ok(())
@@ -134,8 +138,8 @@ pub async fn undo(migration: &mut OngoingMigration) -> Result<String, Failure> {
     Ok(told.join("; "))
 }
 
-/// The hooks of the containers that were to be moved.
-fn hooks<'a>(pod: &Pod, containers: &'a [Container]) -> Vec<(&'a str, Hook)> {
+/// The hooks of the containers that were to be moved, by the annotations of their pod.
+pub fn hooks<'a>(pod: &Pod, containers: &'a [Container]) -> Vec<(&'a str, Hook)> {
     let moved = containers.iter().filter(|container| container.should_migrate);
     let annotations = pod.metadata.annotations.as_ref();
     // One that cannot be read was refused before anything was touched.

@@ -12,6 +12,7 @@ use crate::orchestrator::{
     kubernetes::Deletion,
     migrated_pod::{self, Parts, name},
     ongoing::OngoingMigration,
+    phase::Way,
     view::accepted,
 };
 
@@ -30,12 +31,19 @@ pub async fn take(migration: &mut OngoingMigration) -> Result<String, Failure> {
         }
     }
     let plan = migration.plan().await?;
-    migration.manifests().await?;
+    let stands_by = migration.journal.state().way == Way::Standby;
+    if !stands_by {
+        migration.manifests().await?;
+    }
     let original = name::original(&plan.pod.metadata);
     let begin = accepted(migration.journal.object());
     for offset in 0..NAMES {
         let name = name::migrated(&original, begin + offset.seconds());
-        let pod = migrated_pod::derive(&plan, &parts(migration, &plan, &name));
+        let parts = Parts {
+            stands_by,
+            ..parts(migration, &plan, &name)
+        };
+        let pod = migrated_pod::derive(&plan, &parts);
         if let Some(created) = migration.kubernetes.create(&pod).await? {
             return Ok(keep(migration, created));
         }
@@ -61,6 +69,7 @@ fn parts(migration: &OngoingMigration, plan: &Plan, name: &str) -> Parts {
         migration_id: migration.journal.id(),
         migration_uid: migration.journal.uid(),
         target_node: migration.order.target.clone(),
+        stands_by: false,
         checkpoints: migration.manifests.clone(),
         outputs: plan.outputs.clone(),
         verify_image: migration.settings.verify_image.clone(),

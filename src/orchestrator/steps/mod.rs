@@ -4,9 +4,11 @@
 pub mod analyse;
 pub mod checkpoint;
 pub mod create;
+pub mod handover;
 pub mod recreate;
 pub mod remove;
 pub mod restore;
+pub mod standby;
 pub mod verify;
 
 use super::{failure::Failure, ongoing::OngoingMigration, phase::Phase};
@@ -20,6 +22,8 @@ pub async fn take(phase: Phase, migration: &mut OngoingMigration) -> Result<Stri
         Phase::Analyse => analyse::take(migration).await,
         Phase::Checkpoint => checkpoint::take(migration).await,
         Phase::Create => create::take(migration).await,
+        Phase::Standby => Box::pin(standby::take(migration)).await,
+        Phase::Handover => Box::pin(handover::take(migration)).await,
         Phase::Verify => verify::take(migration).await,
         Phase::Restore => Box::pin(restore::take(migration)).await,
         Phase::Remove => remove::take(migration).await,

@@ -11,7 +11,7 @@ use crate::{
         failure::{Failure, Reason},
         kubernetes::Deletion,
         ongoing::OngoingMigration,
-        phase::Source,
+        phase::{Source, Way},
     },
 };
 
@@ -41,12 +41,15 @@ pub async fn take(migration: &mut OngoingMigration) -> Result<String, Failure> {
 
 async fn remove(migration: &OngoingMigration) -> Result<String, Failure> {
     let (source, uid) = migration.source()?;
-    // The target has taken over from a verified checkpoint: whoever deleted the source did what was to be done.
-    if migration.kubernetes.source(source, uid).await? == Source::Lost {
-        migration.kubernetes.delete(source, uid, None).await?;
-        return Ok(format!("{source} had already ended or was deleted"));
+    // A standby has answered with the epoch that it claimed: the source cannot have gone on.
+    if migration.journal.state().way != Way::Standby {
+        // The target has taken over from a verified checkpoint: whoever deleted the source did what was to be done.
+        if migration.kubernetes.source(source, uid).await? == Source::Lost {
+            migration.kubernetes.delete(source, uid, None).await?;
+            return Ok(format!("{source} had already ended or was deleted"));
+        }
+        check_hold(migration, source).await?;
     }
-    check_hold(migration, source).await?;
     match migration.kubernetes.delete(source, uid, None).await {
         Ok(Deletion::Accepted) => Ok(format!("the deletion of {source} was accepted")),
         Ok(Deletion::AlreadyGone) => Ok(format!("{source} was already gone")),

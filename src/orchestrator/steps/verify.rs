@@ -35,7 +35,7 @@ fn summary(migration: &OngoingMigration) -> String {
 }
 
 /// The failure as the init container itself explains it in its log, where it does.
-async fn explained(migration: &OngoingMigration, failure: Failure, pod: Option<Pod>) -> Failure {
+pub(super) async fn explained(migration: &OngoingMigration, failure: Failure, pod: Option<Pod>) -> Failure {
     if failure.reason != Reason::VerificationFailed {
         return failure;
     }

@@ -1,0 +1,133 @@
+//! What a migration has come to.
+
+use std::fmt::Write as _;
+
+use indicatif::BinaryBytes;
+use serde_json::Value;
+
+use super::follow::Seen;
+use crate::{contract::orchestrator::StepRecord, wrap::wrap};
+
+/// Where what is said stands beside the word that it is about.
+const INDENT: &str = "           ";
+/// The parts of a pause as the orchestrator tells them, in their order, and their names.
+const PARTS: [(&str, &str); 7] = [
+    ("quiesce_seconds", "quiesce"),
+    ("write_seconds", "write"),
+    ("sync_seconds", "sync"),
+    ("command_seconds", "command"),
+    ("read_seconds", "read and verify"),
+    ("claim_seconds", "claim"),
+    ("first_step_seconds", "first step"),
+];
+
+/// A completed migration in at most `width` columns: the new pod, the pause, the step, the bytes.
+pub(super) fn text(seen: &Seen, node: &str, width: u16) -> String {
+    let details = &seen.migration.details;
+    let mut text = String::new();
+    let mut line = |word: &str, said: &str| {
+        let _ = writeln!(text, "{}", wrap(&format!("{word:<10} {said}"), width, INDENT));
+    };
+    line("completed", &took(details.duration));
+    if let Some(pod) = &details.new_pod_name {
+        line("pod", &format!("{pod} on {node}"));
+    }
+    line("pause", &pause(&details.steps, &seen.object["details"]["pause"]));
+    if let Some(standby) = seen.object["details"]["pause"]["standby_seconds"].as_f64() {
+        line(
+            "standby",
+            &format!("both pods were there for {standby:.2} s before the target took over"),
+        );
+    }
+    for (container, checkpoint) in &details.checkpoints {
+        let (step, bytes) = (checkpoint.step, BinaryBytes(checkpoint.bytes));
+        let files = match checkpoint.files {
+            1 => "1 file".to_owned(),
+            files => format!("{files} files"),
+        };
+        line(
+            "step",
+            &format!("{container} goes on from step {step}: {bytes} in {files}"),
+        );
+    }
+    text
+}
+
+fn took(nanoseconds: Option<i64>) -> String {
+    let seconds = nanoseconds.map(|nanoseconds| nanoseconds as f64 / 1e9);
+    seconds.map_or_else(String::new, |seconds| format!("in {seconds:.2} s"))
+}
+
+/// From the request for the checkpoint to the first step after it, by the orchestrator's clock, and what it consisted of.
+fn pause(steps: &[StepRecord], parts: &Value) -> String {
+    let begun = steps.iter().find(|step| step.name == "checkpoint");
+    let over = |step: &&StepRecord| matches!(step.name.as_str(), "restore" | "handover");
+    let ended = steps.iter().rev().find(over).and_then(|step| step.end_time);
+    let total = match (begun, ended) {
+        (Some(begun), Some(ended)) => {
+            format!("{:.2} s", ended.duration_since(begun.start_time).as_secs_f64())
+        }
+        _ => "unknown: its steps are not told".to_owned(),
+    };
+    let parts: Vec<_> = PARTS
+        .iter()
+        .filter_map(|(key, name)| Some(format!("{name} {:.2} s", parts[*key].as_f64()?)))
+        .collect();
+    if parts.is_empty() {
+        total
+    } else {
+        format!("{total}: {}", parts.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn seen(change: impl FnOnce(&mut Value)) -> Seen {
+        let at = |second: &str| format!("2026-11-28T10:00:{second}Z");
+        let step = |name: &str, start: &str, end: &str| json!({"name": name, "start_time": at(start), "end_time": at(end)});
+        let mut object = json!({
+            "migration_id": "migration-1f0c3a9e", "status": "completed", "message": "the target has taken over",
+            "details": {
+                "start_time": at("00"), "end_time": at("05"), "duration": 5_000_000_000_i64,
+                "new_pod_name": "trainer-migrated-1764353812",
+                "steps": [step("create", "00", "01"), step("checkpoint", "02", "02.25"), step("handover", "02.25", "02.5"),
+                          step("drain", "02.5", "05")],
+                "checkpoints": {"trainer": {"step": 1405, "directory": "d", "files": 4, "bytes": 12_582_912, "digest": "x"}},
+            }
+        });
+        change(&mut object);
+        Seen::of(object).unwrap()
+    }
+
+    #[test]
+    fn the_pause_is_told_with_what_it_consisted_of() {
+        let seen = seen(|object| {
+            object["details"]["pause"] = json!({
+                "quiesce_seconds": 0.01, "write_seconds": 0.1, "sync_seconds": 0.05, "read_seconds": 0.12,
+                "claim_seconds": 0.005, "first_step_seconds": 0.06, "command_seconds": null, "standby_seconds": 1.5
+            });
+        });
+        insta::assert_snapshot!(text(&seen, "ai-storage-worker-01", 80), @r"
+        completed  in 5.00 s
+        pod        trainer-migrated-1764353812 on ai-storage-worker-01
+        pause      0.50 s: quiesce 0.01 s, write 0.10 s, sync 0.05 s, read and verify
+                   0.12 s, claim 0.01 s, first step 0.06 s
+        standby    both pods were there for 1.50 s before the target took over
+        step       trainer goes on from step 1405: 12.00 MiB in 4 files
+        ");
+    }
+
+    #[test]
+    fn what_is_not_told_is_not_made_up() {
+        let seen = seen(|object| object["details"]["steps"] = json!([]));
+        let text = text(&seen, "n", 80);
+        assert!(
+            text.contains("pause      unknown: its steps are not told\n"),
+            "{text}"
+        );
+    }
+}
