@@ -1,6 +1,10 @@
 //! `migbench workload`: what containers of the image `migbench` run.
 
-use std::{io::Write, path::PathBuf, time::Duration};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Subcommand;
 use serde::Serialize;
@@ -202,7 +206,9 @@ async fn run(role: Role) -> Result<Ending, workload::Error> {
         Role::TakeOver { dir, mount, timeout } => {
             let counter = hook::Counter::of_environment(&dir)?;
             let mut line = String::new();
-            std::io::stdin().read_line(&mut line).map_err(refused)?;
+            std::io::stdin()
+                .read_line(&mut line)
+                .map_err(workload::Error::at(Path::new("standard input")))?;
             let asked = serde_json::from_str(&line).map_err(|error| {
                 workload::Error::Usage(format!(
                     "standard input has no line with what to take over: {error}"
@@ -214,11 +220,8 @@ async fn run(role: Role) -> Result<Ending, workload::Error> {
     }
 }
 
-fn refused(error: std::io::Error) -> workload::Error {
-    workload::Error::Refused(error.to_string())
-}
-
 fn print(line: &impl Serialize) -> Result<(), workload::Error> {
-    let text = serde_json::to_string(line).map_err(|error| refused(error.into()))?;
-    writeln!(std::io::stdout(), "{text}").map_err(refused)
+    let text = serde_json::to_string(line).map_err(std::io::Error::from);
+    let printed = text.and_then(|text| writeln!(std::io::stdout(), "{text}"));
+    printed.map_err(workload::Error::at(Path::new("standard output")))
 }

@@ -393,7 +393,10 @@ impl World {
     /// Whoever stands by is told of the checkpoint; or of none, where the source seems to be lost, as it is or is not.
     fn hand_over(&mut self) {
         let source = &self.pods[self.active];
-        let lost = matches!(source.process, Process::Down) || fs::read_dir(self.view(self.active)).is_err();
+        let away = matches!(source.process, Process::Down) || fs::read_dir(self.view(self.active)).is_err();
+        // Who has never trained is nobody's source: it would begin as any new pod does.
+        let claimed = Claims::of(&self.dir.path().join("volume")).list().unwrap();
+        let lost = away && source.who.first_of(&claimed).is_some();
         let Some(migration) = &mut self.migration else {
             return;
         };

@@ -166,8 +166,9 @@ fn whoever_asks_again_gets_the_same_answer() {
     );
     assert!(String::from_utf8_lossy(&other.stderr).contains("made by migration m-1"));
     let mut both = [command(volume.path()), command(volume.path())];
-    both.iter_mut()
-        .for_each(|command| tell(command, MIGRATION, Some(&manifest)));
+    for command in &mut both {
+        tell(command, MIGRATION, Some(&manifest));
+    }
     let [one, two] = both.map(|command| answer(&command.wait_with_output().unwrap()));
     assert_eq!(one, two);
     assert_eq!(answer(&take_over(volume.path(), MIGRATION, Some(&manifest))), one);

@@ -266,7 +266,7 @@ pub struct Standby {
     pub manifests: Value,
 }
 
-/// What the pause consisted of: [`workload::Pause`], as the cluster's objects spell it.
+/// What the pause consisted of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Pause {

@@ -82,6 +82,14 @@ pub fn remade<'a>(
             .any(|known| known.name == name && known.should_migrate)
     };
     spec.containers.retain(|container| moved(&container.name));
+    // Nobody would tell it what to go on from.
+    for env in spec
+        .containers
+        .iter_mut()
+        .filter_map(|container| container.env.as_mut())
+    {
+        env.retain(|known| known.name != STANDBY);
+    }
     for (container, manifest) in manifests {
         if let Ok((mount, _)) = mounts::checkpoint_mount(&spec, container) {
             restore_from(&mut spec.containers, (container, &mount), manifest, migration);
@@ -266,6 +274,27 @@ mod tests {
     #[test]
     fn the_migrated_pod_in_full() {
         insta::assert_json_snapshot!(derive(&plan_of(fixtures::pod()), &parts()));
+    }
+
+    #[test]
+    fn who_stood_by_once_does_not_when_it_is_made_again() {
+        let told = Parts {
+            stands_by: true,
+            ..parts()
+        };
+        let stood_by = derive(&plan_of(fixtures::pod()), &told);
+        let variables = |pod: &Pod| {
+            let env = pod.spec.as_ref().unwrap().containers[0].env.clone();
+            let names = env.unwrap().into_iter().map(|variable| variable.name);
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(variables(&stood_by), [STANDBY, MIGRATION_ID]);
+        let decided: Vec<resource::Container> = serde_json::from_value(serde_json::json!([
+            {"name": "trainer", "state": "running", "restartCount": 0, "shouldMigrate": true}
+        ]))
+        .unwrap();
+        let again = remade(stood_by, &decided, std::iter::empty(), "m");
+        assert_eq!(variables(&again), [MIGRATION_ID]);
     }
 
     #[test]
