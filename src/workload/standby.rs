@@ -42,16 +42,16 @@ pub(crate) fn wait(dir: &Path, who: &Identity, desk: &Desk, weights: &mut Weight
     }
     report(&Progress::Standby {});
     loop {
-        match desk.take_over() {
-            Some((id, asked)) => match is_for(who, &asked) {
+        if let Some((id, asked)) = desk.take_over() {
+            match is_for(who, &asked) {
                 Ok(()) => {
                     let begun = take_over(dir, who, &asked, weights);
                     return begun.inspect_err(|error| last_words(desk, &id, error));
                 }
                 Err(refusal) => drop(desk.tell(&id, &Outcome::Refused(refusal))),
-            },
-            None => sleep(LOOK),
+            }
         }
+        sleep(LOOK);
     }
 }
 

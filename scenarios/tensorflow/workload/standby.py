@@ -37,14 +37,13 @@ class TakeOver:
         report("standby")
         while True:
             asked = self.trainer.desk.take_over()
-            if asked is None:
-                time.sleep(LOOK)
-            elif self.is_for(*asked):
+            if asked and self.is_for(*asked):
                 try:
                     return self.begin(asked[1].get("manifest"))
                 except Exception as error:
                     self.last_words(asked[0], error)
                     raise
+            time.sleep(LOOK)
 
     def is_for(self, number, asked):
         """Whether the trainer may answer for that migration; else it says no."""
