@@ -225,8 +225,15 @@ fn the_native_trainer_starts_at_0_and_the_orchestrated_one_goes_on() {
     let orchestrator = &leg(&summary, ORCHESTRATOR).training;
     assert_eq!(orchestrator.steps_lost.value, Some(3));
     near(value(&orchestrator.downtime_s), 6.0, 1e-9);
-    near(value(&orchestrator.first_new_step_s), 9.0, 1e-9);
-    near(value(&orchestrator.regained_s), 12.0, 1e-9);
+    near(value(&orchestrator.first_step_s), 9.0, 1e-9);
+    near(value(&orchestrator.first_new_step_s), 12.0, 1e-9);
+    let interrupted = orchestrator.interruptions.value.unwrap();
+    assert_eq!(interrupted.count, 1);
+    near(interrupted.longest_s, 6.0, 1e-9);
+    near(interrupted.resolution_s, 1.0, 1e-9);
+    // What native makes first it makes again.
+    near(value(&native.first_step_s), 7.0, 1e-9);
+    near(value(&native.first_new_step_s), 76.0, 1e-9);
 }
 
 #[test]
@@ -239,7 +246,7 @@ fn a_training_that_did_not_catch_up_says_how_far_it_came() {
         };
         record.legs[NATIVE].events.retain(|event| !late(event));
     });
-    let reason = leg(&summary, NATIVE).training.regained_s.get().unwrap_err();
+    let reason = leg(&summary, NATIVE).training.first_new_step_s.get().unwrap_err();
     assert_eq!(reason, "not within the leg: it reached step 10 of 69");
 }
 
@@ -299,7 +306,7 @@ fn a_silent_trainer_leaves_figures_unknown() {
         "the source reported no step"
     );
     assert_eq!(
-        training.first_new_step_s.get().unwrap_err(),
+        training.first_step_s.get().unwrap_err(),
         "the target reported no step"
     );
     assert!(
@@ -542,9 +549,23 @@ fn throttling_in_one_arm_alone_is_told() {
             }
         }
     });
-    assert!(invalid(&summary).contains(&&Invalid::ThrottledInOneArm {
-        strategy: "native".into()
-    }));
+    assert!(invalid(&summary).iter().any(|cause| matches!(cause,
+        Invalid::ThrottledInOneArm { strategy, share, other, .. }
+            if strategy == "native" && *share > 0.99 && *other < 0.01)));
+    // A period more than the other arm is no difference of a limit.
+    let summary = with(|record| {
+        for leg in &mut record.legs {
+            for reading in leg.sweeps.iter_mut().flat_map(|sweep| &mut sweep.readings) {
+                reading.counters.nr_throttled = Some(0);
+            }
+        }
+        after_of(record, TRAINER)
+            .last_mut()
+            .unwrap()
+            .counters
+            .nr_throttled = Some(1);
+    });
+    assert!(invalid(&summary).is_empty());
 }
 
 #[test]

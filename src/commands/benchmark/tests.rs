@@ -90,6 +90,7 @@ fn settings(second: &'static Definition, rounds: u32) -> Settings {
         choice: Choice::Embedded,
         strategies: vec![&native::DEFINITION, second],
         rounds,
+        warmup: false,
         seed: 7,
         site: Site {
             namespace: None,
