@@ -78,7 +78,7 @@ fn students_t(degrees_of_freedom: usize) -> Option<StudentsT> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::vectors::{close, rounds, t_quantiles, within};
+    use crate::stats::vectors::{close, measured, measured_example, rounds, t_quantiles, within};
 
     #[test]
     fn quantiles_agree_with_the_vectors() {
@@ -119,6 +119,18 @@ mod tests {
                 result.p_at_most(case.number("target")),
                 case.number("p_one_sided_reduction_gt_target"),
             );
+        }
+    }
+
+    #[test]
+    fn seven_measured_rounds_agree_with_the_vectors() {
+        let result = PairedT::new(&measured_example()).unwrap();
+        let expected = |name| measured(name)[0];
+        close(Some(result.mean_log_ratio), expected("mean_log_ratio"));
+        close(Some(result.sd_log_ratio), expected("sd_log_ratio"));
+        close(Some(result.reduction), expected("reduction"));
+        for (bound, expected) in result.interval95.iter().zip(measured("reduction_ci95")) {
+            close(Some(*bound), expected);
         }
     }
 

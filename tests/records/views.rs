@@ -1,12 +1,10 @@
 //! What the summary makes of good records and of records with one thing wrong.
 
-use std::collections::BTreeMap;
-
 use migbench::{
     record::{
         event::{ContainerState, Event, Kind, PodPhase},
         leg::LegRecord,
-        reading::{ContainerRef, Reading, Segment},
+        reading::{Reading, Segment},
         run::RunRecord,
     },
     stats::{
@@ -149,40 +147,12 @@ fn cpu_seconds_cover_both_pods_from_the_request_to_the_horizon() {
     );
 }
 
-/// CPU-seconds of the native workload where the target pod's own cgroup was read too, and has this many hundredths of what
-/// its containers used.
+/// CPU-seconds of the native workload where the pods' own cgroups were read too, and have this many hundredths of what
+/// their containers used.
 fn cpu_seconds_by_the_pods_cgroup(hundredths: u64) -> f64 {
-    const POD: u32 = 99;
     let summary = with(|record| {
-        let leg = &mut record.legs[NATIVE];
-        let uid = &leg.migration.as_ref().unwrap().pod_uid;
-        let parts: Vec<_> = leg
-            .epochs
-            .iter()
-            .filter(|epoch| epoch.container.pod_uid == *uid)
-            .collect();
-        let ids: Vec<_> = parts.iter().map(|epoch| epoch.id).collect();
-        let mut whole = parts[0].clone();
-        whole.id = POD;
-        whole.container = ContainerRef::of_pod("p", uid, &whole.container.node);
-        leg.epochs.push(whole);
-        let mut used = BTreeMap::new();
-        for sweep in &mut leg.sweeps {
-            let mut own = None;
-            for reading in sweep
-                .readings
-                .iter()
-                .filter(|reading| ids.contains(&reading.epoch))
-            {
-                used.insert(reading.epoch, reading.counters.usage_usec.unwrap());
-                own = Some(reading.clone());
-            }
-            if let Some(mut own) = own {
-                own.epoch = POD;
-                own.counters.usage_usec = Some(used.values().sum::<u64>() * hundredths / 100);
-                sweep.readings.push(own);
-            }
-        }
+        let legs = record.legs.iter_mut();
+        legs.for_each(|leg| crate::equal_work::read_pods(leg, hundredths));
     });
     let horizon = leg(&summary, NATIVE).horizon.value.as_ref().unwrap();
     value(&horizon.workload)
@@ -510,16 +480,22 @@ fn a_change_of_state_inside_the_phase_makes_it_invalid() {
             .find(|sweep| sweep.segment == Segment::After && sweep.tick == 9)
             .unwrap()
             .due_ns;
-        let completed = leg
-            .events
-            .iter_mut()
-            .rfind(|event| matches!(&event.kind, Kind::Container { state, .. } if *state == ContainerState::Completed));
-        completed.unwrap().at.mono_ns = at;
+        let uid = leg.migration.clone().unwrap().pod_uid;
+        let runs = leg.events.iter().find(|event| {
+            matches!(&event.kind, Kind::Container { uid: of, container, .. }
+                if *of == uid && container == "tensorflow-trainer")
+        });
+        let mut failed = runs.unwrap().clone();
+        failed.at.mono_ns = at;
+        if let Kind::Container { state, .. } = &mut failed.kind {
+            *state = ContainerState::Failed;
+        }
+        leg.events.push(failed);
     });
     let changed = Invalid::StateChanged {
-        container: "data-processor".into(),
+        container: "tensorflow-trainer".into(),
         from: ContainerState::Running,
-        to: ContainerState::Completed,
+        to: ContainerState::Failed,
     };
     assert!(invalid(&summary).contains(&&changed));
 }

@@ -206,7 +206,8 @@ impl Bounds {
         } else {
             interpolate(&points, self.until)
         };
-        if end < start || !(end - start).is_finite() {
+        let fell = points.windows(2).any(|pair| pair[1].1 < pair[0].1);
+        if fell || end < start || !(end - start).is_finite() {
             return Err(format!("the CPU counter of {name} fell"));
         }
         Ok((end - start) / 1e6)
