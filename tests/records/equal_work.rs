@@ -420,23 +420,9 @@ fn a_counter_that_fell_is_no_zero() {
         let last = leg
             .sweeps
             .iter_mut()
-            .rfind(|sweep| sweep.segment == Segment::Tail)
-            .unwrap();
-        last.readings
-            .iter_mut()
-            .for_each(|reading| reading.counters.usage_usec = Some(0));
-        let before = leg.sweeps.len() - 2;
-        leg.sweeps[before]
-            .readings
-            .iter_mut()
-            .for_each(|reading| reading.counters.usage_usec = Some(0));
-        leg.sweeps.retain(|sweep| {
-            sweep.segment != Segment::Tail
-                || sweep
-                    .readings
-                    .iter()
-                    .all(|reading| reading.counters.usage_usec == Some(0))
-        });
+            .rfind(|sweep| sweep.segment == Segment::Tail);
+        let readings = last.unwrap().readings.iter_mut();
+        readings.for_each(|reading| reading.counters.usage_usec = Some(0));
     });
     let reason = summary.legs[0]
         .horizon

@@ -21,7 +21,7 @@ pub(super) fn known(results: &Path, environment: &Environment) -> Option<Floor> 
         let outcome: serde_json::Value = serde_json::from_slice(&outcome).ok()?;
         let half_width = outcome["resolution"].as_f64()?;
         let record = store::read(&run.join(store::RECORD)).ok()?;
-        same(&record.environment).then(|| Floor {
+        same(&record.environment).then_some(Floor {
             run: record.id,
             rounds: record.settings.rounds,
             half_width,
