@@ -187,8 +187,8 @@ fn a_native_window_outside_of_the_re_run_is_refused() {
     let ended = |before_end_s: u64| {
         with_legs("native", |leg| {
             let uid = migrated(leg);
-            let window = leg.sweeps.iter().filter(|sweep| sweep.segment == Segment::After);
-            let at = window.last().unwrap().due_ns - before_end_s * 1_000_000_000;
+            let mut window = leg.sweeps.iter().filter(|sweep| sweep.segment == Segment::After);
+            let at = window.next_back().unwrap().due_ns - before_end_s * 1_000_000_000;
             let of = |epoch: &&migbench::record::reading::Epoch| {
                 epoch.container.pod_uid == uid && epoch.container.container == "data-processor"
             };
@@ -269,12 +269,12 @@ fn fewer_rounds_or_samples_than_were_fixed_are_never_met() {
 fn rounds_that_warm_up_are_kept_and_not_counted() {
     let summary = with(|record| {
         let mut warming = record.legs[..2].to_vec();
-        warming.iter_mut().for_each(|leg| {
+        for leg in &mut warming {
             leg.round = 0;
             leg.error = Some("cold".into());
             leg.migration = None;
             leg.events.clear();
-        });
+        }
         record.legs.splice(0..0, warming);
     });
     assert_eq!(
@@ -459,7 +459,7 @@ fn a_silent_trainer_that_goes_on_has_restored_what_lies_before_its_first_step() 
 #[test]
 fn migration_time_ends_at_what_is_seen_and_not_at_what_is_told() {
     let summary = with_legs("orchestrator", |leg| {
-        leg.migration.as_mut().unwrap().completed.mono_ns += 60_000_000_000
+        leg.migration.as_mut().unwrap().completed.mono_ns += 60_000_000_000;
     });
     let seconds = summary
         .legs
