@@ -40,6 +40,10 @@ pub struct Args {
     /// Rounds: one leg of each strategy a round. One round has no error estimate.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub rounds: u32,
+    /// Whether a round that is no part of the result comes first: what is cold then would count for one side. The default
+    /// is true with two rounds and more.
+    #[arg(long, value_name = "true|false")]
+    pub warmup: Option<bool>,
     /// Strategies to compare, the baseline first.
     #[arg(long = "strategies", value_name = "LIST", value_delimiter = ',', default_values_t = migrate::STRATEGIES.map(|strategy| strategy.name.to_owned()))]
     pub strategies: Vec<String>,
@@ -108,6 +112,7 @@ pub(super) async fn resolve(args: Args, arguments: Vec<String>) -> Result<Settin
         site,
         python,
         rounds,
+        warmup,
         strategies,
         seed,
         results,
@@ -133,6 +138,7 @@ pub(super) async fn resolve(args: Args, arguments: Vec<String>) -> Result<Settin
         arguments,
         strategies,
         rounds,
+        warmup: warmup.unwrap_or(rounds > 1),
         seed: seed.unwrap_or_else(rand::random),
         results,
         credentials: orchestrator.credentials(),

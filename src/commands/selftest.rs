@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What the outcome is called beside the run's record.
-const OUTCOME: &str = "selftest.json";
+pub(super) const OUTCOME: &str = "selftest.json";
 
 /// Measure loads of known size, and say how small a difference can be told here.
 #[derive(Debug, clap::Args)]
@@ -86,6 +86,7 @@ async fn resolve(args: Args, arguments: Vec<String>) -> Result<Settings, Error> 
         choice,
         strategies: arms.iter().map(|arm| &arm.definition).collect(),
         rounds: args.rounds,
+        warmup: false,
         seed: rand::random(),
         site,
         means: Means::from(PythonArgs::default()),

@@ -1,5 +1,6 @@
 //! A benchmark from beginning to end: the stage is set, the legs are run, everything is removed, the result is shown.
 
+mod floor;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
@@ -19,7 +20,7 @@ use crate::{
         Run,
         backend::Cluster,
         cluster::{self, Choice},
-        embedded, environment,
+        embedded, environment, inputs,
         notice::{Expected, Listener, Notices},
         overhead::Processes,
         recorder::Recorder,
@@ -143,7 +144,9 @@ impl<'a> Benchmark<'a> {
             leg: planned.unwrap_or_default(),
             watch: stage.watch_command(),
         };
-        let fresh = settings.record(self.notices.clock().now().wall, &scenario, cpu_scale, environment);
+        let mut fresh = settings.record(self.notices.clock().now().wall, &scenario, cpu_scale, environment);
+        fresh.inputs = inputs::digests(&settings.scenario)?;
+        fresh.floor = floor::known(&self.settings.results, &fresh.environment);
         let record = match earlier {
             Some(earlier) => earlier.resumed_by(&fresh)?,
             None => fresh,
