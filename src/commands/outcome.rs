@@ -4,7 +4,7 @@ use super::report::screen;
 use crate::{
     error::Error,
     record::store::{self, RunDirectory},
-    report::{Format, Screen, table::Table},
+    report::{Format, Options, Screen, table::Table},
     sample,
     stats::{summary::Summary, verdict::Verdict},
 };
@@ -26,7 +26,11 @@ pub(super) fn of(
     let path = directory.file(store::RECORD);
     let record = store::read(&path).map_err(|error| Error::Internal(error.into()))?;
     let summary = Summary::new(&record);
-    let table = Table { screen }.render(&record, &summary);
+    let options = Options {
+        screen,
+        ..Options::default()
+    };
+    let table = Table { options }.render(&record, &summary);
     let mut text = table.map_err(|error| Error::Internal(error.into()))?;
     text.extend(format!("\nrecord  {}\n", path.display()).into_bytes());
     let passed = if gate { passed(&summary) } else { Ok(()) };

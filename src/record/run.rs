@@ -26,6 +26,9 @@ pub struct RunRecord {
     /// When `migbench resume` went on with it; the legs after such a moment may come from another process or boot.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resumed: Vec<Timestamp>,
+    /// Name of the file that the samples were imported from; null for what was measured by migbench.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<String>,
     /// How it was asked for.
     pub settings: RunSettings,
     /// Where it ran.

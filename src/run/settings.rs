@@ -119,6 +119,7 @@ impl Settings {
             started,
             ended: None,
             resumed: Vec::new(),
+            imported: None,
             settings: self.recorded(scaled, cpu_scale),
             environment,
             legs: Vec::new(),

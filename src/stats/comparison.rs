@@ -35,9 +35,6 @@ pub struct Metric {
     /// Its name for people.
     #[serde(skip)]
     pub label: &'static str,
-    /// How the result calls it; `None` for what is not part of the result.
-    #[serde(skip)]
-    pub headline: Option<&'static str>,
     /// Unit of its numbers.
     pub unit: Unit,
     /// The part of the leg that it holds for.
@@ -171,7 +168,6 @@ impl Metric {
         Self {
             name: kind.name,
             label: kind.label,
-            headline: kind.headline,
             unit: kind.unit,
             window: kind.window,
             saved: baseline.and_then(|one| candidate.map(|other| one - other)),

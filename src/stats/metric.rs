@@ -17,8 +17,6 @@ pub struct MetricKind {
     pub name: &'static str,
     /// Its name for people.
     pub label: &'static str,
-    /// How the result calls it; `None` for what is not part of the result.
-    pub headline: Option<&'static str>,
     /// Its unit.
     pub unit: Unit,
     /// The part of the leg that it holds for.
@@ -77,6 +75,8 @@ pub enum Window {
     Horizon,
     /// The migration itself.
     Migration,
+    /// From the birth of the containers until the end of the phase `after`.
+    Life,
 }
 
 impl fmt::Display for Window {
@@ -88,13 +88,13 @@ impl fmt::Display for Window {
 /// All metrics, in the order of the reports. The first one is judged.
 pub const METRICS: [MetricKind; 14] = [
     usage("cpu", "CPU", Millicores, |usage| {
-        Figure::or_reason(usage.cpu.trimmed_mean, "too few samples")
-    })
-    .headed("CPU"),
+        let absent = usage.cpu.samples.is_empty();
+        let reason = if absent { "no samples" } else { "too few samples" };
+        Figure::or_reason(usage.cpu.trimmed_mean, reason)
+    }),
     usage("memory_anon", "memory, anonymous", Bytes, |usage| {
         usage.memory.anon.clone()
-    })
-    .headed("Memory (anonymous)"),
+    }),
     usage("memory_working_set", "memory, working set", Bytes, |usage| {
         usage.memory.working_set.clone()
     }),
@@ -103,7 +103,8 @@ pub const METRICS: [MetricKind; 14] = [
     }),
     usage("memory_peak", "memory, peak", Bytes, |usage| {
         usage.memory.peak.clone()
-    }),
+    })
+    .over(Window::Life),
     leg("steady_cpu", "CPU, steady", Millicores, Steady, |leg| {
         leg.steady
             .and_then(|steady| Figure::or_reason(steady.total.cpu.mean, "too few samples"))
@@ -153,7 +154,6 @@ const fn usage(name: &'static str, label: &'static str, unit: Unit, of: fn(&Usag
     MetricKind {
         name,
         label,
-        headline: None,
         unit,
         window: Window::After,
         source: Source::Usage(of),
@@ -170,7 +170,6 @@ const fn leg(
     MetricKind {
         name,
         label,
-        headline: None,
         unit,
         window,
         source: Source::Leg(of),
@@ -178,11 +177,8 @@ const fn leg(
 }
 
 impl MetricKind {
-    const fn headed(self, headline: &'static str) -> Self {
-        Self {
-            headline: Some(headline),
-            ..self
-        }
+    const fn over(self, window: Window) -> Self {
+        Self { window, ..self }
     }
 
     /// The metric of a leg.

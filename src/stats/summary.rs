@@ -26,6 +26,9 @@ pub struct Summary {
     pub started: Timestamp,
     /// When it ended; null while it lasts or after a crash.
     pub ended: Option<Timestamp>,
+    /// Name of the file that the samples were imported from; null for what was measured by migbench.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub imported: Option<String>,
     /// How it was asked for.
     pub settings: RunSettings,
     /// Where it ran.
@@ -58,6 +61,7 @@ impl Summary {
             run: run.id.clone(),
             started: run.started,
             ended: run.ended,
+            imported: run.imported.clone(),
             settings: run.settings.clone(),
             environment: run.environment.clone(),
             rounds: complete_rounds(run).len(),
@@ -98,7 +102,10 @@ fn complete_rounds(run: &RunRecord) -> BTreeSet<u32> {
 /// Doubts that no leg has alone.
 fn of_run(run: &RunRecord, legs: &[LegSummary]) -> Vec<Doubt> {
     let everywhere = |cause: Cause| Doubt::new(Scope::default(), cause);
-    let not_cgroup = (!run.environment.meter.from_cgroup).then(|| Invalid::NotCgroup.into());
+    let imported = run.imported.clone();
+    let measured = imported.is_none();
+    let imported = imported.map(|file| Warning::Imported { file }.into());
+    let not_cgroup = (measured && !run.environment.meter.from_cgroup).then(|| Invalid::NotCgroup.into());
     let capped = run.environment.meter.capped.clone();
     let biased = capped.map(|reason| Invalid::Biased { reason }.into());
     let load = run
@@ -107,11 +114,13 @@ fn of_run(run: &RunRecord, legs: &[LegSummary]) -> Vec<Doubt> {
         .map(|load| load[0])
         .filter(|load| *load > limits::LOAD)
         .map(|load| Warning::Load { load }.into());
-    let order = one_order(run).map(|first| Warning::OneOrder { first }.into());
+    let order = one_order(run)
+        .filter(|_| measured)
+        .map(|first| Warning::OneOrder { first }.into());
     let of_rounds = complete_rounds(run)
         .into_iter()
         .flat_map(|round| of_round(round, legs));
-    [not_cgroup, biased, load, order]
+    [imported, not_cgroup, biased, load, order]
         .into_iter()
         .flatten()
         .map(everywhere)

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod cgroup_trees;
+mod html;
 mod image;
 mod layers;
 mod manifests;

@@ -166,7 +166,7 @@ fn an_unknown_word_is_one_error_with_its_place_and_exit_2() {
 fn an_unknown_format_is_refused_with_the_ones_there_are() {
     migbench(&["report", "--format", "pdf"])
         .code(2)
-        .stderr(contains("table, csv, json"));
+        .stderr(contains("table, csv, json, html, markdown, junit, openmetrics"));
 }
 
 /// Writes the fixture; run it by hand after a change of the record's version:

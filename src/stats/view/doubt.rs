@@ -232,6 +232,12 @@ pub enum Warning {
         limits::LOAD
     )]
     Load { load: f64 },
+    /// The samples were taken elsewhere.
+    #[error(
+        "the samples were imported from {file}: how they were taken, and whether both arms did the same work, is not \
+         known. Measure by `migbench run`"
+    )]
+    Imported { file: String },
     /// Every round had the same order.
     #[error(
         "{first} went first in every round: what warms up in between counts for one side. Use an even number of rounds"

@@ -6,6 +6,7 @@ use super::{
     doubt::{Cause, Doubt, Invalid, Scope, Warning},
     figure::Figure,
     horizon::{self, Horizon},
+    imported,
     occupancy::{self, Occupancy},
     phase::{self, Phase},
     states,
@@ -17,6 +18,7 @@ use super::{
 use crate::{
     record::{
         event::{ContainerState, Kind, PodPhase},
+        imported::ImportedLeg,
         leg::LegRecord,
         reading::Segment,
         run::{RunRecord, RunSettings},
@@ -68,6 +70,9 @@ impl LegSummary {
         };
         doubts.of_leg(&timeline);
         let mut phase = |segment| -> Figure<Phase> {
+            if let Some(imported) = &leg.imported {
+                return doubts.of_imported(imported, segment).into();
+            }
             let measured = phase::measure(&timeline, segment, settings);
             doubts.of_phase(&timeline, segment, &measured);
             measured.map(|measured| measured.phase).into()
@@ -132,6 +137,22 @@ impl Doubts<'_> {
         for container in unread(timeline, self.run) {
             self.add(None, Warning::Unread { container });
         }
+    }
+
+    /// Whatever was sampled elsewhere can be counted, and not much more.
+    fn of_imported(&mut self, leg: &ImportedLeg, segment: Segment) -> Result<Phase, String> {
+        let settings = &self.run.settings;
+        let samples = match segment {
+            Segment::Before => &leg.before,
+            _ => &leg.after,
+        };
+        let (found, wanted) = (imported::count(samples), settings.samples as usize);
+        let phase = imported::phase(samples, settings);
+        if found != wanted && (found > 0 || segment == Segment::After) {
+            let reason = format!("the imported phase has {found} of {wanted} samples");
+            self.add(Some(segment), Invalid::Refused { reason });
+        }
+        phase
     }
 
     fn of_phase(

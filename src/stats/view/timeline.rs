@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::imported;
 use crate::record::{
     event::Kind,
     leg::LegRecord,
@@ -108,7 +109,7 @@ impl<'a> Timeline<'a> {
             Kind::Deployed { uid, .. } => Some(uid.as_str()),
             _ => None,
         });
-        deployed.ok_or_else(|| "the pod was never deployed".into())
+        deployed.ok_or_else(|| self.or_imported("the pod was never deployed"))
     }
 
     /// The uid of the pod on the target node.
@@ -119,7 +120,7 @@ impl<'a> Timeline<'a> {
             .map(|outcome| outcome.pod_uid.as_str())
             .ok_or_else(|| match &self.leg.error {
                 Some(error) => format!("the leg failed: {error}"),
-                None => "the pod was not migrated".into(),
+                None => self.or_imported("the pod was not migrated"),
             })
     }
 
@@ -138,7 +139,13 @@ impl<'a> Timeline<'a> {
         };
         outcome
             .or_else(event)
-            .ok_or_else(|| "no migration was requested".into())
+            .ok_or_else(|| self.or_imported("no migration was requested"))
+    }
+
+    /// Why something is not there.
+    fn or_imported(&self, reason: &str) -> String {
+        let imported = self.leg.imported.as_ref().map(|_| imported::ABSENT);
+        imported.unwrap_or(reason).into()
     }
 
     /// Seconds from the migration request to a moment; from the start of the leg where there was no request.

@@ -81,6 +81,8 @@ impl Distribution {
 pub struct MemoryUse {
     /// Anonymous memory: what the container itself holds. The headline.
     pub anon: Figure,
+    /// The same at the end of each sample.
+    pub anon_samples: Figure<Vec<f64>>,
     /// `memory.current` less inactive page cache: what the kubelet calls the working set.
     pub working_set: Figure,
     /// `memory.current`, page cache included that belongs to whoever touched it first.
@@ -192,6 +194,10 @@ impl<'a> Window<'a> {
         };
         MemoryUse {
             anon: trimmed(ANON).into(),
+            anon_samples: self
+                .sums(ANON)
+                .map(|sums| sums.get(1..).unwrap_or_default().to_vec())
+                .into(),
             working_set: trimmed(WORKING_SET).into(),
             current: trimmed(CURRENT).into(),
             peak: last(PEAK).into(),
