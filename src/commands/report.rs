@@ -55,7 +55,7 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     };
     if args.open {
         let page = path.with_file_name("report.html");
-        write_to(&[page.clone()], options, &record, &summary)?;
+        write_to(std::slice::from_ref(&page), options, &record, &summary)?;
         super::say(&page.display().to_string());
         let opened = open::that_detached(&page);
         return opened.map_err(|error| Error::Usage(format!("no browser could be started: {error}")));

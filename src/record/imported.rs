@@ -1,4 +1,4 @@
-//! Samples that were taken elsewhere, as `migbench import` found them in a file.
+//! Samples that were taken elsewhere, as a record keeps them.
 
 use serde::{Deserialize, Serialize};
 

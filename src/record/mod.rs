@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod event;
+pub mod import;
 pub mod imported;
 pub mod leg;
 pub mod outcome;

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{leg::LegRecord, reading::Description};
@@ -38,7 +39,7 @@ pub struct RunRecord {
 }
 
 /// What the run was asked to do: everything a reader needs to recompute the result.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunSettings {
     /// Name of the scenario.
     pub scenario: String,
@@ -74,7 +75,7 @@ pub struct RunSettings {
 }
 
 /// What a container is to the benchmark.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Trains for ever; its steps are counted.
@@ -93,7 +94,7 @@ impl fmt::Display for Role {
 }
 
 /// Where the run took place.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Environment {
     /// `embedded`, or `kube` with the context's name.
     pub cluster: String,
@@ -130,7 +131,7 @@ impl Environment {
 }
 
 /// A node as its object describes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeInfo {
     /// Name.
     pub name: String,

@@ -2,6 +2,7 @@
 //! format; to add one, implement the trait and list it in [`FORMATS`].
 
 mod containers;
+pub mod compare;
 pub mod csv;
 mod doubts;
 pub mod html;

@@ -84,6 +84,9 @@ pub(super) fn window(window: Window, summary: &Summary) -> String {
 /// What the windows of the first screen are.
 pub(super) fn windows(summary: &Summary) -> String {
     let settings = &summary.settings;
+    if summary.imported.is_some() {
+        return "after: the samples of that phase in the file".into();
+    }
     format!(
         "after: {} samples from {} after the migrated containers started, while a processor that was started again \
          repeats its work",

@@ -60,8 +60,8 @@ pub struct Settings {
     pub orchestrator_url: Option<Url>,
     /// What to bring there.
     pub credentials: Credentials,
-    /// Whether the verdict decides the exit code.
-    pub gate: bool,
+    /// Whether nothing is said while it runs.
+    pub quiet: bool,
     /// Whether only the plan is wanted.
     pub dry_run: bool,
 }

@@ -1,5 +1,6 @@
 //! A candidate strategy beside the baseline: each metric over all rounds, and the verdict on CPU.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -15,7 +16,7 @@ use super::{
 };
 
 /// One metric in one round.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct RoundPair {
     /// Round, from 1.
     pub round: u32,
@@ -28,7 +29,7 @@ pub struct RoundPair {
 }
 
 /// One metric over all rounds.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Metric {
     /// Its name.
     pub name: &'static str,
@@ -54,7 +55,7 @@ pub struct Metric {
 }
 
 /// A candidate beside the baseline.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Comparison {
     /// The strategy that is compared with.
     pub baseline: String,
@@ -69,7 +70,7 @@ pub struct Comparison {
 }
 
 /// The statistics of the CPU reduction over the rounds. Null with fewer rounds than each needs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Evidence {
     /// The reduction asked for.
     pub target: f64,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use self::{
@@ -35,7 +36,7 @@ pub enum Source {
 }
 
 /// What a number counts; in files and before people the word of `Display`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub enum Unit {
     /// Thousandths of a CPU.
     #[serde(rename = "m")]
@@ -64,7 +65,7 @@ impl fmt::Display for Unit {
 }
 
 /// The part of a leg that a number holds for. A reduction is never published without it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Window {
     /// The phase `after`: usage while the native arm repeats finished work.

@@ -4,6 +4,7 @@
 //! [`comparison`] sets the strategies side by side, and [`summary`] is all of it.
 
 pub mod autocorrelation;
+pub mod gate;
 pub mod hodges_lehmann;
 pub mod kendall;
 pub mod mean;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -16,7 +17,7 @@ use crate::record::run::{Environment, RunRecord, RunSettings};
 pub const SCHEMA: &str = "migbench.io/summary/v1";
 
 /// All that a run comes to.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Summary {
     /// [`SCHEMA`].
     pub schema: &'static str,

@@ -126,24 +126,23 @@ fn metrics(summary: &Summary, comparison: &Comparison) -> Markup {
         "What the migration costs: {} and {}",
         comparison.baseline, comparison.candidate
     );
-    let header = [
-        &comparison.baseline,
-        &comparison.candidate,
-        "saved or ratio",
-        "95 % interval",
-        "window",
-    ];
+    // One round has no interval, and the verdict has said so.
+    let several = summary.rounds > 1;
+    let header = [&comparison.baseline, &comparison.candidate, "saved or ratio"];
+    let header = header.into_iter().chain(several.then_some("95 % interval"));
     html! {
         h2 { (title) }
         div .scroll tabindex="0" role="region" aria-label=(title) {
             table {
-                thead { tr { th scope="col" { "metric" } @for name in header { th scope="col" { (name) } } } }
+                thead { tr { th scope="col" { "metric" } @for name in header { th scope="col" { (name) } }
+                    th .words scope="col" { "window" } } }
                 tbody {
                     @for row in comparison.metrics.iter().map(|metric| Row::new(metric, summary)) {
                         tr {
                             th scope="row" { (row.label) }
-                            @for words in [row.baseline, row.candidate, row.change, row.interval] { td { (or_reason(&words)) } }
-                            td { (row.window) }
+                            @for words in [row.baseline, row.candidate, row.change] { td { (or_reason(&words)) } }
+                            @if several { td { (or_reason(&row.interval)) } }
+                            td .words { (row.window) }
                         }
                     }
                 }

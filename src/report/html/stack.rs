@@ -30,7 +30,7 @@ pub(super) fn stack(title: &str, bars: &[Bar], unit: &str, tell: fn(f64) -> Stri
         format!("p{}", position % COLOURS)
     };
     let total = |bar: &Bar| bar.parts.iter().map(|(_, size)| *size).sum::<f64>();
-    let scale = Scale::across([0.0, bars.iter().map(total).fold(0.0, f64::max)]);
+    let scale = Scale::across([0.0, bars.iter().map(total).fold(0.0, f64::max) * 1.03]);
     let bottom = TOP + bars.len() as f64 * ROW;
     let told = bars.iter().map(|bar| {
         let parts: Vec<String> = bar

@@ -6,13 +6,13 @@ use maud::{Markup, html};
 pub(super) const WIDTH: f64 = 480.0;
 
 /// Room on the left for names.
-pub(super) const LEFT: f64 = 120.0;
+pub(super) const LEFT: f64 = 132.0;
 
 /// Room on the right.
 pub(super) const RIGHT: f64 = 14.0;
 
 /// Characters of a name that fit on the left.
-const NAME: usize = 18;
+const NAME: usize = 20;
 
 /// From numbers to places.
 #[derive(Debug, Clone, Copy)]

@@ -14,6 +14,9 @@ use crate::{
 const ROW: f64 = 20.0;
 const TOP: f64 = 20.0;
 
+/// Width that the name of a phase needs.
+const NAME: f64 = 36.0;
+
 /// A container that ran, in seconds from the migration request.
 #[derive(Debug)]
 struct Life {
@@ -69,14 +72,16 @@ fn one(leg: &LegSummary, lives: &[Life], scale: &Scale) -> Markup {
         @for (word, [from, until]) in phases(leg) {
             rect .band x=(place(scale.at(from))) y=(place(TOP - 16.0))
                 width=(place((scale.at(until) - scale.at(from)).max(1.0))) height=(place(bottom - TOP + 16.0)) {}
-            text .muted x=(place(scale.at(from) + 2.0)) y=(place(TOP - 4.0)) { (word) }
+            @if scale.at(until) - scale.at(from) > NAME {
+                text .muted x=(place(scale.at(from) + 2.0)) y=(place(TOP - 4.0)) { (word) }
+            }
         }
         (bottom_axis(scale, [TOP, bottom], "s"))
         line .mark x1=(place(scale.at(0.0))) x2=(place(scale.at(0.0))) y1=(place(TOP - 16.0)) y2=(place(bottom)) {}
         @for (position, (pod, container)) in rows.iter().enumerate() {
             (name(container, y(position) + 14.0))
             @for life in lives.iter().filter(|life| (life.pod, life.container.as_str()) == (*pod, container)) {
-                rect .baseline[*pod == "source"] .candidate[*pod == "target"]
+                rect .p6[*pod == "source"] .p4[*pod == "target"]
                     x=(place(scale.at(life.from))) y=(place(y(position) + 4.0))
                     width=(place((scale.at(life.until) - scale.at(life.from)).max(1.0))) height="12" {
                     title { (life.pod) " pod, " (life.container) ": " (format!("{:.1} to {:.1} s", life.from, life.until)) }

@@ -173,7 +173,11 @@ pub(super) fn rounds(summary: &Summary, screen: Screen) -> String {
 }
 
 /// The first `names` columns hold words, the others numbers.
-pub(super) fn grid(screen: Screen, names: usize, header: impl IntoIterator<Item = String>) -> Table {
+pub(in crate::report) fn grid(
+    screen: Screen,
+    names: usize,
+    header: impl IntoIterator<Item = String>,
+) -> Table {
     let mut grid = Table::new();
     grid.load_style(UTF8_HORIZONTAL_ONLY);
     grid.style_mut().row_separator = comfy_table::LineStyle::none();
@@ -196,17 +200,17 @@ fn titled(title: &str, screen: Screen, grid: &Table) -> String {
 }
 
 /// The grid without the blanks at the ends of its lines.
-pub(super) fn trimmed(grid: &Table) -> String {
+pub(in crate::report) fn trimmed(grid: &Table) -> String {
     grid.trim_fmt()
 }
 
 /// The reasons of a grid's dashes.
 #[derive(Debug, Default)]
-pub(super) struct Notes(Vec<String>);
+pub(in crate::report) struct Notes(Vec<String>);
 
 impl Notes {
     /// The words, or a dash that refers to the reason.
-    pub(super) fn or_mark(&mut self, words: Words) -> String {
+    pub(in crate::report) fn or_mark(&mut self, words: Words) -> String {
         words.unwrap_or_else(|reason| {
             let known = self.0.iter().position(|note| *note == reason);
             let number = known.unwrap_or_else(|| {
@@ -218,13 +222,11 @@ impl Notes {
     }
 
     /// The reasons, to stand below the grid.
-    pub(super) fn below(&self, screen: Screen) -> String {
-        let notes = self.0.iter().enumerate();
-        notes
-            .map(|(position, note)| {
-                let note = format!("[{}] {note}", position + 1);
-                format!("\n{}", wrap(&note, screen.width, "    "))
-            })
-            .collect()
+    pub(in crate::report) fn below(&self, screen: Screen) -> String {
+        let note = |(position, note): (usize, &String)| {
+            let note = format!("[{}] {note}", position + 1);
+            format!("\n{}", wrap(&note, screen.width, "    "))
+        };
+        self.0.iter().enumerate().map(note).collect::<Vec<_>>().concat()
     }
 }

@@ -2,7 +2,7 @@
 //! speaks against it; the details come below, when they are asked for.
 
 mod first;
-mod grid;
+pub(super) mod grid;
 mod head;
 
 use std::io;

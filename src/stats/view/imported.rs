@@ -5,15 +5,13 @@ use std::collections::BTreeMap;
 use super::{
     figure::Figure,
     phase::Phase,
+    timeline::ABSENT,
     usage::{Distribution, MemoryUse, Usage},
 };
 use crate::{
     record::{imported::Samples, run::RunSettings},
     stats::trimmed_mean::trimmed_mean,
 };
-
-/// Why all else is not known.
-pub(super) const ABSENT: &str = "not among the imported samples";
 
 /// The phase; an error where the file has no samples of it.
 pub(super) fn phase(samples: &Samples, settings: &RunSettings) -> Result<Phase, String> {

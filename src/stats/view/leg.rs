@@ -1,5 +1,6 @@
 //! All views of one leg.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -27,7 +28,7 @@ use crate::{
 };
 
 /// What a leg comes to.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct LegSummary {
     /// Round, from 1.
     pub round: u32,

@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::imported;
 use crate::record::{
     event::Kind,
     leg::LegRecord,
     reading::{Epoch, EpochId, Reading, Segment},
 };
+
+/// Why all but samples is not known of a leg that was imported.
+pub(super) const ABSENT: &str = "not among the imported samples";
 
 /// All readings of one tick; several nodes may have contributed.
 #[derive(Debug, Clone, Default)]
@@ -144,7 +146,7 @@ impl<'a> Timeline<'a> {
 
     /// Why something is not there.
     fn or_imported(&self, reason: &str) -> String {
-        let imported = self.leg.imported.as_ref().map(|_| imported::ABSENT);
+        let imported = self.leg.imported.as_ref().map(|_| ABSENT);
         imported.unwrap_or(reason).into()
     }
 

@@ -1,6 +1,7 @@
 //! What the migration did to the training, from the steps that the trainer reports. Moments are those at which the
 //! harness saw the report: one clock, whichever node the container runs on.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -13,7 +14,7 @@ use crate::record::{
 };
 
 /// Progress of the training across the migration.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Training {
     /// Last step that the source reported.
     pub last_step: Figure<u64>,

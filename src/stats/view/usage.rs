@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -21,7 +22,7 @@ use crate::{
 };
 
 /// Samples and what describes them. Null where too few samples, or all alike, leave it undefined.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Distribution {
     /// The samples in order.
     pub samples: Vec<f64>,
@@ -77,7 +78,7 @@ impl Distribution {
 
 /// Memory, bytes: trimmed means over the readings that end the samples; `peak` is the highest since the cgroup was made,
 /// for a pod the sum over its containers.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct MemoryUse {
     /// Anonymous memory: what the container itself holds. The headline.
     pub anon: Figure,
@@ -92,7 +93,7 @@ pub struct MemoryUse {
 }
 
 /// CPU (millicores) and memory of one container, or of a pod.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Usage {
     /// CPU, millicores.
     pub cpu: Distribution,
