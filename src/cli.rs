@@ -41,6 +41,8 @@ pub enum Command {
     Image(commands::image::Args),
     /// Check that a cluster has what a run needs; nothing stays behind.
     Doctor(commands::doctor::Args),
+    /// Measure loads of known size, and say how small a difference can be told here.
+    Selftest(commands::selftest::Args),
     /// Remove what killed runs left on a real cluster.
     Cleanup(commands::cleanup::Args),
     /// List, show and validate scenarios.
@@ -111,6 +113,7 @@ async fn dispatch(command: Command) -> Result<(), Error> {
         Command::Destroy(args) => commands::destroy::execute(args).await,
         Command::Image(args) => commands::image::execute(args).await,
         Command::Doctor(args) => Box::pin(commands::doctor::execute(args)).await,
+        Command::Selftest(args) => Box::pin(commands::selftest::execute(args)).await,
         Command::CleanVolume(args) => commands::clean_volume::execute(args).await,
         Command::Cleanup(args) => commands::cleanup::execute(args).await,
         Command::Scenario(args) => commands::scenario::execute(args).await,

@@ -20,7 +20,7 @@
 //!
 //! ```text
 //! the face    cli, commands, error, interrupt
-//! above       doctor, progress, report
+//! above       doctor, selftest, progress, report
 //! the run     run, migrate, deploy, install, image, scenario
 //! towers      orchestrator │ embedded │ workload      (they never import each other)
 //! measuring   sample, stats
@@ -48,6 +48,7 @@ pub mod run;
 pub mod report;
 pub mod progress;
 pub mod doctor;
+pub mod selftest;
 
 pub mod interrupt;
 pub mod error;

@@ -20,6 +20,9 @@ use crate::{
 /// Width of a table that goes to no terminal.
 const PLAIN_WIDTH: u16 = 120;
 
+/// What only a measurement can tell.
+const NEXT: &str = "whether it measures right there, and how finely: migbench selftest\n";
+
 /// Check that a cluster has what a run needs; nothing stays behind.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -129,12 +132,15 @@ async fn intent(args: Args, choice: &Choice) -> Result<Intent, Error> {
 fn rendered(report: &Report, format: Format) -> String {
     match format {
         Format::Json => doctor::json(report),
-        Format::Table => {
-            let terminal = std::io::stdout().is_terminal();
-            let width = terminal.then(|| comfy_table::Table::new().width()).flatten();
-            doctor::table(report, width.unwrap_or(PLAIN_WIDTH))
-        }
+        Format::Table => doctor::table(report, width()) + NEXT,
     }
+}
+
+/// How wide a table may be.
+pub(super) fn width() -> u16 {
+    let terminal = std::io::stdout().is_terminal();
+    let width = terminal.then(|| comfy_table::Table::new().width()).flatten();
+    width.unwrap_or(PLAIN_WIDTH)
 }
 
 fn verdict(report: &Report) -> Result<(), Error> {

@@ -23,6 +23,7 @@ pub mod report;
 pub mod resume;
 pub mod run;
 pub mod scenario;
+pub mod selftest;
 pub mod shim;
 pub mod site_args;
 pub mod verify_checkpoint;

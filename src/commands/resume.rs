@@ -49,7 +49,7 @@ pub async fn execute(args: Args) -> Result<(), Error> {
         return show.outcome(&RunDirectory::create(&settings.results, &settings.id)?);
     }
     remove_leftovers(&settings).await?;
-    benchmark::conduct(settings, Some(record), &show).await
+    benchmark::show(settings, Some(record), &show).await
 }
 
 /// What was asked for then, with the id and the seed that were drawn then.

@@ -42,6 +42,10 @@ pub struct Args {
     /// Rounds: one leg of each strategy a round. One round has no error estimate.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub rounds: u32,
+    /// Whether a round that is no part of the result comes first: what is cold then would count for one side. The default
+    /// is true with two rounds and more.
+    #[arg(long, value_name = "true|false")]
+    pub warmup: Option<bool>,
     /// Strategies to compare, the baseline first.
     #[arg(long = "strategies", value_name = "LIST", value_delimiter = ',', default_values_t = migrate::STRATEGIES.map(|strategy| strategy.name.to_owned()))]
     pub strategies: Vec<String>,
@@ -92,7 +96,7 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     if settings.dry_run {
         return super::print(plan(&settings).await.as_bytes());
     }
-    benchmark::conduct(settings, None, &show).await
+    benchmark::show(settings, None, &show).await
 }
 
 /// What would be done, as text. The nodes are looked at; where they cannot be, the reason is told.
@@ -142,6 +146,7 @@ pub(super) async fn resolve(args: Args, arguments: Vec<String>) -> Result<Settin
         site,
         python,
         rounds,
+        warmup,
         strategies,
         seed,
         results,
@@ -177,6 +182,7 @@ pub(super) async fn resolve(args: Args, arguments: Vec<String>) -> Result<Settin
         arguments,
         strategies,
         rounds,
+        warmup: warmup.unwrap_or(rounds > 1),
         seed: seed.unwrap_or_else(rand::random),
         results,
         credentials: orchestrator.credentials(),

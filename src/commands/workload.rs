@@ -8,7 +8,7 @@ use crate::{
     contract::{self, workload::SUPERSEDED},
     error::Error,
     k8s::quantity,
-    workload::{self, Ending, TERMINATED, hook, monitor, processor, trainer},
+    workload::{self, Ending, TERMINATED, gauge, hook, monitor, processor, trainer},
 };
 
 /// The built-in workload, as containers run it.
@@ -53,6 +53,11 @@ enum Role {
         /// Directory of the checkpoints.
         #[arg(long, value_name = "DIR")]
         checkpoints: PathBuf,
+        #[command(flatten)]
+        load: Load,
+    },
+    /// Spend CPU time, and report how much it was by the process's own clock.
+    Gauge {
         #[command(flatten)]
         load: Load,
     },
@@ -151,6 +156,7 @@ async fn run(role: Role) -> Result<Ending, workload::Error> {
             })
             .await
         }
+        Role::Gauge { load } => gauge::run(load.cpu, load.memory).await,
         Role::Checkpoint {
             dir,
             mount,

@@ -49,14 +49,14 @@ pub struct Finding {
 
 /// A check about to be judged: its name and what it wants.
 #[derive(Debug, Clone)]
-pub(super) struct Question {
+pub(crate) struct Question {
     check: &'static str,
     on: Option<String>,
     wanted: String,
 }
 
 impl Question {
-    pub(super) fn new(check: &'static str, wanted: impl Into<String>) -> Self {
+    pub(crate) fn new(check: &'static str, wanted: impl Into<String>) -> Self {
         Self {
             check,
             on: None,
@@ -65,29 +65,29 @@ impl Question {
     }
 
     /// The same question, asked of one node or object.
-    pub(super) fn on(mut self, subject: &str) -> Self {
+    pub(crate) fn on(mut self, subject: &str) -> Self {
         self.on = Some(subject.to_owned());
         self
     }
 
-    pub(super) fn ok(self, found: impl Into<String>) -> Finding {
+    pub(crate) fn ok(self, found: impl Into<String>) -> Finding {
         self.answer(Status::Ok, found.into(), None)
     }
 
-    pub(super) fn warning(self, found: impl Into<String>, remedy: impl Into<String>) -> Finding {
+    pub(crate) fn warning(self, found: impl Into<String>, remedy: impl Into<String>) -> Finding {
         self.answer(Status::Warning, found.into(), Some(remedy.into()))
     }
 
-    pub(super) fn failed(self, found: impl Into<String>, remedy: impl Into<String>) -> Finding {
+    pub(crate) fn failed(self, found: impl Into<String>, remedy: impl Into<String>) -> Finding {
         self.answer(Status::Failed, found.into(), Some(remedy.into()))
     }
 
-    pub(super) fn skipped(self, why: impl Into<String>) -> Finding {
+    pub(crate) fn skipped(self, why: impl Into<String>) -> Finding {
         self.answer(Status::Skipped, why.into(), None)
     }
 
     /// `ok` where it is so, else a warning.
-    pub(super) fn ok_if(self, fine: bool, found: impl Into<String>, remedy: impl Into<String>) -> Finding {
+    pub(crate) fn ok_if(self, fine: bool, found: impl Into<String>, remedy: impl Into<String>) -> Finding {
         if fine {
             self.ok(found)
         } else {

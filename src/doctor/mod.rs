@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 
+pub(crate) use self::finding::Question;
 use self::{
     admission::Admission, image::Pulled, network::Service, probe::Probed, rights::Rights, storage::Storage,
     tools::Tools, volume::Shared,

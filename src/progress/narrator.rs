@@ -193,6 +193,7 @@ impl Narrator {
                 self.steps.insert(container.to_owned(), *step);
                 Some(format!("{container} restored step {step}"))
             }
+            Progress::Cpu { .. } => None,
             Progress::Done { outputs } => Some(format!("{container} done, {} outputs", outputs.len())),
         }
     }

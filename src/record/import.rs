@@ -120,6 +120,9 @@ pub fn record(table: impl io::Read, name: &str, (id, target): (&str, f64)) -> Re
         imported: Some(name.into()),
         settings: settings(name, rounds.len(), strategies, target),
         environment: environment(),
+        inputs: BTreeMap::new(),
+        floor: None,
+        abandoned: Vec::new(),
         legs,
     })
 }
@@ -306,6 +309,7 @@ fn leg((round, position): (u32, u32), strategy: &str, imported: ImportedLeg) -> 
         events: Vec::new(),
         overhead: Vec::new(),
         clocks: Vec::new(),
+        boot_id: None,
         imported: Some(imported),
     }
 }
@@ -317,6 +321,8 @@ fn settings(name: &str, rounds: usize, strategies: Vec<String>, target: f64) -> 
         rounds: u32::try_from(rounds).unwrap_or(u32::MAX),
         strategies,
         samples: SAMPLES,
+        certified_samples: None,
+        warmup: false,
         interval_ms: 0,
         settle_ms: 0,
         horizon_ms: 0,

@@ -22,6 +22,9 @@ pub struct LegRecord {
     pub position: u32,
     /// The strategy.
     pub strategy: String,
+    /// Which boot of the harness's host it ran in: stamps of two boots cannot be compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<String>,
     /// Node the pod was deployed on.
     pub source: String,
     /// Node it was migrated to.

@@ -34,8 +34,36 @@ pub struct RunRecord {
     pub settings: RunSettings,
     /// Where it ran.
     pub environment: Environment,
-    /// The legs in the order in which they were run.
+    /// What everything that goes into the run was, by name: SHA-256 in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<String, String>,
+    /// What equal arms differed by there, where that was measured before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<Floor>,
+    /// The legs in the order in which they were run. Those of round 0 warm up, and are no part of the result.
     pub legs: Vec<LegRecord>,
+    /// Legs of rounds that were run again, since one of their legs failed or was cut off.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub abandoned: Vec<LegRecord>,
+}
+
+/// What equal arms differ by, from a self-test.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Floor {
+    /// The run that it is from.
+    pub run: String,
+    /// Its rounds.
+    pub rounds: u32,
+    /// Half the 95 % interval of the reduction between its equal arms, 0–1.
+    pub half_width: f64,
+}
+
+impl Floor {
+    /// What equal arms differ by at most in the mean of so many other rounds, with a probability of 95 %: the spread of a
+    /// round is known from the interval, and both means are uncertain.
+    pub fn of_rounds(&self, rounds: usize) -> f64 {
+        self.half_width * (1.0 + f64::from(self.rounds) / rounds as f64).sqrt()
+    }
 }
 
 /// What the run was asked to do: everything a reader needs to recompute the result.
@@ -51,6 +79,12 @@ pub struct RunSettings {
     pub strategies: Vec<String>,
     /// Samples a phase.
     pub samples: u32,
+    /// Samples a phase that the scenario's file has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certified_samples: Option<u32>,
+    /// Whether a round 0 came first, which warms up.
+    #[serde(default)]
+    pub warmup: bool,
     /// Time between samples, milliseconds.
     pub interval_ms: u64,
     /// Age of the migrated containers at which `after` starts, milliseconds.

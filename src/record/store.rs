@@ -55,8 +55,10 @@ impl RunDirectory {
         let path = self.file(RECORD);
         let doing = || format!("cannot write {}", path.display());
         let mut file = NamedTempFile::new_in(&self.0).with_context(doing)?;
-        serde_json::to_writer(&mut file, record).with_context(doing)?;
-        file.flush().with_context(doing)?;
+        let mut buffered = io::BufWriter::new(&mut file);
+        serde_json::to_writer(&mut buffered, record).with_context(doing)?;
+        buffered.flush().with_context(doing)?;
+        drop(buffered);
         file.as_file().sync_all().with_context(doing)?;
         file.persist(&path).with_context(doing)?;
         fs::File::open(&self.0)
@@ -95,9 +97,10 @@ pub fn read(path: &Path) -> Result<RunRecord, ReadError> {
         reason,
     };
     let text = fs::read(path).map_err(|error| unreadable(error.to_string()))?;
-    let value: serde_json::Value = serde_json::from_slice(&text)
+    // The rest is skipped, not held: a record of many readings is large.
+    let head: Head = serde_json::from_slice(&text)
         .map_err(|error| unreadable(format!("not JSON, or cut off: {error}")))?;
-    match value["schema"].as_str() {
+    match head.schema.as_ref().and_then(serde_json::Value::as_str) {
         Some(SCHEMA) => {}
         Some(other) => {
             return Err(unreadable(format!(
@@ -106,7 +109,15 @@ pub fn read(path: &Path) -> Result<RunRecord, ReadError> {
         }
         None => return Err(unreadable("no \"schema\": not a run record of migbench".into())),
     }
-    serde_path_to_error::deserialize(value).map_err(|error| unreadable(error.to_string()))
+    let mut json = serde_json::Deserializer::from_slice(&text);
+    serde_path_to_error::deserialize(&mut json).map_err(|error| unreadable(error.to_string()))
+}
+
+/// What every version of a record begins with.
+#[derive(serde::Deserialize)]
+struct Head {
+    #[serde(default)]
+    schema: Option<serde_json::Value>,
 }
 
 /// The runs below a results directory, oldest first: UUIDv7 names sort by time.

@@ -69,6 +69,7 @@ pub fn differences(runs: &[Summary]) -> Vec<Difference> {
             &FREE,
             true,
         );
+        differ("inputs", [json(&first.inputs), json(&other.inputs)], &[], true);
         differ(
             "imported",
             [json(&first.imported.is_some()), json(&other.imported.is_some())],

@@ -11,6 +11,7 @@ pub mod junit;
 pub mod markdown;
 mod number;
 pub mod openmetrics;
+mod presence;
 mod row;
 pub mod table;
 

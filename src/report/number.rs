@@ -50,6 +50,20 @@ pub(super) fn interval_of_times(bounds: [f64; 2]) -> String {
     format!("{low}…{high} ×")
 }
 
+/// An interval of what is saved in a metric's own unit, outward as well.
+pub(super) fn interval_of_numbers(bounds: [f64; 2], unit: Unit) -> String {
+    let [low, high] = match unit {
+        Bytes => outward(bounds.map(|bytes| bytes / MEBIBYTE), 1),
+        Seconds => outward(bounds, 2),
+        Millicores | Steps | Periods | Share => outward(bounds, 0),
+    };
+    match unit {
+        Millicores | Seconds => format!("{low}…{high} {unit}"),
+        Bytes => format!("{low}…{high} MiB"),
+        Steps | Periods | Share => format!("{low}…{high}"),
+    }
+}
+
 fn outward([low, high]: [f64; 2], digits: usize) -> [String; 2] {
     let scale = 10_f64.powi(i32::try_from(digits).unwrap_or_default());
     [
@@ -109,6 +123,8 @@ mod tests {
             "28.2…28.2 %",
             "binary fractions are no reason"
         );
+        assert_eq!(interval_of_numbers([-0.123, 0.5], Seconds), "-0.13…0.50 s");
+        assert_eq!(interval_of_numbers([61.2, 70.9], Steps), "61…71");
         assert_eq!(interval_of_times([0.941, 0.969]), "0.94…0.97 ×");
     }
 

@@ -1,10 +1,10 @@
 //! A metric of a comparison in words, once for all formats that people read. Usage is compared by the share saved, times
-//! of the migration by their ratio, counts by their difference.
+//! of the migration by their ratio; the interval is of the difference where a round can be 0.
 
-use super::number::{duration, interval, interval_of_times, percent, times, with_unit};
+use super::number::{duration, interval, interval_of_numbers, interval_of_times, percent, times, with_unit};
 use crate::stats::{
     comparison::Metric,
-    metric::{Unit, Window},
+    metric::{Scale, Unit, Window},
     summary::Summary,
     view::Figure,
 };
@@ -39,32 +39,43 @@ impl Row {
     }
 }
 
-/// Whether the metric is a time that ends with the migration: 2.7 s instead of 0.2 s are no "-1638 %".
-pub(super) fn is_time(metric: &Metric) -> bool {
-    metric.unit == Unit::Seconds && metric.window == Window::Migration
+/// Whether the metric is a time that is not spent on work: 2.7 s instead of 0.2 s are no "-1638 %".
+fn is_time(metric: &Metric) -> bool {
+    metric.unit == Unit::Seconds && (metric.window == Window::Migration || metric.scale == Scale::Difference)
 }
 
 fn change(metric: &Metric) -> Words {
-    if metric.unit == Unit::Steps {
-        let fewer = metric.saved.get()?;
-        return Ok(if *fewer < 0.0 {
-            format!("{} more", with_unit(-fewer, metric.unit))
-        } else {
-            format!("{} fewer", with_unit(*fewer, metric.unit))
-        });
+    let (baseline, candidate) = (metric.baseline.get()?, metric.candidate.get()?);
+    if is_time(metric) && *baseline > 0.0 {
+        return Ok(times(candidate / baseline));
     }
-    let reduction = metric.reduction.get()?;
-    Ok(if is_time(metric) {
-        times(1.0 - reduction)
+    match metric.scale {
+        Scale::Difference => Ok(difference(baseline - candidate, metric.unit)),
+        Scale::Ratio => metric.reduction.get().map(|share| percent(*share)),
+    }
+}
+
+fn difference(saved: f64, unit: Unit) -> String {
+    let (less, more) = if unit == Unit::Steps {
+        ("fewer", "more")
     } else {
-        percent(*reduction)
-    })
+        ("less", "longer")
+    };
+    if saved < 0.0 {
+        format!("{} {more}", with_unit(-saved, unit))
+    } else {
+        format!("{} {less}", with_unit(saved, unit))
+    }
 }
 
 fn bounds(metric: &Metric) -> Words {
     // The rounds that are left say nothing about all of them.
     metric.baseline.get()?;
     metric.candidate.get()?;
+    if metric.scale == Scale::Difference {
+        let bounds = *metric.saved95.get()?;
+        return Ok(interval_of_numbers(bounds, metric.unit));
+    }
     let [low, high] = *metric.interval95.get()?;
     Ok(if is_time(metric) {
         interval_of_times([1.0 - high, 1.0 - low])

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    Error, Run,
+    Error, Run, fit,
     notice::{LegHead, Notice},
     observer::{Observed, Observer},
     overhead,
@@ -65,9 +65,12 @@ impl<'a> Leg<'a> {
         }
         let removed = removal::remove(self.run, &self.observer, &self.head.pod).await;
         self.run.meter.forget();
+        let left = removed.is_err();
         let outcome = measured.and(removed);
         let error = outcome.as_ref().err().map(ToString::to_string);
-        self.run.notices.event(Kind::LegEnded);
+        if !left {
+            self.run.notices.event(Kind::LegEnded);
+        }
         self.run.notices.send(Notice::LegEnded(self.clock().now(), error));
         outcome
     }
@@ -84,8 +87,12 @@ impl<'a> Leg<'a> {
         let overhead = self.overhead_until(horizon_ns, costs);
 
         let started_ns = self.all_run_since(&outcome).await?;
-        let settled_ns = started_ns + nanoseconds(self.run.scenario.phases.settle);
+        self.trained(&outcome).await?;
         let clock = self.clock();
+        let settled_ns = clock
+            .now_ns()
+            .max(started_ns + nanoseconds(self.run.scenario.phases.settle));
+        self.fits(&outcome, started_ns, settled_ns)?;
         clock
             .sleep_until(settled_ns.saturating_sub(nanoseconds(self.run.scenario.phases.interval) / 2))
             .await;
@@ -320,6 +327,55 @@ impl<'a> Leg<'a> {
                     .into(),
             }
             .into()),
+        }
+    }
+
+    /// Wait until every trainer of the migrated pod has made a step: before it the pod only starts, and the window would
+    /// be about that.
+    async fn trained(&self, outcome: &Outcome) -> Result<(), Error> {
+        let limit = self.run.scenario.deadlines.armed;
+        let roles = &self.run.scenario.roles;
+        let trainers = || roles.iter().filter(|(_, role)| **role == Role::Trainer);
+        let trained = self.observer.wait_for(|pods| {
+            let observed = pods.get(&outcome.pod_uid)?;
+            trainers()
+                .all(|(name, _)| observed.steps.contains_key(name))
+                .then_some(())
+        });
+        match timeout(limit, trained).await {
+            Ok(trained) => Ok(trained?),
+            Err(_) => Err(k8s::Error::Late {
+                pod: outcome.pod.clone(),
+                wanted: "training",
+                seconds: limit.as_secs(),
+                state: "it was migrated, and its trainer has not made a step since".into(),
+            }
+            .into()),
+        }
+    }
+
+    /// Where a processor runs again its second life must outlast the window; say so before time is spent.
+    fn fits(&self, outcome: &Outcome, started_ns: u64, settled_ns: u64) -> Result<(), Error> {
+        let scenario = &self.run.scenario;
+        let pods = self.observer.pods();
+        let (Some(observed), Some(life)) = (pods.get(&outcome.pod_uid), scenario.processor_duration) else {
+            return Ok(());
+        };
+        let again = pod::containers(&observed.pod).into_iter().find(|container| {
+            container.state == State::Running && scenario.roles.get(&container.name) == Some(&Role::Processor)
+        });
+        let since = again.and_then(|container| {
+            let since = observed.running_since.get(&container.name).copied()?;
+            Some((container.name, since))
+        });
+        match since {
+            Some((name, since))
+                if settled_ns + nanoseconds(scenario.phases.window()) > since + nanoseconds(life) =>
+            {
+                let age = Duration::from_nanos(settled_ns.saturating_sub(started_ns));
+                Err(sample::Error::Invalid(fit::told(scenario, &name, age)).into())
+            }
+            _ => Ok(()),
         }
     }
 

@@ -9,6 +9,8 @@ pub mod embedded;
 pub mod enter;
 pub mod environment;
 mod error;
+mod fit;
+pub mod inputs;
 mod leg;
 pub mod notice;
 mod observer;

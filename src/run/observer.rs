@@ -294,7 +294,7 @@ impl Watcher {
                         Progress::Done { .. } => {
                             observed.done.insert(container.clone());
                         }
-                        Progress::Restored { .. } => {}
+                        Progress::Restored { .. } | Progress::Cpu { .. } => {}
                     }
                 });
                 self.notices.event(Kind::Progress {

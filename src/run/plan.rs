@@ -93,8 +93,12 @@ impl Plan<'_> {
             let (source, target) = self.scenario.direction(leg.reversed);
             writeln!(
                 f,
-                "  {}. round {} {strategy:<12} {source} → {target}",
-                leg.position, leg.round
+                "  {}. {} {strategy:<12} {source} → {target}",
+                leg.position,
+                match leg.round {
+                    0 => "warm-up".to_owned(),
+                    round => format!("round {round}"),
+                }
             )?;
         }
         match self.duration() {
@@ -153,7 +157,7 @@ mod tests {
             cluster: "embedded".to_owned(),
             cpu_scale: Some(cpu_scale),
             strategies: vec!["native", "orchestrator"],
-            legs: order::legs(1, 2, 0),
+            legs: order::legs(1, false, 2, 0),
         };
         assert_eq!(plan.duration(), Some(Duration::from_secs(42)));
         insta::assert_snapshot!(plan.to_string());

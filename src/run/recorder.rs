@@ -1,7 +1,12 @@
 //! The record as a listener: collects what happens and writes it after every leg.
 
 use super::notice::{LegHead, Listener, Notice};
-use crate::record::{clock::Stamp, leg::LegRecord, run::RunRecord, store::RunDirectory};
+use crate::record::{
+    clock::{self, Stamp},
+    leg::LegRecord,
+    run::RunRecord,
+    store::RunDirectory,
+};
 
 /// Collects a run into its record.
 #[derive(Debug)]
@@ -76,6 +81,7 @@ fn empty_leg(head: &LegHead, started: Stamp) -> LegRecord {
         round: head.round,
         position: head.position,
         strategy: head.strategy.clone(),
+        boot_id: clock::boot_id(),
         source: head.source.clone(),
         target: head.target.clone(),
         pod: head.pod.clone(),

@@ -1,7 +1,7 @@
 //! Going on with a run that did not come to its end. The round is the unit of replication, so only whole rounds count: one
 //! with a leg that is missing or failed is run again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -18,11 +18,16 @@ impl RunRecord {
     }
 
     /// This record, ready for the rounds that it lacks, which `fresh` describes: the legs of rounds that are not complete
-    /// are dropped.
+    /// are kept beside them, and counted: what fails now and then must be told.
     pub fn resumed_by(mut self, fresh: &Self) -> Result<Self, Error> {
         self.check_equal(fresh)?;
         let complete = self.complete_rounds();
-        self.legs.retain(|leg| complete.contains(&leg.round));
+        let (whole, abandoned) = self
+            .legs
+            .into_iter()
+            .partition(|leg| complete.contains(&leg.round));
+        self.legs = whole;
+        self.abandoned.extend::<Vec<_>>(abandoned);
         self.ended = None;
         self.resumed.push(Timestamp::now());
         Ok(self)
@@ -44,7 +49,7 @@ impl RunRecord {
                 .iter()
                 .all(|strategy| succeeded(*round, strategy))
         };
-        (1..=self.settings.rounds).filter(complete).collect()
+        self.legs.iter().map(|leg| leg.round).filter(complete).collect()
     }
 
     /// Rounds are comparable only where what is measured is the same.
@@ -62,6 +67,14 @@ impl RunRecord {
             )
         } else if self.environment.meter != fresh.environment.meter {
             "its counters were read another way".into()
+        } else if self.environment.images != fresh.environment.images {
+            "its images have other digests".into()
+        } else if (&self.environment.kernel, &self.environment.cpu_model)
+            != (&fresh.environment.kernel, &fresh.environment.cpu_model)
+        {
+            "the host has another kernel or processor".into()
+        } else if let Some(name) = other_input(&self.inputs, &fresh.inputs) {
+            format!("{name} is not what it was")
         } else {
             return Ok(());
         };
@@ -71,6 +84,15 @@ impl RunRecord {
         )))
     }
 }
+
+/// The first input that is another one.
+fn other_input<'a>(then: &'a Inputs, now: &'a Inputs) -> Option<&'a str> {
+    let names = then.keys().chain(now.keys());
+    let mut others = names.filter(|name| then.get(*name) != now.get(*name));
+    others.next().map(String::as_str)
+}
+
+type Inputs = BTreeMap<String, String>;
 
 #[cfg(test)]
 mod tests {
@@ -111,13 +133,25 @@ mod tests {
             leg(2, "native", &fine),
             leg(2, "other", &json!("the node was lost")),
         ]);
-        let missing = record.missing(order::legs(3, 2, 7));
+        let missing = record.missing(order::legs(3, false, 2, 7));
         let rounds: Vec<_> = missing.iter().map(|leg| leg.round).collect();
         assert_eq!(rounds, [2, 2, 3, 3]);
         assert_eq!(missing[0].position, 3, "legs keep their place in the run");
         let resumed = record.clone().resumed_by(&record).unwrap();
         assert_eq!(resumed.legs.len(), 2);
         assert_eq!(resumed.resumed.len(), 1);
+        let lost: Vec<_> = resumed
+            .abandoned
+            .iter()
+            .map(|leg| (leg.round, leg.error.is_some()))
+            .collect();
+        assert_eq!(
+            lost,
+            [(2, false), (2, true)],
+            "what is lost is kept, beside the result"
+        );
+        let again = resumed.clone().resumed_by(&record).unwrap();
+        assert_eq!(again.abandoned.len(), 2);
     }
 
     #[test]
@@ -127,6 +161,10 @@ mod tests {
         elsewhere.environment.cluster = "context d".into();
         let told = earlier.clone().resumed_by(&elsewhere).unwrap_err().to_string();
         assert!(told.contains("context c") && told.contains("context d"), "{told}");
+        let mut edited = earlier.clone();
+        edited.inputs.insert("pod".into(), "0123".into());
+        let told = earlier.clone().resumed_by(&edited).unwrap_err().to_string();
+        assert!(told.contains("pod is not what it was"), "{told}");
         let mut smaller = earlier.clone();
         smaller.settings.cpu_scale = 0.5;
         assert!(

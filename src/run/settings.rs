@@ -1,7 +1,7 @@
 //! Settings as resolved from the command line, the environment and the scenario: checked, complete, and without a trace
 //! of clap.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use jiff::Timestamp;
 use reqwest::Url;
@@ -46,6 +46,8 @@ pub struct Settings {
     pub strategies: Vec<&'static Definition>,
     /// Rounds.
     pub rounds: u32,
+    /// Whether a round that is no part of the result comes first.
+    pub warmup: bool,
     /// Seed of the order of the legs.
     pub seed: u64,
     /// What is particular to a real cluster.
@@ -74,7 +76,7 @@ impl Settings {
 
     /// The legs in order.
     pub fn legs(&self) -> Vec<PlannedLeg> {
-        order::legs(self.rounds, self.strategies.len(), self.seed)
+        order::legs(self.rounds, self.warmup, self.strategies.len(), self.seed)
     }
 
     /// How long the run may take when everything takes as long as it may.
@@ -122,7 +124,10 @@ impl Settings {
             imported: None,
             settings: self.recorded(scaled, cpu_scale),
             environment,
+            inputs: BTreeMap::new(),
+            floor: None,
             legs: Vec::new(),
+            abandoned: Vec::new(),
         }
     }
 
@@ -138,6 +143,8 @@ impl Settings {
                 .map(|strategy| strategy.name.to_owned())
                 .collect(),
             samples: phases.samples,
+            certified_samples: Some(scaled.certified_samples),
+            warmup: self.warmup,
             interval_ms: milliseconds(phases.interval),
             settle_ms: milliseconds(phases.settle),
             horizon_ms: milliseconds(phases.horizon),

@@ -6,11 +6,12 @@ use k8s_openapi::{
 };
 
 use super::{
-    Error, Scenario,
+    Error, Phases, Scenario,
     check_files::{check_claim, check_config_map},
     check_pod::Manifest,
     check_settings::Settings,
     document::{Document, escape},
+    duration,
     file::ScenarioFile,
     manifest, mount,
     overrides::Overrides,
@@ -24,7 +25,8 @@ impl Scenario {
         let source = Source::find(reference)?;
         let document = source.read(SCENARIO_FILE).map_err(Error::Invalid)?;
         let overrides = Overrides::parse(overrides)?;
-        let file = overrides.apply(document.parse()?)?;
+        let own: ScenarioFile = document.parse()?;
+        let file = overrides.apply(own.clone())?;
         let settings = Settings {
             document: &document,
             overrides: &overrides,
@@ -32,7 +34,7 @@ impl Scenario {
         };
         settings.check()?;
         let objects = Objects::read(&source, &settings, workload.unwrap_or(&file.workload))?;
-        Ok(objects.into_scenario(file))
+        Ok(objects.into_scenario(file, &own))
     }
 }
 
@@ -63,11 +65,12 @@ impl Objects {
         manifest.check().map(|()| objects)
     }
 
-    fn into_scenario(self, file: ScenarioFile) -> Scenario {
+    fn into_scenario(self, file: ScenarioFile, own: &ScenarioFile) -> Scenario {
         Scenario {
+            pod: duration::placed(self.pod, own.processor_duration.map(|span| span.0), &file),
+            certified_samples: Phases::from(&own.phases).samples,
             workload: self.workload,
             workloads: file.workloads.into_keys().collect(),
-            pod: self.pod,
             claims: self.claims,
             config_maps: self.config_maps,
             source: file.nodes.source,

@@ -9,6 +9,7 @@ mod check_files;
 mod check_pod;
 mod check_settings;
 mod document;
+mod duration;
 mod file;
 mod load;
 mod manifest;
@@ -51,6 +52,8 @@ pub struct Scenario {
     pub roles: BTreeMap<String, Role>,
     /// Windows of a leg.
     pub phases: Phases,
+    /// Samples a phase as the scenario's own file has them.
+    pub certified_samples: u32,
     /// How long the processor works, where the scenario knows.
     pub processor_duration: Option<Duration>,
     /// How long things may take.

@@ -4,14 +4,16 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
+    effects,
     hodges_lehmann::hodges_lehmann,
-    kendall,
+    holm, kendall,
+    limits::{TOLERANCE, UPPER_QUANTILE},
     mean::mean,
-    metric::{METRICS, MetricKind, Unit, Window},
-    paired_t::PairedT,
-    reduction::{log_ratio, of_log_ratio, reduction},
+    metric::{METRICS, MetricKind, Scale, Unit, Window},
+    paired_t::{PairedT, interval},
+    reduction::{log_ratio, of_log_ratio, reaches, reduction},
     sign_flip,
-    verdict::{Judgement, judge},
+    verdict::{Judgement, Verdict, judge},
     view::{Figure, LegSummary},
 };
 
@@ -40,13 +42,18 @@ pub struct Metric {
     pub unit: Unit,
     /// The part of the leg that it holds for.
     pub window: Window,
-    /// Mean over the rounds.
+    /// How the strategies are compared by it.
+    pub scale: Scale,
+    /// Mean over the rounds: geometric where ratios are compared, so that it belongs to the reduction; else arithmetic.
     pub baseline: Figure,
-    /// Mean over the rounds.
+    /// The same of the candidate.
     pub candidate: Figure,
     /// Baseline less candidate.
     pub saved: Figure,
-    /// Share saved: of one round as it is, of several from the mean of their log ratios.
+    /// Two-sided 95 % interval of what is saved, where differences are compared.
+    pub saved95: Figure<[f64; 2]>,
+    /// Share saved: of one round as it is, of several from the mean of their log ratios. Where differences are compared
+    /// several rounds have none.
     pub reduction: Figure,
     /// Two-sided 95 % interval of the reduction.
     pub interval95: Figure<[f64; 2]>,
@@ -84,30 +91,65 @@ pub struct Evidence {
     pub sign_flip_p: Option<f64>,
     /// Hodges–Lehmann estimate of the reduction.
     pub hodges_lehmann: Option<f64>,
+    /// The p of the paired t adjusted for the number of candidates (Holm); null where there is only one.
+    pub p_holm: Option<f64>,
     /// Mean log ratio of the rounds in which the baseline went first, less that of the others.
     pub order_effect: Option<f64>,
+    /// Two-sided p of "the order makes no difference".
+    pub order_p: Option<f64>,
     /// Kendall's τ-b of the log ratios with the round.
     pub trend: Option<f64>,
+    /// Slope of the log ratios from one round to the next.
+    pub slope: Option<f64>,
+    /// Two-sided p of "there is no slope".
+    pub slope_p: Option<f64>,
+}
+
+/// What a comparison is to show.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The reduction, 0–1.
+    pub target: f64,
+    /// How many rounds were fixed before the start.
+    pub rounds: u32,
+    /// Which validity check failed, if any.
+    pub blocked: Option<&'a str>,
 }
 
 impl Comparison {
-    /// Compare two strategies over the rounds that both have run. `blocked` names the validity check that failed, if any.
-    pub fn new(
-        legs: &[LegSummary],
-        (baseline, candidate): (&str, &str),
-        target: f64,
-        blocked: Option<&str>,
-    ) -> Self {
+    /// Compare two strategies over the rounds that both have run.
+    pub fn new(legs: &[LegSummary], (baseline, candidate): (&str, &str), asked: Asked) -> Self {
         let rounds = rounds(legs, baseline, candidate);
         let metrics: Vec<Metric> = METRICS.iter().map(|kind| Metric::new(kind, &rounds)).collect();
         let ratios = log_ratios(&metrics[0]);
+        let unfinished = (rounds.len() < asked.rounds as usize).then(|| {
+            let (ran, of) = (rounds.len(), asked.rounds);
+            format!("only {ran} of {of} rounds have run, and their number was fixed before")
+        });
         let missing = (ratios.len() < rounds.len()).then_some("a round could not be compared");
+        let blocked = asked.blocked.or(missing).or(unfinished.as_deref());
         Self {
             baseline: baseline.into(),
             candidate: candidate.into(),
-            judgement: judge(&ratios, target, blocked.or(missing)),
-            evidence: Evidence::new(&ratios, target, order_effect(&metrics[0], &rounds)),
+            judgement: judge(&ratios, asked.target, blocked),
+            evidence: Evidence::new(&ratios, asked.target, &by_order(&metrics[0], &rounds)),
             metrics,
+        }
+    }
+
+    /// Adjust the verdicts of several candidates for their number.
+    pub fn adjust(several: &mut [Self]) {
+        if several.len() < 2 {
+            return;
+        }
+        let p: Vec<f64> = several.iter().map(|one| one.evidence.p()).collect();
+        for (one, p) in several.iter_mut().zip(holm::adjusted(&p)) {
+            one.evidence.p_holm = Some(p);
+            if one.judgement.verdict == Verdict::Met && p > 1.0 - UPPER_QUANTILE + TOLERANCE {
+                one.judgement.verdict = Verdict::Inconclusive;
+                one.judgement.reason =
+                    "the bound reaches the target, but not for one of several candidates (Holm)".into();
+            }
         }
     }
 
@@ -130,49 +172,70 @@ fn rounds<'a>(legs: &'a [LegSummary], baseline: &str, candidate: &str) -> Vec<Pa
 }
 
 fn log_ratios(metric: &Metric) -> Vec<f64> {
-    metric
-        .rounds
-        .iter()
-        .filter_map(|pair| log_ratio(pair.baseline, pair.candidate))
-        .collect()
+    metric.rounds.iter().filter_map(RoundPair::log_ratio).collect()
 }
 
-fn order_effect(metric: &Metric, rounds: &[Pair]) -> Option<f64> {
+/// The log ratios of the rounds in which the baseline went first, and of the others.
+fn by_order(metric: &Metric, rounds: &[Pair]) -> [Vec<f64>; 2] {
     let first = |round: u32| {
         rounds
             .iter()
             .any(|(one, other)| one.round == round && one.position < other.position)
     };
-    let (baseline_first, others): (Vec<_>, Vec<_>) = metric.rounds.iter().partition(|pair| first(pair.round));
-    let centre = |pairs: Vec<&RoundPair>| {
-        let ratios: Option<Vec<f64>> = pairs
-            .iter()
-            .map(|pair| log_ratio(pair.baseline, pair.candidate))
-            .collect();
-        mean(&ratios?)
+    let (baseline_first, others): (Vec<&RoundPair>, Vec<&RoundPair>) =
+        metric.rounds.iter().partition(|pair| first(pair.round));
+    let ratios = |pairs: Vec<&RoundPair>| {
+        let ratios = pairs.into_iter().filter_map(RoundPair::log_ratio);
+        ratios.collect()
     };
-    Some(centre(baseline_first)? - centre(others)?)
+    [ratios(baseline_first), ratios(others)]
 }
 
 impl Metric {
     fn new(kind: &MetricKind, rounds: &[Pair]) -> Self {
-        let baseline = average(rounds.iter().map(|(one, _)| kind.of(one)));
-        let candidate = average(rounds.iter().map(|(_, other)| kind.of(other)));
+        let several = rounds.len() > 1;
+        let mean = if several && kind.scale == Scale::Ratio {
+            geometric
+        } else {
+            mean
+        };
+        let baseline = average(rounds.iter().map(|(one, _)| kind.of(one)), mean);
+        let candidate = average(rounds.iter().map(|(_, other)| kind.of(other)), mean);
         let pairs: Vec<RoundPair> = rounds
             .iter()
             .filter_map(|pair| RoundPair::new(kind, pair))
             .collect();
-        let interval95 = match interval(&pairs) {
-            _ if rounds.len() < 2 => Figure::unknown("1 round has no error estimate"),
-            interval => Figure::or_reason(interval, "undefined: a number is missing or 0"),
+        // An interval over some of the rounds would hide the others.
+        let interval = |values: Vec<f64>| {
+            let found = (values.len() == rounds.len())
+                .then(|| interval(&values))
+                .flatten();
+            Figure::or_reason(found, "undefined: a number is missing or 0")
+        };
+        let (interval95, saved95) = match kind.scale {
+            _ if !several => (Figure::unknown(ONE_ROUND), Figure::unknown(ONE_ROUND)),
+            Scale::Ratio => (
+                interval(pairs.iter().filter_map(RoundPair::log_ratio).collect())
+                    .map(|[low, high]| [of_log_ratio(*high), of_log_ratio(*low)]),
+                Figure::unknown("compared by ratio"),
+            ),
+            Scale::Difference => (
+                Figure::unknown(BY_DIFFERENCE),
+                interval(pairs.iter().map(|pair| pair.baseline - pair.candidate).collect()),
+            ),
         };
         Self {
             name: kind.name,
             label: kind.label,
             unit: kind.unit,
             window: kind.window,
+            scale: kind.scale,
+            saved95,
             saved: baseline.and_then(|one| candidate.map(|other| one - other)),
-            reduction: overall(&baseline, &candidate, &pairs),
+            reduction: match kind.scale {
+                Scale::Difference if several => Figure::unknown(BY_DIFFERENCE),
+                _ => share(&baseline, &candidate),
+            },
             interval95,
             baseline,
             candidate,
@@ -191,45 +254,49 @@ impl RoundPair {
             reduction: reduction(baseline, candidate),
         })
     }
+
+    fn log_ratio(&self) -> Option<f64> {
+        log_ratio(self.baseline, self.candidate)
+    }
 }
+
+const ONE_ROUND: &str = "1 round has no error estimate";
+const BY_DIFFERENCE: &str = "compared by difference, since a round can be 0";
 
 /// Mean over the rounds; unknown as soon as one round is, since a mean over some would hide it.
-fn average(figures: impl Iterator<Item = Figure>) -> Figure {
-    let numbers: Result<Vec<f64>, String> = figures.map(|figure| figure.get().copied()).collect();
-    numbers
-        .and_then(|numbers| mean(&numbers).ok_or_else(|| "no round has both strategies".into()))
-        .into()
+fn average(figures: impl Iterator<Item = Figure>, mean: fn(&[f64]) -> Option<f64>) -> Figure {
+    let numbers: Vec<f64> = match figures.map(|figure| figure.get().copied()).collect() {
+        Ok(numbers) => numbers,
+        Err(reason) => return Figure::unknown(reason as String),
+    };
+    let reason = if numbers.is_empty() {
+        "no round has both strategies"
+    } else {
+        "undefined: a round has 0"
+    };
+    Figure::or_reason(mean(&numbers), reason)
 }
 
-fn interval(pairs: &[RoundPair]) -> Option<[f64; 2]> {
-    let ratios: Option<Vec<f64>> = pairs
-        .iter()
-        .map(|pair| log_ratio(pair.baseline, pair.candidate))
-        .collect();
-    PairedT::new(&ratios?).map(|result| result.interval95)
+/// The mean that belongs to a mean of log ratios. `None` where a number is not above 0.
+fn geometric(numbers: &[f64]) -> Option<f64> {
+    let logarithms: Option<Vec<f64>> = numbers.iter().map(|number| log_ratio(1.0, *number)).collect();
+    mean(&logarithms?).map(f64::exp)
 }
 
-/// With one round the plain reduction; with several the one that the mean log ratio stands for, which the interval
-/// belongs to.
-fn overall(baseline: &Figure, candidate: &Figure, pairs: &[RoundPair]) -> Figure {
+/// Share saved. Of geometric means it is the one that the mean log ratio stands for, which the interval belongs to.
+fn share(baseline: &Figure, candidate: &Figure) -> Figure {
     baseline.and_then(|one| {
-        candidate.and_then(|other| {
-            let ratios: Option<Vec<f64>> = pairs
-                .iter()
-                .map(|pair| log_ratio(pair.baseline, pair.candidate))
-                .collect();
-            let several = ratios
-                .filter(|ratios| ratios.len() > 1)
-                .and_then(|ratios| mean(&ratios));
-            let share = several.map(of_log_ratio).or_else(|| reduction(*one, *other));
-            Figure::or_reason(share, "undefined: the baseline is 0")
-        })
+        candidate.and_then(|other| Figure::or_reason(reduction(*one, *other), "undefined: the baseline is 0"))
     })
 }
 
 impl Evidence {
-    fn new(log_ratios: &[f64], target: f64, order_effect: Option<f64>) -> Self {
+    fn new(log_ratios: &[f64], target: f64, [first, others]: &[Vec<f64>; 2]) -> Self {
         let paired_t = PairedT::new(log_ratios);
+        let order_effect = mean(first)
+            .zip(mean(others))
+            .map(|(first, others)| first - others);
+        let slope = effects::slope(log_ratios);
         Self {
             target,
             rounds: log_ratios.len(),
@@ -237,8 +304,20 @@ impl Evidence {
             p_at_most_target: paired_t.and_then(|result| result.p_at_most(target)),
             sign_flip_p: sign_flip::p_at_most(log_ratios, target),
             hodges_lehmann: hodges_lehmann(log_ratios).map(of_log_ratio),
+            p_holm: None,
             order_effect,
+            order_p: effects::difference(first, others).map(|(_, p)| p),
             trend: kendall::trend(log_ratios),
+            slope: slope.map(|(slope, _)| slope),
+            slope_p: slope.map(|(_, p)| p),
         }
+    }
+
+    /// The p of the paired t, also where rounds that do not differ at all leave it undefined.
+    fn p(&self) -> f64 {
+        let beyond = self
+            .paired_t
+            .is_some_and(|result| reaches(result.reduction, self.target));
+        self.p_at_most_target.unwrap_or(if beyond { 0.0 } else { 1.0 })
     }
 }

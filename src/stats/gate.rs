@@ -230,7 +230,11 @@ fn of_interval(metric: &Metric, order: Order, bound: f64) -> (Verdict, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::{comparison::RoundPair, metric::Window, view::Figure};
+    use crate::stats::{
+        comparison::RoundPair,
+        metric::{Scale, Window},
+        view::Figure,
+    };
 
     fn metric(interval95: Option<[f64; 2]>, candidates: &[f64]) -> Metric {
         let pair = |(round, candidate): (usize, &f64)| RoundPair {
@@ -244,9 +248,11 @@ mod tests {
             label: "downtime",
             unit: Unit::Seconds,
             window: Window::Migration,
+            scale: Scale::Ratio,
             baseline: Figure::known(10.0),
             candidate: Figure::known(candidates[0]),
             saved: Figure::known(0.0),
+            saved95: Figure::unknown("compared by ratio"),
             reduction: Figure::known(0.0),
             interval95: Figure::or_reason(interval95, "1 round has no error estimate"),
             rounds: candidates.iter().enumerate().map(pair).collect(),

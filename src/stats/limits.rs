@@ -6,6 +6,9 @@ pub const TOLERANCE: f64 = 1e-12;
 /// Quantile of Student's t at the upper end of a two-sided 95 % interval.
 pub const UPPER_QUANTILE: f64 = 0.975;
 
+/// Quantile of Student's t at a one-sided 95 % bound.
+pub const ONE_SIDED_QUANTILE: f64 = 0.95;
+
 /// Probability with which a demonstration shall succeed, where rounds are planned.
 pub const POWER: f64 = 0.9;
 
@@ -18,15 +21,23 @@ pub const ROUNDS_FLIPPED: usize = 20;
 /// Fewer samples of the tail than these are not worth a number.
 pub const STEADY_SAMPLES: usize = 3;
 
-/// Share of the nominal interval that a measured one may differ by: beyond it the host had no time to read.
+/// Samples of a phase without which nothing is `MET`, and more where the scenario's file has more: twenty were certified.
+pub const SAMPLES: u32 = 20;
+
+/// Share of the nominal interval that a measured one may differ by, and at least [`INTERVAL_MS`]: beyond it the host had
+/// no time to read. Rates are over the measured interval, so that a late tick makes none of them wrong.
 pub const INTERVAL: f64 = 0.10;
+
+/// The same in milliseconds, for short intervals.
+pub const INTERVAL_MS: f64 = 50.0;
 
 /// How far a CPU's time may run ahead of the clock, milliseconds: a counter advances in steps of one scheduler tick, at
 /// most 10 ms (HZ = 100).
 pub const SCHEDULER_TICK_MS: f64 = 10.0;
 
-/// Longest time that a reading may take, milliseconds: 0.1 % of a sample of one second.
-pub const READING_MS: f64 = 1.0;
+/// Longest time that a reading may take, as a share of the interval: what a sample may be wrong by on its account.
+/// Beyond [`INTERVAL`] it is invalid.
+pub const READING: f64 = 0.02;
 
 /// Modified z above which a sample is called an outlier (Iglewicz & Hoaglin 1993).
 pub const MODIFIED_Z: f64 = 3.5;
@@ -34,8 +45,9 @@ pub const MODIFIED_Z: f64 = 3.5;
 /// Kendall's τ-b of 20 samples with time: 2.6 standard deviations, which chance alone exceeds once in a hundred phases.
 pub const TAU: f64 = 0.42;
 
-/// Lag-1 autocorrelation: 2/√20, which chance alone exceeds in one of twenty phases.
-pub const LAG1: f64 = 0.44;
+/// Share of the median by which samples that drift may do so over the phase: half of the reduction that is usually asked
+/// for. Less of it is common to the phases of both arms.
+pub const DRIFT: f64 = 0.10;
 
 /// Coefficient of variation of the samples: beyond it the standard error of a phase exceeds 2 % (10 %/√20).
 pub const VARIATION: f64 = 0.10;
@@ -52,5 +64,31 @@ pub const BEFORE: f64 = 0.10;
 /// Share by which the legs of a round may differ after the processor's end, for the same reason.
 pub const STEADY: f64 = 0.10;
 
-/// Load average above which something else kept a CPU busy before the run.
-pub const LOAD: f64 = 1.0;
+/// Share by which the arms' trainers may differ in steps a second, over all rounds: where the trainer is two thirds of a
+/// pod's load, a third of the reduction asked for.
+pub const STEP_RATE: f64 = 0.10;
+
+/// The same in one round: a node's noise may be that large, other work is larger.
+pub const STEP_RATE_OF_A_ROUND: f64 = 0.25;
+
+/// Steps by which the counts of two phases may differ through where they are cut, in reports.
+pub const REPORTS_CUT: u64 = 2;
+
+/// Share of its enforcement periods in which a container may be throttled more often in one arm than in the other.
+pub const THROTTLED: f64 = 0.10;
+
+/// An enforcement period as Kubernetes sets it, milliseconds.
+pub const PERIOD_MS: f64 = 100.0;
+
+/// What a node's clock may be off by, or jump in a leg, milliseconds: 1 % of a sample of a second.
+pub const CLOCK_MS: f64 = 10.0;
+
+/// By how much the wall clock may outrun the monotonic one in a leg, seconds: the latter stands still while a host is
+/// suspended.
+pub const SUSPENDED_S: f64 = 1.0;
+
+/// Probability below which an effect of the order, or a trend over the rounds, is not called chance.
+pub const CHANCE: f64 = 0.01;
+
+/// Load average a CPU above which something else kept a host busy before the run.
+pub const LOAD: f64 = 0.5;

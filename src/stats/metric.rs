@@ -22,8 +22,20 @@ pub struct MetricKind {
     pub unit: Unit,
     /// The part of the leg that it holds for.
     pub window: Window,
+    /// How the strategies are compared by it.
+    pub scale: Scale,
     /// Where it comes from.
     pub source: Source,
+}
+
+/// How strategies are compared over the rounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Scale {
+    /// By the ratio of each round, averaged as its logarithm.
+    Ratio,
+    /// By the difference of each round, since a round can be 0.
+    Difference,
 }
 
 /// Where a metric comes from.
@@ -87,7 +99,7 @@ impl fmt::Display for Window {
 }
 
 /// All metrics, in the order of the reports. The first one is judged.
-pub const METRICS: [MetricKind; 14] = [
+pub const METRICS: [MetricKind; 17] = [
     usage("cpu", "CPU", Millicores, |usage| {
         let absent = usage.cpu.samples.is_empty();
         let reason = if absent { "no samples" } else { "too few samples" };
@@ -135,9 +147,26 @@ pub const METRICS: [MetricKind; 14] = [
     }),
     leg("downtime", "training downtime", Seconds, Migration, |leg| {
         leg.training.downtime_s.clone()
-    }),
+    })
+    .by_difference(),
+    leg(
+        "longest_interruption",
+        "longest interruption",
+        Seconds,
+        Horizon,
+        |leg| leg.training.interruptions.map(|all| all.longest_s),
+    )
+    .by_difference(),
+    leg("interrupted", "interrupted in all", Seconds, Horizon, |leg| {
+        leg.training.interruptions.map(|all| all.total_s)
+    })
+    .by_difference(),
     leg("steps_lost", "steps lost", Steps, Migration, |leg| {
         leg.training.steps_lost.map(|steps| *steps as f64)
+    })
+    .by_difference(),
+    leg("first_step", "time to first step", Seconds, Migration, |leg| {
+        leg.training.first_step_s.clone()
     }),
     leg(
         "first_new_step",
@@ -146,9 +175,10 @@ pub const METRICS: [MetricKind; 14] = [
         Migration,
         |leg| leg.training.first_new_step_s.clone(),
     ),
-    leg("regained", "time to where it was", Seconds, Migration, |leg| {
-        leg.training.regained_s.clone()
-    }),
+    leg("both_pods", "time with both pods", Seconds, Horizon, |leg| {
+        leg.occupancy.map(|memory| memory.double_s)
+    })
+    .by_difference(),
 ];
 
 const fn usage(name: &'static str, label: &'static str, unit: Unit, of: fn(&Usage) -> Figure) -> MetricKind {
@@ -157,6 +187,7 @@ const fn usage(name: &'static str, label: &'static str, unit: Unit, of: fn(&Usag
         label,
         unit,
         window: Window::After,
+        scale: Scale::Ratio,
         source: Source::Usage(of),
     }
 }
@@ -173,6 +204,7 @@ const fn leg(
         label,
         unit,
         window,
+        scale: Scale::Ratio,
         source: Source::Leg(of),
     }
 }
@@ -180,6 +212,13 @@ const fn leg(
 impl MetricKind {
     const fn over(self, window: Window) -> Self {
         Self { window, ..self }
+    }
+
+    const fn by_difference(self) -> Self {
+        Self {
+            scale: Scale::Difference,
+            ..self
+        }
     }
 
     /// The metric of a leg.

@@ -4,8 +4,10 @@
 //! [`comparison`] sets the strategies side by side, and [`summary`] is all of it.
 
 pub mod autocorrelation;
+pub mod effects;
 pub mod gate;
 pub mod hodges_lehmann;
+pub mod holm;
 pub mod kendall;
 pub mod mean;
 pub mod median;
@@ -14,11 +16,13 @@ pub mod paired_t;
 pub mod power;
 pub mod reduction;
 pub mod sign_flip;
+pub mod theil_sen;
 pub mod trimmed_mean;
 pub mod verdict;
 pub mod winsorised;
 
 pub mod comparison;
+mod equality;
 pub mod limits;
 pub mod metric;
 pub mod summary;

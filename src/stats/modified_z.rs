@@ -6,16 +6,14 @@ use super::median::{median, raw_mad};
 /// Φ⁻¹(3/4).
 const CONSISTENCY: f64 = 0.6745;
 
-/// The largest absolute modified z score and its position. `None` where the MAD is 0 or undefined.
-pub fn largest(values: &[f64]) -> Option<(usize, f64)> {
-    let (centre, spread) = (median(values)?, raw_mad(values)?);
-    let scores = values
-        .iter()
-        .map(|value| (CONSISTENCY * (value - centre) / spread).abs());
-    scores
-        .enumerate()
-        .filter(|_| spread > 0.0)
-        .max_by(|one, other| one.1.total_cmp(&other.1))
+/// The modified z score of each value. Empty where the MAD is 0 or undefined.
+pub fn scores(values: &[f64]) -> Vec<f64> {
+    let (Some(centre), Some(spread)) = (median(values), raw_mad(values).filter(|spread| *spread > 0.0))
+    else {
+        return Vec::new();
+    };
+    let score = |value: &f64| CONSISTENCY * (value - centre) / spread;
+    values.iter().map(score).collect()
 }
 
 #[cfg(test)]
@@ -25,17 +23,14 @@ mod tests {
     #[test]
     fn by_hand() {
         // Median 3, MAD 1: (100 − 3) × 0.6745.
-        let (position, score) = largest(&[1.0, 2.0, 3.0, 4.0, 100.0]).unwrap();
-        assert_eq!(position, 4);
-        assert!((score - 65.4265).abs() < 1e-9);
+        let scores = scores(&[1.0, 2.0, 3.0, 4.0, 100.0]);
+        assert!((scores[4] - 65.4265).abs() < 1e-9 && (scores[0] + 1.349).abs() < 1e-9);
     }
 
     #[test]
     fn edges() {
-        assert_eq!(
-            (largest(&[]), largest(&[1.0]), largest(&[2.0; 20])),
-            (None, None, None)
-        );
-        assert_eq!(largest(&[1.0, f64::NAN, 2.0]), None);
+        for values in [&[][..], &[1.0], &[2.0; 20], &[1.0, f64::NAN, 2.0]] {
+            assert!(scores(values).is_empty());
+        }
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use super::{
-    limits::UPPER_QUANTILE,
+    limits::{ONE_SIDED_QUANTILE, UPPER_QUANTILE},
     mean::{mean, standard_deviation},
     reduction::of_log_ratio,
 };
@@ -26,21 +26,36 @@ pub struct PairedT {
     pub reduction: f64,
     /// Its two-sided 95 % interval.
     pub interval95: [f64; 2],
+    /// Its one-sided 95 % bound: what it is at least.
+    pub at_least95: f64,
+}
+
+/// Two-sided 95 % interval of the mean. `None` below two values, or for one that is not finite.
+pub fn interval(values: &[f64]) -> Option<[f64; 2]> {
+    let (mean, error) = (mean(values)?, standard_error(values)?);
+    let reach = quantile(values.len() - 1, UPPER_QUANTILE)? * error;
+    Some([mean - reach, mean + reach])
+}
+
+fn standard_error(values: &[f64]) -> Option<f64> {
+    Some(standard_deviation(values)? / (values.len() as f64).sqrt())
 }
 
 impl PairedT {
     /// From the log ratios of the rounds. `None` below two: one round has no error estimate.
     pub fn new(log_ratios: &[f64]) -> Option<Self> {
         let (mean, sd) = (mean(log_ratios)?, standard_deviation(log_ratios)?);
-        let standard_error = sd / (log_ratios.len() as f64).sqrt();
-        let reach = quantile(log_ratios.len() - 1, UPPER_QUANTILE)? * standard_error;
+        let standard_error = standard_error(log_ratios)?;
+        let [low, high] = interval(log_ratios)?;
+        let one_sided = quantile(log_ratios.len() - 1, ONE_SIDED_QUANTILE)? * standard_error;
         Some(Self {
             rounds: log_ratios.len(),
             mean_log_ratio: mean,
             sd_log_ratio: sd,
             standard_error,
             reduction: of_log_ratio(mean),
-            interval95: [of_log_ratio(mean + reach), of_log_ratio(mean - reach)],
+            interval95: [of_log_ratio(high), of_log_ratio(low)],
+            at_least95: of_log_ratio(mean + one_sided),
         })
     }
 
@@ -64,19 +79,15 @@ fn students_t(degrees_of_freedom: usize) -> Option<StudentsT> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::vectors::{close, rounds, t_quantiles};
+    use crate::stats::vectors::{close, measured, measured_example, rounds, t_quantiles, within};
 
     #[test]
     fn quantiles_agree_with_the_vectors() {
         for (degrees_of_freedom, expected) in t_quantiles() {
-            close(
-                quantile(degrees_of_freedom, 0.975),
-                expected["q975"].as_f64().unwrap(),
-            );
-            close(
-                quantile(degrees_of_freedom, 0.95),
-                expected["q95"].as_f64().unwrap(),
-            );
+            for (name, probability) in [("q975", UPPER_QUANTILE), ("q95", ONE_SIDED_QUANTILE)] {
+                let found = quantile(degrees_of_freedom, probability);
+                within(found, expected[name].as_f64().unwrap(), 1e-12);
+            }
         }
     }
 
@@ -92,9 +103,35 @@ mod tests {
                 close(Some(*bound), expected);
             }
             close(
+                Some(result.at_least95),
+                case.number("reduction_lower_one_sided_95"),
+            );
+            within(
+                quantile(result.rounds - 1, UPPER_QUANTILE),
+                case.number("t_crit_975"),
+                1e-12,
+            );
+            within(
+                quantile(result.rounds - 1, ONE_SIDED_QUANTILE),
+                case.number("t_crit_95"),
+                1e-12,
+            );
+            close(
                 result.p_at_most(case.number("target")),
                 case.number("p_one_sided_reduction_gt_target"),
             );
+        }
+    }
+
+    #[test]
+    fn seven_measured_rounds_agree_with_the_vectors() {
+        let result = PairedT::new(&measured_example()).unwrap();
+        let expected = |name| measured(name)[0];
+        close(Some(result.mean_log_ratio), expected("mean_log_ratio"));
+        close(Some(result.sd_log_ratio), expected("sd_log_ratio"));
+        close(Some(result.reduction), expected("reduction"));
+        for (bound, expected) in result.interval95.iter().zip(measured("reduction_ci95")) {
+            close(Some(*bound), expected);
         }
     }
 

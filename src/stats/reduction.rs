@@ -28,7 +28,11 @@ pub fn reaches(reduction: f64, target: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::vectors::{close, edge_case, phase_pairs};
+    use crate::stats::{
+        mean::mean,
+        median::median,
+        vectors::{close, edge_case, edge_phase, measured, phase_pairs, rounds},
+    };
 
     #[test]
     fn the_published_arithmetic() {
@@ -46,7 +50,55 @@ mod tests {
             let d = log_ratio(means[0], means[1]);
             close(d, pair["log_ratio_of_trimmed_means"].as_f64().unwrap());
             close(d.map(of_log_ratio), pair["reduction"].as_f64().unwrap());
+            for (of, name) in [
+                (
+                    mean as fn(&[f64]) -> Option<f64>,
+                    "ratio_of_plain_means_reduction",
+                ),
+                (median, "ratio_of_medians_reduction"),
+            ] {
+                let [one, other] = [&native, &orchestrator].map(|phase| of(&phase.values).unwrap());
+                close(reduction(one, other), pair[name].as_f64().unwrap());
+            }
         }
+    }
+
+    #[test]
+    fn of_rounds_agree_with_the_vectors() {
+        let of = |native: &[f64], orchestrator: &[f64]| -> Vec<f64> {
+            let pairs = native.iter().zip(orchestrator);
+            pairs
+                .map(|(one, other)| reduction(*one, *other).unwrap())
+                .collect()
+        };
+        for case in rounds() {
+            let (native, orchestrator) = (
+                case.numbers("native_trimmed_means"),
+                case.numbers("orchestrator_trimmed_means"),
+            );
+            for ((one, other), expected) in native.iter().zip(&orchestrator).zip(&case.log_ratios) {
+                close(log_ratio(*one, *other), *expected);
+            }
+            let all = of(&native, &orchestrator);
+            close(median(&all), case.number("median_round_reduction"));
+        }
+        let all = of(
+            &measured("native_trimmed_means"),
+            &measured("orchestrator_trimmed_means"),
+        );
+        for (found, expected) in all.iter().zip(measured("per_round_reduction")) {
+            close(Some(*found), expected);
+        }
+    }
+
+    #[test]
+    fn of_nothing_it_is_undefined() {
+        let [native, orchestrator] =
+            ["native", "orchestrator"].map(|arm| mean(&edge_phase("native_zero", arm)).unwrap());
+        assert_eq!(
+            (reduction(native, orchestrator), log_ratio(native, orchestrator)),
+            (None, None)
+        );
     }
 
     #[test]

@@ -1,17 +1,21 @@
 //! All that a run comes to, computed from its record alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
-    comparison::Comparison,
+    comparison::{Asked, Comparison},
+    equality::{self, between_arms},
     limits,
-    view::{Cause, Doubt, Invalid, LegSummary, Scope, Warning},
+    view::{Cause, Doubt, Invalid, LegSummary, Scope, Warning, horizon},
 };
-use crate::record::run::{Environment, RunRecord, RunSettings};
+use crate::record::{
+    leg::LegRecord,
+    run::{Environment, RunRecord, RunSettings},
+};
 
 /// Version of the summary's shape.
 pub const SCHEMA: &str = "migbench.io/summary/v1";
@@ -34,7 +38,9 @@ pub struct Summary {
     pub settings: RunSettings,
     /// Where it ran.
     pub environment: Environment,
-    /// Rounds in which every strategy has run.
+    /// What everything that goes into the run was, by name: SHA-256 in hexadecimal digits.
+    pub inputs: BTreeMap<String, String>,
+    /// Rounds in which every strategy has run, those that warm up not counted.
     pub rounds: usize,
     /// Every candidate beside the baseline.
     pub comparisons: Vec<Comparison>,
@@ -47,16 +53,25 @@ pub struct Summary {
 impl Summary {
     /// Compute it.
     pub fn new(run: &RunRecord) -> Self {
-        let legs: Vec<LegSummary> = (0..run.legs.len())
-            .map(|index| LegSummary::new(run, index))
-            .collect();
+        let counts = |index: &usize| run.legs[*index].round > 0;
+        let legs = (0..run.legs.len()).filter(counts);
+        let mut legs: Vec<LegSummary> = legs.map(|index| LegSummary::new(run, index)).collect();
+        horizon::agree(legs.iter_mut().filter_map(|leg| leg.horizon.value.as_mut()));
         let mut doubts = of_run(run, &legs);
         doubts.extend(legs.iter().flat_map(|leg| leg.doubts.clone()));
-        doubts.sort_by_key(|doubt| !doubt.invalidates);
         let blocked = blocked(&doubts);
         let mut strategies = run.settings.strategies.iter();
         let baseline = strategies.next().map_or("", String::as_str);
-        let target = run.settings.target_reduction;
+        let asked = Asked {
+            target: run.settings.target_reduction,
+            rounds: run.settings.rounds,
+            blocked: blocked.as_deref(),
+        };
+        let compare = |candidate: &String| Comparison::new(&legs, (baseline, candidate), asked);
+        let mut comparisons: Vec<Comparison> = strategies.map(compare).collect();
+        Comparison::adjust(&mut comparisons);
+        doubts.extend(comparisons.iter().flat_map(of_comparison));
+        doubts.sort_by_key(|doubt| !doubt.invalidates);
         Self {
             schema: SCHEMA,
             run: run.id.clone(),
@@ -65,14 +80,29 @@ impl Summary {
             imported: run.imported.clone(),
             settings: run.settings.clone(),
             environment: run.environment.clone(),
+            inputs: run.inputs.clone(),
             rounds: complete_rounds(run).len(),
-            comparisons: strategies
-                .map(|candidate| Comparison::new(&legs, (baseline, candidate), target, blocked.as_deref()))
-                .collect(),
+            comparisons,
             legs,
             doubts,
         }
     }
+}
+
+/// What the rounds depend on that they should not.
+fn of_comparison(comparison: &Comparison) -> Vec<Doubt> {
+    let evidence = &comparison.evidence;
+    let unlikely = |p: &f64| *p < limits::CHANCE;
+    let order = evidence.order_effect.zip(evidence.order_p.filter(unlikely));
+    let order = order.map(|(effect, p)| Warning::OrderEffect { effect, p });
+    let slope = evidence.slope.zip(evidence.slope_p.filter(unlikely));
+    let slope = slope.map(|(slope, p)| Warning::RoundTrend { slope, p });
+    let place = Scope {
+        strategy: Some(comparison.candidate.clone()),
+        ..Scope::default()
+    };
+    let doubts = [order, slope].into_iter().flatten();
+    doubts.map(|cause| Doubt::new(place.clone(), cause)).collect()
 }
 
 fn blocked(doubts: &[Doubt]) -> Option<String> {
@@ -91,6 +121,7 @@ fn complete_rounds(run: &RunRecord) -> BTreeSet<u32> {
     };
     let rounds = run.legs.iter().map(|leg| leg.round);
     rounds
+        .filter(|round| *round > 0)
         .filter(|round| {
             run.settings
                 .strategies
@@ -109,24 +140,60 @@ fn of_run(run: &RunRecord, legs: &[LegSummary]) -> Vec<Doubt> {
     let not_cgroup = (measured && !run.environment.meter.from_cgroup).then(|| Invalid::NotCgroup.into());
     let capped = run.environment.meter.capped.clone();
     let biased = capped.map(|reason| Invalid::Biased { reason }.into());
-    let load = run
-        .environment
+    let environment = &run.environment;
+    // Where the nodes are elsewhere this host does not matter.
+    let load = environment
         .load
         .map(|load| load[0])
-        .filter(|load| *load > limits::LOAD)
-        .map(|load| Warning::Load { load }.into());
+        .filter(|load| environment.embedded && *load > limits::LOAD * f64::from(environment.cpus.max(1)));
+    let load = load.map(|load| Warning::Load { load }.into());
     let order = one_order(run)
         .filter(|_| measured)
         .map(|first| Warning::OneOrder { first }.into());
     let of_rounds = complete_rounds(run)
         .into_iter()
-        .flat_map(|round| of_round(round, legs));
-    [imported, not_cgroup, biased, load, order]
-        .into_iter()
-        .flatten()
-        .map(everywhere)
-        .chain(of_rounds)
-        .collect()
+        .flat_map(|round| between_arms(&legs.iter().filter(|leg| leg.round == round).collect::<Vec<_>>()));
+    [
+        imported,
+        not_cgroup,
+        biased,
+        few_samples(run),
+        abandoned(run),
+        load,
+        order,
+    ]
+    .into_iter()
+    .flatten()
+    .map(everywhere)
+    .chain(of_rounds)
+    .chain(equality::over_rounds(run, legs))
+    .collect()
+}
+
+fn few_samples(run: &RunRecord) -> Option<Cause> {
+    let samples = run.settings.samples;
+    let needed = run.settings.certified_samples.unwrap_or(0).max(limits::SAMPLES);
+    (samples < needed).then(|| Invalid::FewSamples { samples, needed }.into())
+}
+
+fn abandoned(run: &RunRecord) -> Option<Cause> {
+    let why = |leg: &LegRecord| {
+        let first = leg.error.as_deref().and_then(|error| error.lines().next());
+        format!(
+            "round {} {}: {}",
+            leg.round,
+            leg.strategy,
+            first.unwrap_or("not at its end")
+        )
+    };
+    let failed = run
+        .abandoned
+        .iter()
+        .filter(|leg| leg.error.is_some() || leg.ended.is_none());
+    let list: Vec<String> = failed.map(why).collect();
+    let legs = list.len();
+    let list = list.join("; ");
+    (legs > 0).then(|| Warning::Abandoned { legs, list }.into())
 }
 
 fn one_order(run: &RunRecord) -> Option<String> {
@@ -140,60 +207,6 @@ fn one_order(run: &RunRecord) -> Option<String> {
     let always = firsts.into_iter().collect::<Vec<_>>();
     match always.as_slice() {
         [only] if rounds.len() > 1 => Some(only.clone()),
-        _ => None,
-    }
-}
-
-fn of_round(round: u32, legs: &[LegSummary]) -> Vec<Doubt> {
-    let legs: Vec<_> = legs.iter().filter(|leg| leg.round == round).collect();
-    let place = Scope {
-        round: Some(round),
-        ..Scope::default()
-    };
-    let doubts = [
-        before_differs(&legs),
-        steady_differs(&legs),
-        throttled_in_one_arm(&legs),
-    ];
-    doubts
-        .into_iter()
-        .flatten()
-        .map(|cause| Doubt::new(place.clone(), cause))
-        .collect()
-}
-
-fn before_differs(legs: &[&LegSummary]) -> Option<Cause> {
-    let before = |leg: &&LegSummary| leg.before.value.as_ref()?.total.cpu.trimmed_mean;
-    let share = apart(legs.iter().filter_map(before))?;
-    (share > limits::BEFORE).then(|| Warning::BeforeDiffers { share }.into())
-}
-
-fn steady_differs(legs: &[&LegSummary]) -> Option<Cause> {
-    let steady = |leg: &&LegSummary| leg.steady.value.as_ref()?.total.cpu.mean;
-    let share = apart(legs.iter().filter_map(steady))?;
-    (share > limits::STEADY).then(|| Warning::SteadyDiffers { share }.into())
-}
-
-/// How far the least lies below the most, as a share of that.
-fn apart(used: impl Iterator<Item = f64>) -> Option<f64> {
-    let used: Vec<f64> = used.collect();
-    let least = used.iter().copied().min_by(f64::total_cmp)?;
-    let most = used.iter().copied().max_by(f64::total_cmp)?;
-    Some((most - least) / most)
-}
-
-fn throttled_in_one_arm(legs: &[&LegSummary]) -> Option<Cause> {
-    let periods = |leg: &&&LegSummary| leg.after.value.as_ref()?.total.throttled_periods.value;
-    let known: Vec<_> = legs
-        .iter()
-        .filter_map(|leg| Some((leg, periods(&leg)?)))
-        .collect();
-    let (throttled, free): (Vec<_>, Vec<_>) = known.into_iter().partition(|(_, periods)| *periods > 0);
-    match (throttled.as_slice(), free.is_empty()) {
-        ([(leg, _)], false) => {
-            let strategy = leg.strategy.clone();
-            Some(Invalid::ThrottledInOneArm { strategy }.into())
-        }
         _ => None,
     }
 }

@@ -27,6 +27,12 @@ impl PhaseVector {
     }
 }
 
+impl PhaseVector {
+    pub(super) fn bounds(&self, name: &str) -> [f64; 2] {
+        numbers(&self.stats[name]).try_into().unwrap()
+    }
+}
+
 pub(super) struct RoundsVector {
     pub name: &'static str,
     pub log_ratios: Vec<f64>,
@@ -132,6 +138,35 @@ fn numbers(of: &Value) -> Vec<f64> {
         .iter()
         .map(|value| value.as_f64().unwrap())
         .collect()
+}
+
+/// A case with the phases of both arms: trimmed means, or what stands in their place.
+pub(super) fn edge_phase(name: &str, arm: &str) -> Vec<f64> {
+    numbers(&edge_case(name)[arm])
+}
+
+/// The trimmed means of seven measured rounds, with the samples that they are made of.
+pub(super) fn measured_phases() -> Vec<(Vec<f64>, f64)> {
+    let example = &VECTORS["measured_example"];
+    let rounds = example["samples"].as_array().unwrap();
+    let means = |name: &str| numbers(&example[name]);
+    let arms = [
+        ("N", means("native_trimmed_means")),
+        ("O", means("orchestrator_trimmed_means")),
+    ];
+    let of = |(arm, means): (&str, Vec<f64>)| -> Vec<_> {
+        let samples = rounds.iter().map(|round| numbers(&round[arm]));
+        samples.zip(means).collect()
+    };
+    arms.into_iter().flat_map(of).collect()
+}
+
+/// A number of the measured example.
+pub(super) fn measured(name: &str) -> Vec<f64> {
+    let value = &VECTORS["measured_example"][name];
+    value
+        .as_f64()
+        .map_or_else(|| numbers(value), |number| vec![number])
 }
 
 pub(super) fn close(found: Option<f64>, expected: f64) {

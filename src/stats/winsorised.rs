@@ -30,8 +30,15 @@ pub fn se_yuen(values: &[f64], k: usize) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+    use statrs::distribution::{ContinuousCDF, StudentsT};
+
     use super::*;
-    use crate::stats::vectors::{close, phases};
+    use crate::stats::{
+        reduction::of_log_ratio,
+        trimmed_mean::trimmed_mean,
+        vectors::{close, phase_pairs, phases},
+    };
 
     #[test]
     fn agree_with_the_vectors() {
@@ -42,6 +49,50 @@ mod tests {
                 phase.stat("se_trimmed_tukey_mclaughlin"),
             );
             close(se_yuen(&phase.values, 3), phase.stat("se_trimmed_yuen"));
+        }
+    }
+
+    /// Yuen's test of two phases: difference, its error, degrees of freedom.
+    fn yuen(one: &[f64], other: &[f64], expected: &Value) -> (f64, f64, f64) {
+        let errors = [one, other].map(|values| se_yuen(values, 3).unwrap().powi(2));
+        let (variance, kept) = (errors[0] + errors[1], 14.0);
+        let free = variance.powi(2) * (kept - 1.0) / (errors[0].powi(2) + errors[1].powi(2));
+        let difference = trimmed_mean(one, 3).unwrap() - trimmed_mean(other, 3).unwrap();
+        let t = difference / variance.sqrt();
+        close(Some(t), expected["statistic"].as_f64().unwrap());
+        close(Some(free), expected["df"].as_f64().unwrap());
+        let p = 2.0 * StudentsT::new(0.0, 1.0, free).unwrap().sf(t.abs());
+        // So far out the tail is known to fewer digits.
+        assert!((p / expected["pvalue"].as_f64().unwrap() - 1.0).abs() < 1e-6);
+        (difference, variance.sqrt(), free)
+    }
+
+    #[test]
+    fn yuens_test_is_made_of_them() {
+        for (native, orchestrator, pair) in phase_pairs() {
+            let (difference, error, free) = yuen(&native.values, &orchestrator.values, &pair["yuen"]);
+            let t = StudentsT::new(0.0, 1.0, free).unwrap().inverse_cdf(0.975);
+            close(
+                Some(difference - t * error),
+                pair["yuen"]["diff_ci95"][0].as_f64().unwrap(),
+            );
+            close(
+                Some(difference + t * error),
+                pair["yuen"]["diff_ci95"][1].as_f64().unwrap(),
+            );
+            let logs = |values: &[f64]| values.iter().map(|value| value.ln()).collect::<Vec<_>>();
+            let expected = &pair["yuen_log"];
+            let (difference, error, free) =
+                yuen(&logs(&orchestrator.values), &logs(&native.values), expected);
+            let t = StudentsT::new(0.0, 1.0, free).unwrap().inverse_cdf(0.975);
+            close(
+                Some(of_log_ratio(difference + t * error)),
+                expected["reduction_ci95"][0].as_f64().unwrap(),
+            );
+            close(
+                Some(of_log_ratio(difference - t * error)),
+                expected["reduction_ci95"][1].as_f64().unwrap(),
+            );
         }
     }
 

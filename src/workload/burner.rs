@@ -35,6 +35,7 @@ struct Shared {
     /// Threads between two slices, waiting for `running`.
     parked: AtomicUsize,
     spent_ns: AtomicU64,
+    work: AtomicU64,
 }
 
 impl Burner {
@@ -49,6 +50,7 @@ impl Burner {
             stopped: AtomicBool::new(false),
             parked: AtomicUsize::new(0),
             spent_ns: AtomicU64::new(0),
+            work: AtomicU64::new(0),
         });
         for _ in 0..threads {
             let shared = Arc::clone(&shared);
@@ -76,6 +78,12 @@ impl Burner {
     pub fn spent(&self) -> Duration {
         Duration::from_nanos(self.shared.spent_ns.load(Ordering::SeqCst))
     }
+
+    /// Rounds of the work that the threads have done so far: each is the same, so that their number in a second of CPU time
+    /// tells how fast the CPU is.
+    pub fn work(&self) -> u64 {
+        self.shared.work.load(Ordering::SeqCst)
+    }
 }
 
 impl Drop for Burner {
@@ -96,8 +104,9 @@ impl Shared {
             if owed.is_zero() {
                 thread::sleep(SLICE);
             } else {
-                let spent = spend(owed.min(SLICE), &self.memory);
+                let (spent, rounds) = spend(owed.min(SLICE), &self.memory);
                 self.spent_ns.fetch_add(nanos(spent), Ordering::SeqCst);
+                self.work.fetch_add(rounds, Ordering::SeqCst);
             }
         }
     }
@@ -115,11 +124,13 @@ impl Shared {
     }
 }
 
-/// Spend this much CPU time of the calling thread; returns what it was in the end.
-fn spend(amount: Duration, memory: &[u8]) -> Duration {
+/// Spend this much CPU time of the calling thread; returns what it was in the end, and the rounds of work.
+fn spend(amount: Duration, memory: &[u8]) -> (Duration, u64) {
     let start = thread_cpu();
     let mut state = nanos(start) | 1;
+    let mut rounds = 0;
     loop {
+        rounds += 1;
         for _ in 0..500 {
             state ^= state << 13;
             state ^= state >> 7;
@@ -130,7 +141,7 @@ fn spend(amount: Duration, memory: &[u8]) -> Duration {
         black_box(state);
         let spent = thread_cpu().saturating_sub(start);
         if spent >= amount {
-            return spent;
+            return (spent, rounds);
         }
     }
 }
@@ -156,7 +167,7 @@ fn wall() -> Duration {
     read(ClockId::CLOCK_MONOTONIC)
 }
 
-fn process_cpu() -> Duration {
+pub(super) fn process_cpu() -> Duration {
     read(ClockId::CLOCK_PROCESS_CPUTIME_ID)
 }
 
@@ -172,8 +183,8 @@ mod tests {
     fn spends_at_least_what_was_asked_for() {
         let memory = touched(10 * PAGE);
         let start = thread_cpu();
-        let spent = spend(Duration::from_millis(2), &memory);
-        assert!(spent >= Duration::from_millis(2));
+        let (spent, rounds) = spend(Duration::from_millis(2), &memory);
+        assert!(spent >= Duration::from_millis(2) && rounds > 0);
         assert!(thread_cpu() >= start + spent);
     }
 

@@ -9,6 +9,7 @@ pub mod burner;
 pub mod checkpoint;
 mod durable;
 pub mod epoch;
+pub mod gauge;
 pub mod hook;
 pub mod monitor;
 pub mod pace;

@@ -5,6 +5,7 @@ mod one_writer;
 mod orchestrated_migration;
 mod orchestrator;
 mod run;
+mod selftest;
 mod tensorflow_workload;
 mod third_party;
 mod workload;

@@ -28,6 +28,7 @@ report: record stats wrap: a report is made of the record alone
 progress: record contract::workload run::notice stats: it shows notices, whoever gives them
 doctor: contract record k8s sample stats orchestrator embedded workload scenario install deploy migrate run wrap: \
     it tells what it finds; exit codes are above it
+selftest: record stats migrate doctor: it judges a record, and says so as the doctor does
 interrupt: error: a signal is an exit code, whatever it ends
 error: *: the face sees everything
 commands: *: the face sees everything

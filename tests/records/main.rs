@@ -2,15 +2,19 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod cgroup_trees;
+mod equal_work;
 mod html;
 mod image;
 mod layers;
 mod manifests;
+mod mutated;
 mod report_command;
 mod reports;
 mod scenario_command;
 mod scenario_errors;
 mod schema;
+mod selftest;
+mod simulation;
 mod views;
 
 #[path = "../../src/skip.rs"]

@@ -1,12 +1,10 @@
 //! What the summary makes of good records and of records with one thing wrong.
 
-use std::collections::BTreeMap;
-
 use migbench::{
     record::{
         event::{ContainerState, Event, Kind, PodPhase},
         leg::LegRecord,
-        reading::{ContainerRef, Reading, Segment},
+        reading::{Reading, Segment},
         run::RunRecord,
     },
     stats::{
@@ -149,40 +147,12 @@ fn cpu_seconds_cover_both_pods_from_the_request_to_the_horizon() {
     );
 }
 
-/// CPU-seconds of the native workload where the target pod's own cgroup was read too, and has this many hundredths of what
-/// its containers used.
+/// CPU-seconds of the native workload where the pods' own cgroups were read too, and have this many hundredths of what
+/// their containers used.
 fn cpu_seconds_by_the_pods_cgroup(hundredths: u64) -> f64 {
-    const POD: u32 = 99;
     let summary = with(|record| {
-        let leg = &mut record.legs[NATIVE];
-        let uid = &leg.migration.as_ref().unwrap().pod_uid;
-        let parts: Vec<_> = leg
-            .epochs
-            .iter()
-            .filter(|epoch| epoch.container.pod_uid == *uid)
-            .collect();
-        let ids: Vec<_> = parts.iter().map(|epoch| epoch.id).collect();
-        let mut whole = parts[0].clone();
-        whole.id = POD;
-        whole.container = ContainerRef::of_pod("p", uid, &whole.container.node);
-        leg.epochs.push(whole);
-        let mut used = BTreeMap::new();
-        for sweep in &mut leg.sweeps {
-            let mut own = None;
-            for reading in sweep
-                .readings
-                .iter()
-                .filter(|reading| ids.contains(&reading.epoch))
-            {
-                used.insert(reading.epoch, reading.counters.usage_usec.unwrap());
-                own = Some(reading.clone());
-            }
-            if let Some(mut own) = own {
-                own.epoch = POD;
-                own.counters.usage_usec = Some(used.values().sum::<u64>() * hundredths / 100);
-                sweep.readings.push(own);
-            }
-        }
+        let legs = record.legs.iter_mut();
+        legs.for_each(|leg| crate::equal_work::read_pods(leg, hundredths));
     });
     let horizon = leg(&summary, NATIVE).horizon.value.as_ref().unwrap();
     value(&horizon.workload)
@@ -225,8 +195,15 @@ fn the_native_trainer_starts_at_0_and_the_orchestrated_one_goes_on() {
     let orchestrator = &leg(&summary, ORCHESTRATOR).training;
     assert_eq!(orchestrator.steps_lost.value, Some(3));
     near(value(&orchestrator.downtime_s), 6.0, 1e-9);
-    near(value(&orchestrator.first_new_step_s), 9.0, 1e-9);
-    near(value(&orchestrator.regained_s), 12.0, 1e-9);
+    near(value(&orchestrator.first_step_s), 9.0, 1e-9);
+    near(value(&orchestrator.first_new_step_s), 12.0, 1e-9);
+    let interrupted = orchestrator.interruptions.value.unwrap();
+    assert_eq!(interrupted.count, 1);
+    near(interrupted.longest_s, 6.0, 1e-9);
+    near(interrupted.resolution_s, 1.0, 1e-9);
+    // What native makes first it makes again.
+    near(value(&native.first_step_s), 7.0, 1e-9);
+    near(value(&native.first_new_step_s), 76.0, 1e-9);
 }
 
 #[test]
@@ -239,7 +216,7 @@ fn a_training_that_did_not_catch_up_says_how_far_it_came() {
         };
         record.legs[NATIVE].events.retain(|event| !late(event));
     });
-    let reason = leg(&summary, NATIVE).training.regained_s.get().unwrap_err();
+    let reason = leg(&summary, NATIVE).training.first_new_step_s.get().unwrap_err();
     assert_eq!(reason, "not within the leg: it reached step 10 of 69");
 }
 
@@ -299,7 +276,7 @@ fn a_silent_trainer_leaves_figures_unknown() {
         "the source reported no step"
     );
     assert_eq!(
-        training.first_new_step_s.get().unwrap_err(),
+        training.first_step_s.get().unwrap_err(),
         "the target reported no step"
     );
     assert!(
@@ -503,16 +480,22 @@ fn a_change_of_state_inside_the_phase_makes_it_invalid() {
             .find(|sweep| sweep.segment == Segment::After && sweep.tick == 9)
             .unwrap()
             .due_ns;
-        let completed = leg
-            .events
-            .iter_mut()
-            .rfind(|event| matches!(&event.kind, Kind::Container { state, .. } if *state == ContainerState::Completed));
-        completed.unwrap().at.mono_ns = at;
+        let uid = leg.migration.clone().unwrap().pod_uid;
+        let runs = leg.events.iter().find(|event| {
+            matches!(&event.kind, Kind::Container { uid: of, container, .. }
+                if *of == uid && container == "tensorflow-trainer")
+        });
+        let mut failed = runs.unwrap().clone();
+        failed.at.mono_ns = at;
+        if let Kind::Container { state, .. } = &mut failed.kind {
+            *state = ContainerState::Failed;
+        }
+        leg.events.push(failed);
     });
     let changed = Invalid::StateChanged {
-        container: "data-processor".into(),
+        container: "tensorflow-trainer".into(),
         from: ContainerState::Running,
-        to: ContainerState::Completed,
+        to: ContainerState::Failed,
     };
     assert!(invalid(&summary).contains(&&changed));
 }
@@ -542,9 +525,23 @@ fn throttling_in_one_arm_alone_is_told() {
             }
         }
     });
-    assert!(invalid(&summary).contains(&&Invalid::ThrottledInOneArm {
-        strategy: "native".into()
-    }));
+    assert!(invalid(&summary).iter().any(|cause| matches!(cause,
+        Invalid::ThrottledInOneArm { strategy, share, other, .. }
+            if strategy == "native" && *share > 0.99 && *other < 0.01)));
+    // A period more than the other arm is no difference of a limit.
+    let summary = with(|record| {
+        for leg in &mut record.legs {
+            for reading in leg.sweeps.iter_mut().flat_map(|sweep| &mut sweep.readings) {
+                reading.counters.nr_throttled = Some(0);
+            }
+        }
+        after_of(record, TRAINER)
+            .last_mut()
+            .unwrap()
+            .counters
+            .nr_throttled = Some(1);
+    });
+    assert!(invalid(&summary).is_empty());
 }
 
 #[test]

@@ -97,7 +97,10 @@ pub(crate) fn record(shape: &Shape) -> RunRecord {
         imported: None,
         settings: settings(shape),
         environment: environment(),
+        inputs: BTreeMap::new(),
+        floor: None,
         legs,
+        abandoned: Vec::new(),
     }
 }
 
@@ -119,6 +122,8 @@ fn settings(shape: &Shape) -> RunSettings {
         rounds: shape.rounds,
         strategies: vec!["native".into(), "orchestrator".into()],
         samples: shape.samples,
+        certified_samples: None,
+        warmup: false,
         interval_ms: shape.unit_ms,
         settle_ms: at::SETTLE * shape.unit_ms,
         horizon_ms: at::HORIZON * shape.unit_ms,
@@ -287,6 +292,7 @@ impl<'a> Leg<'a> {
                 "native"
             }
             .into(),
+            boot_id: None,
             source: self.node(0),
             target: self.node(1),
             pod: self.pod(0),

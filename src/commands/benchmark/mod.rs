@@ -1,5 +1,6 @@
 //! A benchmark from beginning to end: the stage is set, the legs are run, everything is removed, the result is shown.
 
+mod floor;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
@@ -19,7 +20,7 @@ use crate::{
         Run,
         backend::Cluster,
         cluster::{self, Choice},
-        embedded, environment,
+        embedded, environment, inputs,
         notice::{Expected, Listener, Notices},
         overhead::Processes,
         recorder::Recorder,
@@ -29,12 +30,18 @@ use crate::{
     scenario::Scenario,
 };
 
-/// Run all rounds, or those that `earlier`, the record of a run that did not come to its end, lacks.
+/// Run all rounds, or those that `earlier`, the record of a run that did not come to its end, lacks, and show the result.
+pub(super) async fn show(settings: Settings, earlier: Option<RunRecord>, show: &Show) -> Result<(), Error> {
+    let listener = show.listener(settings.quiet);
+    show.outcome(&conduct(settings, earlier, listener).await?)
+}
+
+/// Run all rounds that are lacking; returns where the record is.
 pub(super) async fn conduct(
     settings: Settings,
     earlier: Option<RunRecord>,
-    show: &Show,
-) -> Result<(), Error> {
+    listener: Box<dyn Listener>,
+) -> Result<RunDirectory, Error> {
     let mut interrupt = Interrupt::listen().map_err(|error| Error::Internal(error.into()))?;
     RunDirectory::check(&settings.results).map_err(|error| Error::Preflight {
         missing: format!("{error:#}"),
@@ -50,10 +57,9 @@ pub(super) async fn conduct(
         })?;
     let log = directory.file("cluster.log");
     let cluster = interrupt.unless(cluster::open(&settings.choice, &log)).await?;
-    let listener = show.listener(settings.quiet);
     let benchmark = Benchmark::new(&settings, &directory, listener, Clock::system());
     benchmark.run(cluster, earlier, interrupt).await?;
-    show.outcome(&directory)
+    Ok(directory)
 }
 
 /// Fetch the scenario's images where that is this host's work, before any time is measured.
@@ -146,7 +152,9 @@ impl<'a> Benchmark<'a> {
             leg: planned.unwrap_or_default(),
             watch: stage.watch_command(),
         };
-        let fresh = settings.record(self.notices.clock().now().wall, &scenario, cpu_scale, environment);
+        let mut fresh = settings.record(self.notices.clock().now().wall, &scenario, cpu_scale, environment);
+        fresh.inputs = inputs::digests(&settings.scenario)?;
+        fresh.floor = floor::known(&self.settings.results, &fresh.environment);
         let record = match earlier {
             Some(earlier) => earlier.resumed_by(&fresh)?,
             None => fresh,

@@ -21,6 +21,15 @@ pub enum Progress {
         /// The directory it came from.
         from: String,
     },
+    /// What the process itself says that it has used: a gauge, by which a meter is checked.
+    Cpu {
+        /// Unix time, seconds.
+        t: f64,
+        /// CPU time of the process since it started, seconds.
+        used: f64,
+        /// Units of one and the same piece of work done so far.
+        work: u64,
+    },
     /// The container finished its work.
     Done {
         /// What it produced: paths as seen in the container.

@@ -45,7 +45,7 @@ impl Handshake {
                 )));
             }
             (&Progress::Step { step, .. }, Some(_)) => return Ok(Some(step)),
-            (Progress::Done { .. }, _) => {}
+            (Progress::Done { .. } | Progress::Cpu { .. }, _) => {}
         }
         Ok(None)
     }

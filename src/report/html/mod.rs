@@ -17,6 +17,7 @@ use super::{
     containers::{POD, average, containers},
     doubts::groups,
     number::{NONE, percent, plain, with_unit},
+    presence,
     row::{Row, Words, windows},
 };
 use crate::{
@@ -76,6 +77,11 @@ fn page(record: &RunRecord, summary: &Summary) -> Markup {
                     div .charts { (memory(summary)) }
                     h2 { "Course and samples" }
                     (legs(record, summary))
+                    @let present = presence::lines(summary);
+                    @if !present.is_empty() {
+                        h2 { "What ran in the window “after”" }
+                        ul { @for line in &present { li { (line) } } }
+                    }
                     h2 { "By container" }
                     (used(summary, "CPU, millicores", Unit::Millicores, |usage| {
                         Figure::or_reason(usage.cpu.trimmed_mean, "too few samples")
@@ -205,8 +211,7 @@ fn legs(record: &RunRecord, summary: &Summary) -> Markup {
     rounds.dedup();
     html! {
         @for round in rounds.iter().take(DRAWN) {
-            @let legs: Vec<(&LegRecord, &LegSummary)> =
-                record.legs.iter().zip(&summary.legs).filter(|(_, leg)| leg.round == *round).collect();
+            @let legs = of_round(record, summary, *round);
             div .charts {
                 (timeline::charts(&legs))
                 @for (_, leg) in &legs {
@@ -219,6 +224,21 @@ fn legs(record: &RunRecord, summary: &Summary) -> Markup {
             p .muted { "Of " (rounds.len()) " rounds the first " (DRAWN) " are drawn; all of them are in the CSV." }
         }
     }
+}
+
+/// The legs of a round; the record also has those that are no part of the result.
+fn of_round<'a>(
+    record: &'a RunRecord,
+    summary: &'a Summary,
+    round: u32,
+) -> Vec<(&'a LegRecord, &'a LegSummary)> {
+    let legs = summary.legs.iter().filter(|leg| leg.round == round);
+    let same = |leg: &'a LegSummary| {
+        let mut recorded = record.legs.iter();
+        let recorded = recorded.find(|other| other.round == leg.round && other.strategy == leg.strategy)?;
+        Some((recorded, leg))
+    };
+    legs.filter_map(same).collect()
 }
 
 /// The greatest sample of a round.

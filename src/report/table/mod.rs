@@ -7,7 +7,7 @@ mod head;
 
 use std::io;
 
-use super::{Error, Format, Options, Screen, doubts::groups};
+use super::{Error, Format, Options, Screen, doubts::groups, presence};
 use crate::{record::run::RunRecord, stats::summary::Summary, wrap::wrap};
 
 /// See the [module](self).
@@ -29,12 +29,28 @@ impl Format for Table {
                 grid::memory(summary, screen),
                 grid::metrics(summary, screen),
                 grid::rounds(summary, screen),
+                present(summary, screen),
             ]);
         }
         blocks.retain(|block| !block.is_empty());
         writeln!(to, "{}", blocks.join("\n\n"))?;
         Ok(())
     }
+}
+
+fn present(summary: &Summary, screen: Screen) -> String {
+    let lines = presence::lines(summary);
+    if lines.is_empty() {
+        return String::new();
+    }
+    let lines: Vec<String> = lines
+        .iter()
+        .map(|line| wrap(&format!("- {line}"), screen.width, "  "))
+        .collect();
+    format!(
+        "Containers of the migrated pod in the window \"after\":\n{}",
+        lines.join("\n")
+    )
 }
 
 /// Everything that speaks against the numbers, and every place of it.

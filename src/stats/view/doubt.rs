@@ -109,7 +109,7 @@ pub enum Invalid {
         millicores: f64,
         cpus: u32,
     },
-    /// An interval differs from the nominal one by more than [`limits::INTERVAL`].
+    /// An interval differs from the nominal one by more than [`limits::INTERVAL`] and [`limits::INTERVAL_MS`].
     #[error(
         "sample {sample} took {milliseconds:.0} ms instead of {nominal} ms: the host was too busy to read on time. Free \
          CPUs, or use a longer interval"
@@ -119,9 +119,54 @@ pub enum Invalid {
         milliseconds: f64,
         nominal: u64,
     },
-    /// A running container used no CPU at all.
+    /// A reading took so long that its time is not known.
+    #[error("a reading took {milliseconds:.0} ms: its time is not known. Free CPUs")]
+    Unsharp { milliseconds: f64 },
+    /// A container of the workload runs but used no CPU at all.
     #[error("{container} runs but used no CPU: is the workload stuck, or the wrong cgroup read?")]
     ZeroUsage { container: String },
+    /// The kernel killed a process of a container for want of memory.
+    #[error(
+        "a process of {container} was killed for want of memory: the work is not whole. Raise its memory limit"
+    )]
+    OomKilled { container: String },
+    /// The migrated pod does other work than the one that was migrated.
+    #[error("{what}: the pod does not do the work that it did before, and less work is no saving. Run again")]
+    OtherWork { what: String },
+    /// The trainers of the arms went on at different rates.
+    #[error(
+        "the trainers differ by {} in steps a second (limit {}): the arms do not do equal work. Free CPUs, or look at what \
+         holds one of them up",
+        percent(*.share),
+        percent(*.limit)
+    )]
+    StepRates { share: f64, limit: f64 },
+    /// The host slept, or its clock was set.
+    #[error(
+        "the wall clock went on by {seconds:.1} s more than time was measured: the host was suspended. Run again"
+    )]
+    Suspended { seconds: f64 },
+    /// Fewer samples than are certified.
+    #[error(
+        "a phase has {samples} samples, and nothing is certified from fewer than {needed}. Leave phases.samples as it is"
+    )]
+    FewSamples { samples: u32, needed: u32 },
+    /// The two `before` phases of a round differ by more than equal arms do here.
+    #[error(
+        "the legs used {} more or less before the migration, and equal arms differ by {} here at most: they did not start \
+         equal. Use like nodes",
+        percent(*.share),
+        percent(*.floor)
+    )]
+    UnequalStart { share: f64, floor: f64 },
+    /// The legs of a round differ in the steady state by more than equal arms do here.
+    #[error(
+        "the legs used {} more or less once the processor had ended again, and equal arms differ by {} here at most: the \
+         pods do not do the same work",
+        percent(*.share),
+        percent(*.floor)
+    )]
+    UnequalEnd { share: f64, floor: f64 },
     /// The pod of another leg was still there.
     #[error(
         "pod {pod} of round {round}, {strategy}, was not seen to be gone: both would share the node. Run again"
@@ -131,12 +176,20 @@ pub enum Invalid {
         round: u32,
         strategy: String,
     },
-    /// One arm was throttled, the other not.
+    /// A container was throttled in one arm more than in the other.
     #[error(
-        "only the {strategy} leg was throttled: the limits cap one arm alone. Raise the CPU limits, or set them so that \
-         both arms reach them"
+        "{container} was throttled in {} of its periods in the {strategy} leg, and in {} in the other (limit {}): the \
+         limits cap one arm alone. Raise the CPU limits, or set them so that both arms reach them",
+        percent(*.share),
+        percent(*.other),
+        percent(limits::THROTTLED)
     )]
-    ThrottledInOneArm { strategy: String },
+    ThrottledInOneArm {
+        strategy: String,
+        container: String,
+        share: f64,
+        other: f64,
+    },
     /// The readings are not from cgroups.
     #[error(
         "the readings are sums over processes, not cgroup counters: nothing can be certified from them. Run where a \
@@ -160,25 +213,22 @@ pub enum Warning {
     /// A container that ran during the horizon was never read.
     #[error("{container} ran but was never read: its CPU time is missing from the totals")]
     Unread { container: String },
-    /// A sample far from the others.
+    /// More samples lie far from the others on one side than are trimmed there.
     #[error(
-        "sample {sample} lies {score:.1} MADs from the median (limit {}): look for what else ran then",
+        "{count} samples lie far from the median, {score:.1} MADs the farthest (limit {}), and {trim} are trimmed: look for \
+         what else ran then",
         limits::MODIFIED_Z
     )]
-    Outlier { sample: usize, score: f64 },
+    Outlier { count: usize, trim: usize, score: f64 },
     /// The samples drift.
     #[error(
-        "the samples drift (Kendall's tau {tau:.2}, limit {}): the workload had not settled. Lengthen settle",
+        "the samples drift by {} over the phase (limit {}; Kendall's tau {tau:.2}, limit {}): the workload had not settled. \
+         Lengthen settle",
+        percent(*.share),
+        percent(limits::DRIFT),
         limits::TAU
     )]
-    Trend { tau: f64 },
-    /// The samples follow each other.
-    #[error(
-        "samples follow each other (lag-1 {lag1:.2}, limit {}): they say little about repeatability. Add rounds, not \
-         samples",
-        limits::LAG1
-    )]
-    Autocorrelated { lag1: f64 },
+    Trend { tau: f64, share: f64 },
     /// The samples scatter.
     #[error(
         "the samples scatter by {} (limit {}): the workload or the host is unsteady. Add rounds",
@@ -195,14 +245,21 @@ pub enum Warning {
     Skewed { share: f64 },
     /// A reading took long.
     #[error(
-        "a reading took {milliseconds:.1} ms (limit {} ms): its time is known no better. Free CPUs",
-        limits::READING_MS
+        "a reading took {milliseconds:.1} ms (limit {} of the interval): its time is known no better. Free CPUs",
+        percent(limits::READING)
     )]
     SlowReading { milliseconds: f64 },
+    /// A node's clock is not known well, or jumped.
+    #[error(
+        "the clock of {of} is known to {error_ms:.1} ms and jumped by {jump_ms:.1} ms in the leg (limit {} ms): times that \
+         cross nodes are no better. Keep the nodes' clocks, and the way to them free",
+        limits::CLOCK_MS
+    )]
+    ClockOff { of: String, error_ms: f64, jump_ms: f64 },
     /// The phase `after` began later than the settling time: the migration itself took longer.
     #[error(
         "the window began {age_s:.1} s after the containers started, not {settle_s:.0} s: the migration was not over \
-         before. Lengthen settle if both arms must be of one age"
+         before, or the trainer's first step came later. Lengthen settle if both arms must be of one age"
     )]
     Late { age_s: f64, settle_s: f64 },
     /// The migrated trainer made its first step only so long after the phase `after` had begun.
@@ -229,7 +286,7 @@ pub enum Warning {
     SteadyDiffers { share: f64 },
     /// The host was busy before the run began.
     #[error(
-        "the host's load was {load:.1} before the run began (limit {}): stop what else runs there",
+        "the host's load was {load:.1} before the run began (limit {} a CPU): stop what else runs there",
         limits::LOAD
     )]
     Load { load: f64 },
@@ -239,6 +296,26 @@ pub enum Warning {
          known. Measure by `migbench run`"
     )]
     Imported { file: String },
+    /// Legs failed or were cut off, and were run again.
+    #[error(
+        "{legs} legs failed or were cut off and their rounds were run again ({list}): what fails now and then is not what \
+         the numbers tell of"
+    )]
+    Abandoned { legs: usize, list: String },
+    /// The reduction depends on which arm came first.
+    #[error(
+        "the log ratio is {effect:.3} larger where the baseline went first (p {p:.3}, limit {}): something is left over from \
+         leg to leg. Use an even number of rounds, so that it cancels",
+        limits::CHANCE
+    )]
+    OrderEffect { effect: f64, p: f64 },
+    /// The reduction changes from round to round.
+    #[error(
+        "the log ratio changes by {slope:.3} a round (p {p:.3}, limit {}): the rounds are not repetitions of one another. \
+         Look for what warms up or fills up",
+        limits::CHANCE
+    )]
+    RoundTrend { slope: f64, p: f64 },
     /// Every round had the same order.
     #[error(
         "{first} went first in every round: what warms up in between counts for one side. Use an even number of rounds"
@@ -279,17 +356,27 @@ mod tests {
     fn limit(word: &str) -> String {
         match word {
             "impossible" => format!("{} ms", limits::SCHEDULER_TICK_MS),
-            "interval" => percent(limits::INTERVAL),
+            "interval" => format!("{} and {} ms", percent(limits::INTERVAL), limits::INTERVAL_MS),
+            "unsharp" => format!("{} of the interval", percent(limits::INTERVAL)),
+            "few_samples" => limits::SAMPLES.to_string(),
+            "step_rates" => format!(
+                "{} over all rounds, {} in one",
+                percent(limits::STEP_RATE),
+                percent(limits::STEP_RATE_OF_A_ROUND)
+            ),
+            "suspended" => format!("{} s", limits::SUSPENDED_S),
+            "throttled_in_one_arm" => format!("{} of the periods", percent(limits::THROTTLED)),
+            "clock_off" => format!("{} ms", limits::CLOCK_MS),
+            "order_effect" | "round_trend" => format!("p {}", limits::CHANCE),
             "outlier" => limits::MODIFIED_Z.to_string(),
-            "trend" => limits::TAU.to_string(),
-            "autocorrelated" => limits::LAG1.to_string(),
+            "trend" => format!("{} and {}", limits::TAU, percent(limits::DRIFT)),
             "spread" => percent(limits::VARIATION),
             "skewed" => percent(limits::SKEW),
-            "slow_reading" => format!("{} ms", limits::READING_MS),
+            "slow_reading" => format!("{} of the interval", percent(limits::READING)),
             "late" => format!("{} interval", limits::LATE_INTERVALS),
             "before_differs" => percent(limits::BEFORE),
             "steady_differs" => percent(limits::STEADY),
-            "load" => limits::LOAD.to_string(),
+            "load" => format!("{} a CPU", limits::LOAD),
             _ => "–".into(),
         }
     }

@@ -11,7 +11,12 @@ use super::{
     states,
     timeline::{Timeline, midpoint, seconds_between},
 };
-use crate::record::{leg::Overhead, reading::Epoch, run::RunSettings};
+use crate::record::{
+    event::ContainerState,
+    leg::{Overhead, Process},
+    reading::Epoch,
+    run::RunSettings,
+};
 
 /// CPU time over the horizon, seconds.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -22,8 +27,11 @@ pub struct Horizon {
     pub source: BTreeMap<String, Figure>,
     /// The pod on the target node, by container.
     pub target: BTreeMap<String, Figure>,
-    /// Both pods: by their own cgroups, which also have what a container used between two readings; the sums of their
-    /// containers where those were not read, or where the containers do not run below them.
+    /// Both pods by their own cgroups, which also have what a container used between two readings.
+    pub by_pods: Figure,
+    /// Both pods as the sums of their containers.
+    pub by_containers: Figure,
+    /// Both pods: by their own cgroups where all legs of a run have those, else by their containers; see [`agree`].
     pub workload: Figure,
     /// Processes that belong to the strategy or to the measurement.
     pub overhead: BTreeMap<String, Figure>,
@@ -33,27 +41,74 @@ pub struct Horizon {
 
 /// Compute it. The error says why there is none.
 pub fn measure(timeline: &Timeline, settings: &RunSettings) -> Result<Horizon, String> {
-    let from = timeline.requested_ns()?;
+    let horizon = timeline.horizon_ns(settings)?;
     let bounds = Bounds {
-        from,
-        until: from + settings.horizon_ms * 1_000_000,
-        reach: settings.interval_ms * 1_000_000,
+        from: *horizon.start(),
+        until: *horizon.end(),
+        reach: settings.interval_ms.saturating_mul(1_000_000),
     };
     let (source_uid, target_uid) = (timeline.source_uid()?, timeline.target_uid()?);
     let source = bounds.container_seconds(timeline, source_uid);
     let target = bounds.container_seconds(timeline, target_uid);
     let pods = [(source_uid, &source), (target_uid, &target)];
-    let workload = sum(&pods.map(|(uid, containers)| bounds.pod_seconds(timeline, uid, containers)));
-    let overhead = &timeline.leg.overhead;
-    let strategy = overhead_seconds(overhead.iter().filter(|one| !one.process.is_of_measurement()));
-    Ok(Horizon {
+    let by_pods = sum(&pods.map(|(uid, containers)| bounds.pod_seconds(timeline, uid, containers)));
+    let unread = pods.iter().flat_map(|(uid, _)| unread(timeline, uid));
+    let unread: Vec<Figure> = unread
+        .map(|container| Figure::unknown(format!("CPU time of {container}: it ran but was never read")))
+        .collect();
+    let mut horizon = Horizon {
         seconds: settings.horizon_ms as f64 / 1000.0,
-        total: sum(strategy.values().chain([&workload])),
+        total: Figure::unknown(""),
+        by_containers: sum(source.values().chain(target.values()).chain(&unread)),
+        workload: Figure::unknown(""),
+        by_pods,
         source,
         target,
-        workload,
-        overhead: overhead_seconds(overhead),
-    })
+        overhead: overhead_seconds(&timeline.leg.overhead),
+    };
+    horizon.count(true);
+    Ok(horizon)
+}
+
+/// Containers of a pod that ran after the migration request and have no readings: one that lived between two readings
+/// may be a check of the strategy, whose cost must not vanish.
+pub(super) fn unread<'a>(timeline: &Timeline<'a>, uid: &str) -> Vec<&'a str> {
+    let requested = timeline.requested_ns().unwrap_or(u64::MAX);
+    let read = timeline.epochs_of(uid);
+    let states = states::of_pod(&timeline.leg.events, uid);
+    let ran = states.iter().filter(|state| {
+        (state.state == ContainerState::Running || state.state.is_over()) && state.since_ns >= requested
+    });
+    let mut names: Vec<&str> = ran.map(|state| state.container).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.retain(|name| !read.iter().any(|epoch| epoch.container.container == *name));
+    names
+}
+
+impl Horizon {
+    /// Take the workload by the pods' cgroups, or by the containers where those are not known or not wanted.
+    fn count(&mut self, by_pods: bool) {
+        let by_pods = by_pods && self.by_pods.value.is_some();
+        self.workload = if by_pods {
+            &self.by_pods
+        } else {
+            &self.by_containers
+        }
+        .clone();
+        let strategy = self.overhead.iter();
+        let strategy = strategy.filter(|(process, _)| process.as_str() == Process::Orchestrator.to_string());
+        self.total = sum(strategy.map(|(_, seconds)| seconds).chain([&self.workload]));
+    }
+}
+
+/// Let all legs count alike: what a pod's cgroup has and its containers' have not would else be the other arm's saving.
+pub fn agree<'a>(horizons: impl Iterator<Item = &'a mut Horizon>) {
+    let mut horizons: Vec<_> = horizons.collect();
+    let by_pods = horizons.iter().all(|horizon| horizon.by_pods.value.is_some());
+    for horizon in &mut horizons {
+        horizon.count(by_pods);
+    }
 }
 
 /// A pod's cgroup has all that its containers use, give or take the moments of the readings. Where it has less than this
@@ -70,14 +125,15 @@ struct Bounds {
 
 impl Bounds {
     fn pod_seconds(&self, timeline: &Timeline, uid: &str, containers: &BTreeMap<String, Figure>) -> Figure {
-        let whole = timeline
-            .pod_epoch(uid)
-            .map(|epoch| self.epoch_seconds(timeline, epoch));
+        let Some(epoch) = timeline.pod_epoch(uid) else {
+            return Figure::unknown("the pod's own cgroup was not read");
+        };
         let parts = containers.values().filter_map(|figure| figure.get().ok());
         let least = parts.sum::<f64>() * LEAST_SHARE;
-        match whole {
-            Some(Ok(seconds)) if seconds > 0.0 && seconds >= least => Figure::known(seconds),
-            _ => sum(containers.values()),
+        match self.epoch_seconds(timeline, epoch) {
+            Ok(seconds) if seconds > 0.0 && seconds >= least => Figure::known(seconds),
+            Ok(_) => Figure::unknown("the pod's containers do not run below its own cgroup"),
+            Err(reason) => Figure::unknown(reason),
         }
     }
 
@@ -110,7 +166,17 @@ impl Bounds {
         ))
     }
 
-    /// A container that was born after the request counts from 0, one that was there from its value at the request.
+    /// A container that was born after the request counts from 0, one that was there from its value at the request. A pod
+    /// that was there is the one that was migrated.
+    fn was_there(&self, timeline: &Timeline, epoch: &Epoch) -> bool {
+        let uid = &epoch.container.pod_uid;
+        if epoch.container.is_pod() {
+            return timeline.source_uid() == Ok(uid);
+        }
+        let states = states::of_pod(&timeline.leg.events, uid);
+        states::at(&states, &epoch.container.container, self.from) == Some(ContainerState::Running)
+    }
+
     fn epoch_seconds(&self, timeline: &Timeline, epoch: &Epoch) -> Result<f64, String> {
         let name = &epoch.container.container;
         let points: Vec<(u64, f64)> = timeline
@@ -122,6 +188,9 @@ impl Bounds {
             return self.unread(timeline, epoch);
         };
         let start = if first.0 > self.from {
+            if self.was_there(timeline, epoch) {
+                return Err(format!("{name} was first read after the migration request"));
+            }
             0.0
         } else {
             interpolate(&points, self.from)
@@ -138,7 +207,11 @@ impl Bounds {
         } else {
             interpolate(&points, self.until)
         };
-        Ok((end - start).max(0.0) / 1e6)
+        let fell = points.windows(2).any(|pair| pair[1].1 < pair[0].1);
+        if fell || end < start || !(end - start).is_finite() {
+            return Err(format!("the CPU counter of {name} fell"));
+        }
+        Ok((end - start) / 1e6)
     }
 }
 
@@ -153,13 +226,14 @@ fn interpolate(points: &[(u64, f64)], at_ns: u64) -> f64 {
     left.1 + (right.1 - left.1) * share
 }
 
-fn overhead_seconds<'a>(overhead: impl IntoIterator<Item = &'a Overhead>) -> BTreeMap<String, Figure> {
+fn overhead_seconds(overhead: &[Overhead]) -> BTreeMap<String, Figure> {
     let seconds = |one: &Overhead| match (one.start_usec, one.end_usec) {
-        (Some(start), Some(end)) => Figure::known((end as f64 - start as f64) / 1e6),
+        (Some(start), Some(end)) if end < start => Figure::unknown("its CPU time fell: it was started again"),
+        (Some(start), Some(end)) => Figure::known((end - start) as f64 / 1e6),
         _ => Figure::unknown(one.reason.as_deref().unwrap_or("not read")),
     };
     overhead
-        .into_iter()
+        .iter()
         .map(|one| (one.process.to_string(), seconds(one)))
         .collect()
 }

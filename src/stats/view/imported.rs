@@ -32,6 +32,7 @@ pub(super) fn phase(samples: &Samples, settings: &RunSettings) -> Result<Phase, 
         node: String::new(),
         from_s: 0.0,
         until_s: 0.0,
+        late_ms: 0.0,
         total: Usage {
             cpu: Distribution::new(cpu_millicores.clone(), trim),
             memory: MemoryUse {

@@ -10,14 +10,17 @@ use super::{
     imported,
     occupancy::{self, Occupancy},
     phase::{self, Phase},
+    presence::{self, Presence},
     states,
     steady::{self, Steady},
     timeline::{Timeline, seconds_between},
     training::{self, Training},
     validity,
+    work::{self, Steps},
 };
 use crate::{
     record::{
+        clock::ClockOffset,
         event::{ContainerState, Kind, PodPhase},
         imported::ImportedLeg,
         leg::LegRecord,
@@ -44,13 +47,18 @@ pub struct LegSummary {
     pub before: Figure<Phase>,
     /// The phase after it.
     pub after: Figure<Phase>,
+    /// Which containers ran at each tick of `after`.
+    pub present: Vec<Presence>,
+    /// Steps of the trainer in `after`.
+    pub steps: Figure<Steps>,
     /// After the processor has ended again.
     pub steady: Figure<Steady>,
     /// CPU-seconds.
     pub horizon: Figure<Horizon>,
     /// Memory during the migration.
     pub occupancy: Figure<Occupancy>,
-    /// From the migration request until the strategy called it done, seconds.
+    /// From the migration request until all containers of the migrated pod were seen to have been started and the source
+    /// was seen to be gone, seconds: the same in every arm, whatever the strategy calls done.
     pub migration_s: Figure,
     /// The training.
     pub training: Training,
@@ -69,25 +77,40 @@ impl LegSummary {
             index,
             found: Vec::new(),
         };
-        doubts.of_leg(&timeline);
+        doubts.of_leg();
+        let horizon: Figure<Horizon> = horizon::measure(&timeline, settings).into();
+        if horizon
+            .value
+            .as_ref()
+            .is_some_and(|horizon| horizon.by_pods.value.is_none())
+        {
+            doubts.of_unread(&timeline);
+        }
+        let mut steps = Figure::unknown("`after` was not measured");
         let mut phase = |segment| -> Figure<Phase> {
             if let Some(imported) = &leg.imported {
                 return doubts.of_imported(imported, segment).into();
             }
             let measured = phase::measure(&timeline, segment, settings);
             doubts.of_phase(&timeline, segment, &measured);
+            if let (Segment::After, Ok(measured)) = (segment, &measured) {
+                steps = work::steps(&timeline, measured, settings);
+            }
             measured.map(|measured| measured.phase).into()
         };
+        let (before, after) = (phase(Segment::Before), phase(Segment::After));
         Self {
             round: leg.round,
             position: leg.position,
             strategy: leg.strategy.clone(),
             source: leg.source.clone(),
             target: leg.target.clone(),
-            before: phase(Segment::Before),
-            after: phase(Segment::After),
+            before,
+            after,
+            present: presence::after(&timeline),
+            steps,
             steady: steady::measure(&timeline, settings).into(),
-            horizon: horizon::measure(&timeline, settings).into(),
+            horizon,
             occupancy: occupancy::measure(&timeline, settings).into(),
             migration_s: migration_seconds(&timeline).into(),
             training: training::measure(&timeline, settings),
@@ -97,16 +120,23 @@ impl LegSummary {
 }
 
 fn migration_seconds(timeline: &Timeline) -> Result<f64, String> {
-    timeline.target_uid()?;
-    let outcome = timeline
-        .leg
-        .migration
-        .as_ref()
-        .ok_or("the pod was not migrated")?;
-    Ok(seconds_between(
-        outcome.requested.mono_ns,
-        outcome.completed.mono_ns,
-    ))
+    let (source, target) = (timeline.source_uid()?, timeline.target_uid()?);
+    let states = states::of_pod(&timeline.leg.events, target);
+    let first_started = |container: &str| {
+        let mut of_container = states.iter().filter(|state| state.container == container);
+        of_container.find(|state| state.state != ContainerState::Waiting)
+    };
+    let started = states
+        .iter()
+        .map(|state| first_started(state.container).map(|state| state.since_ns));
+    let started: Option<Vec<u64>> = started.collect();
+    let started = started.and_then(|moments| moments.into_iter().max());
+    let started = started.ok_or("not all containers of the migrated pod were seen to be started")?;
+    let gone = timeline.leg.events.iter().find(
+        |event| matches!(&event.kind, Kind::PodPhase { uid, phase: PodPhase::Gone, .. } if uid == source),
+    );
+    let gone = gone.ok_or("the source was not seen to be gone")?.at.mono_ns;
+    Ok(seconds_between(timeline.requested_ns()?, started.max(gone)))
 }
 
 /// Collects what speaks against a leg.
@@ -131,12 +161,27 @@ impl Doubts<'_> {
         self.found.push(Doubt::new(place, cause));
     }
 
-    fn of_leg(&mut self, timeline: &Timeline) {
+    fn of_leg(&mut self) {
         if let Some(error) = self.leg().error.clone() {
             self.add(None, Invalid::LegFailed { error });
         }
-        for container in unread(timeline, self.run) {
-            self.add(None, Warning::Unread { container });
+        if let Some(seconds) = suspended(self.leg()) {
+            self.add(None, Invalid::Suspended { seconds });
+        }
+        for warning in clocks(&self.leg().clocks) {
+            self.add(None, warning);
+        }
+    }
+
+    fn of_unread(&mut self, timeline: &Timeline) {
+        for uid in [timeline.source_uid(), timeline.target_uid()]
+            .into_iter()
+            .flatten()
+        {
+            for container in horizon::unread(timeline, uid) {
+                let container = container.to_owned();
+                self.add(None, Warning::Unread { container });
+            }
         }
     }
 
@@ -181,9 +226,10 @@ impl Doubts<'_> {
                 let cpus = self.run.environment.cpus_of(node);
                 let settings = &self.run.settings;
                 let mut invalid = validity::invalid(measured, settings, cpus);
-                invalid.extend(alive(&self.run.legs[..self.index], *measured.span.start()));
-                let mut warnings = validity::warnings(measured);
+                invalid.extend(alive(leg, &self.run.legs[..self.index], *measured.span.start()));
+                let mut warnings = validity::warnings(measured, settings);
                 if segment == Segment::After {
+                    invalid.extend(work::missing(timeline, measured, settings));
                     warnings.extend(late(measured, settings));
                     warnings.extend(untrained(timeline, measured, settings));
                 }
@@ -225,32 +271,48 @@ fn untrained(timeline: &Timeline, measured: &phase::Measured, settings: &RunSett
     })
 }
 
-/// Containers of the workload that ran but have no readings.
-fn unread(timeline: &Timeline, run: &RunRecord) -> Vec<String> {
-    let uids = [timeline.source_uid(), timeline.target_uid()];
-    let requested = timeline.requested_ns().unwrap_or(u64::MAX);
-    let mut found: Vec<String> = Vec::new();
-    for uid in uids.into_iter().flatten() {
-        let read = timeline.epochs_of(uid);
-        let states = states::of_pod(&timeline.leg.events, uid);
-        let ran = states
+/// Seconds for which the host slept in the leg, where that is told by its two clocks.
+fn suspended(leg: &LegRecord) -> Option<f64> {
+    let ended = leg.ended?;
+    let wall = ended.wall.duration_since(leg.started.wall).as_secs_f64();
+    let seconds = wall - seconds_between(leg.started.mono_ns, ended.mono_ns);
+    (seconds > limits::SUSPENDED_S).then_some(seconds)
+}
+
+/// Clocks that are not known well, or jumped from one measurement to the next.
+fn clocks(offsets: &[ClockOffset]) -> Vec<Warning> {
+    let mut of: Vec<&str> = offsets.iter().map(|offset| offset.of.as_str()).collect();
+    of.sort_unstable();
+    of.dedup();
+    let off = |of: &str| {
+        let measured: Vec<_> = offsets.iter().filter(|offset| offset.of == of).collect();
+        let ms = |ns: u64| ns as f64 / 1e6;
+        let error_ms = measured
             .iter()
-            .filter(|state| state.state == ContainerState::Running && state.since_ns >= requested);
-        let unread = ran
-            .filter(|state| run.settings.roles.contains_key(state.container))
-            .filter(|state| {
-                !read
-                    .iter()
-                    .any(|epoch| epoch.container.container == state.container)
-            });
-        found.extend(unread.map(|state| state.container.to_owned()));
-    }
-    found.dedup();
-    found
+            .map(|offset| ms(offset.error_ns))
+            .fold(0.0, f64::max);
+        let apart = measured.windows(2).map(|pair| {
+            let errors = pair[0].error_ns.saturating_add(pair[1].error_ns);
+            ms(pair[0]
+                .offset_ns
+                .abs_diff(pair[1].offset_ns)
+                .saturating_sub(errors))
+        });
+        let jump_ms = apart.fold(0.0, f64::max);
+        let of = of.to_owned();
+        (error_ms.max(jump_ms) > limits::CLOCK_MS).then_some(Warning::ClockOff {
+            of,
+            error_ms,
+            jump_ms,
+        })
+    };
+    of.into_iter().filter_map(off).collect()
 }
 
 /// Pods of earlier legs that were not seen to be gone at a moment.
-fn alive(earlier: &[LegRecord], at_ns: u64) -> Vec<Invalid> {
+fn alive(this: &LegRecord, earlier: &[LegRecord], at_ns: u64) -> Vec<Invalid> {
+    // Stamps of two boots cannot be compared, and no pod's processes outlive one.
+    let same_boot = |leg: &&LegRecord| leg.boot_id == this.boot_id && leg.started.mono_ns <= at_ns;
     let left = |leg: &&LegRecord| {
         let deployed = leg.events.iter().filter_map(|event| match &event.kind {
             Kind::Deployed { uid, .. } => Some(uid),
@@ -264,17 +326,17 @@ fn alive(earlier: &[LegRecord], at_ns: u64) -> Vec<Invalid> {
         round: leg.round,
         strategy: leg.strategy.clone(),
     };
-    earlier.iter().filter(left).map(cause).collect()
+    earlier.iter().filter(same_boot).filter(left).map(cause).collect()
 }
 
-/// A leg ends only after what it made was removed.
+/// A leg that did not fail ends only after what it made was removed.
 fn gone(leg: &LegRecord, pod_uid: &str, at_ns: u64) -> bool {
     leg.events
         .iter()
         .filter(|event| event.at.mono_ns <= at_ns)
         .any(|event| match &event.kind {
             Kind::PodPhase { uid, phase, .. } => uid == pod_uid && *phase == PodPhase::Gone,
-            Kind::LegEnded => true,
+            Kind::LegEnded => leg.error.is_none(),
             _ => false,
         })
 }

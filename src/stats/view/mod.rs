@@ -8,12 +8,15 @@ mod imported;
 pub mod leg;
 pub mod occupancy;
 pub mod phase;
+pub mod presence;
+mod rerun;
 pub mod states;
 pub mod steady;
 pub mod timeline;
 pub mod training;
 pub mod usage;
 pub mod validity;
+pub mod work;
 
 pub use doubt::{Cause, Doubt, Invalid, Scope, Warning};
 pub use figure::Figure;

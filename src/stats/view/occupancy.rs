@@ -27,12 +27,9 @@ pub struct Occupancy {
 
 /// Compute it. The error says why there is none.
 pub fn measure(timeline: &Timeline, settings: &RunSettings) -> Result<Occupancy, String> {
-    let from = timeline.requested_ns()?;
-    let until = from + settings.horizon_ms * 1_000_000;
+    let horizon = timeline.horizon_ns(settings)?;
     let (source, target) = (timeline.source_uid()?, timeline.target_uid()?);
-    let within = timeline
-        .all_ticks()
-        .filter(|tick| (from..=until).contains(&tick.due_ns));
+    let within = timeline.all_ticks().filter(|tick| horizon.contains(&tick.due_ns));
     let ticks: Vec<&Tick> = within.filter(|tick| !tick.readings.is_empty()).collect();
     let holds = |tick: &Tick, uid: &str| {
         let epochs = timeline.epochs_of(uid);
@@ -67,7 +64,7 @@ fn peak(ticks: &[&Tick], measure: fn(&Counters) -> Option<u64>, empty: &str) -> 
         tick.readings
             .values()
             .map(|reading| measure(&reading.counters))
-            .sum::<Option<u64>>()
+            .try_fold(0_u64, |sum, value| sum.checked_add(value?))
     };
     let reason = if ticks.is_empty() {
         empty

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
+    rerun,
     states::{self, State},
     timeline::{Tick, Timeline, midpoint},
     usage::{Usage, Window},
@@ -27,6 +28,8 @@ pub struct Phase {
     pub from_s: f64,
     /// End of the window, seconds from the migration request.
     pub until_s: f64,
+    /// The most that a tick was late, milliseconds. Rates are over measured intervals.
+    pub late_ms: f64,
     /// The pod: the sum over its containers at each tick.
     pub total: Usage,
     /// Each container that ran; all of them ran at every tick.
@@ -67,11 +70,16 @@ pub fn measure<'a>(
     let window = Window::new(&ticks, &epochs, settings.trim as usize)?;
     let span = span(&window);
     all_running_are_read(&states, &epochs, *span.end())?;
+    if segment == Segment::After {
+        let baseline = settings.strategies.first() == Some(&timeline.leg.strategy);
+        rerun::holds(&states, settings, &span, baseline)?;
+    }
     let phase = Phase {
         pod: first.container.pod.clone(),
         node: first.container.node.clone(),
         from_s: timeline.seconds(*span.start()),
         until_s: timeline.seconds(*span.end()),
+        late_ms: late_ms(&ticks),
         total: window.total()?,
         containers: window.containers()?,
     };
@@ -87,9 +95,17 @@ pub fn measure<'a>(
 fn exactly<'a, 'b>(ticks: Vec<&'b Tick<'a>>, samples: u32) -> Result<Vec<&'b Tick<'a>>, String> {
     match ticks.len() {
         0 => Err("the phase was not reached".into()),
-        found if found == samples as usize + 1 => Ok(ticks),
+        found if found - 1 == samples as usize => Ok(ticks),
         found => Err(format!("the phase has {} of {samples} samples", found - 1)),
     }
+}
+
+fn late_ms(ticks: &[&Tick]) -> f64 {
+    let late = ticks.iter().filter_map(|tick| {
+        let first = tick.readings.values().map(|reading| reading.before_ns).min()?;
+        Some(first.saturating_sub(tick.due_ns) as f64 / 1e6)
+    });
+    late.fold(0.0, f64::max)
 }
 
 fn span(window: &Window) -> RangeInclusive<u64> {

@@ -46,11 +46,7 @@ pub fn measure(timeline: &Timeline, settings: &RunSettings) -> Result<Steady, St
         ));
     }
     let states = states::of_pod(&timeline.leg.events, uid);
-    let read = |epoch: &&Epoch| {
-        [first, last]
-            .iter()
-            .any(|tick| tick.readings.contains_key(&epoch.id))
-    };
+    let read = |epoch: &&Epoch| ticks.iter().any(|tick| tick.readings.contains_key(&epoch.id));
     let over = |epoch: &&Epoch| states::is_over(&states, &epoch.container.container, first.due_ns);
     let epochs = timeline.epochs_of(uid).into_iter();
     let epochs: Vec<_> = epochs.filter(read).filter(|epoch| !over(epoch)).collect();

@@ -1,12 +1,16 @@
 //! The readings of a leg, put in order: ticks joined over nodes, series by epoch, and the moment that everything is
 //! counted from, the migration request.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
 
 use crate::record::{
     event::Kind,
     leg::LegRecord,
     reading::{Epoch, EpochId, Reading, Segment},
+    run::RunSettings,
 };
 
 /// Why all but samples is not known of a leg that was imported.
@@ -150,6 +154,12 @@ impl<'a> Timeline<'a> {
         imported.unwrap_or(reason).into()
     }
 
+    /// From the migration request to the end of the horizon, `CLOCK_MONOTONIC` nanoseconds.
+    pub fn horizon_ns(&self, settings: &RunSettings) -> Result<RangeInclusive<u64>, String> {
+        let from = self.requested_ns()?;
+        Ok(from..=from.saturating_add(settings.horizon_ms.saturating_mul(1_000_000)))
+    }
+
     /// Seconds from the migration request to a moment; from the start of the leg where there was no request.
     pub fn seconds(&self, moment_ns: u64) -> f64 {
         let origin = self.requested_ns().unwrap_or(self.leg.started.mono_ns);
@@ -165,4 +175,9 @@ pub fn seconds_between(from_ns: u64, to_ns: u64) -> f64 {
 /// The moment that a reading stands for.
 pub fn midpoint(reading: &Reading) -> u64 {
     u64::midpoint(reading.before_ns, reading.after_ns)
+}
+
+/// Milliseconds between two consecutive readings.
+pub fn milliseconds_between(earlier: &Reading, later: &Reading) -> f64 {
+    seconds_between(midpoint(earlier), midpoint(later)) * 1000.0
 }

@@ -8,9 +8,12 @@ use super::{
     figure::Figure,
     timeline::{Timeline, seconds_between},
 };
-use crate::record::{
-    event::{Event, Kind, Progress},
-    run::{Role, RunSettings},
+use crate::{
+    record::{
+        event::{Event, Kind, Progress},
+        run::{Role, RunSettings},
+    },
+    stats::median::median,
 };
 
 /// Progress of the training across the migration.
@@ -18,20 +21,39 @@ use crate::record::{
 pub struct Training {
     /// Last step that the source reported.
     pub last_step: Figure<u64>,
-    /// Step that the target said it restored; 0 when it said nothing: it started afresh.
+    /// Step that the target said it restored; where it said nothing, the most that its first step leaves possible: 0 when
+    /// it started afresh.
     pub restored_step: Figure<u64>,
     /// Steps of the source that the target has to do again: `last_step − restored_step`, at least 0.
     pub steps_lost: Figure<u64>,
     /// From the source's last step to the target's first, seconds: the time in which nobody trained. 0 when they overlap.
     pub downtime_s: Figure,
-    /// From the migration request to the target's first step, seconds.
+    /// Times in which nobody trained, between the migration request and the end of the horizon.
+    pub interruptions: Figure<Interruptions>,
+    /// From the migration request to the target's first step, seconds; it may repeat one of the source's.
+    pub first_step_s: Figure,
+    /// From the migration request to the first step that the source had not made, seconds: the training is where it was.
     pub first_new_step_s: Figure,
-    /// From the migration request until the target's step exceeds the source's last, seconds: the training is where it was.
-    pub regained_s: Figure,
 }
 
+/// Times in which no step was reported by either trainer, each longer than three of the source's usual ones.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
+pub struct Interruptions {
+    /// How many.
+    pub count: usize,
+    /// The longest, seconds.
+    pub longest_s: f64,
+    /// All of them, seconds.
+    pub total_s: f64,
+    /// The source's usual time between two reports, seconds: no moment of the training is known better.
+    pub resolution_s: f64,
+}
+
+/// Usual times between two reports after which one calls it an interruption.
+const INTERRUPTED: f64 = 3.0;
+
 /// A step and when it was reported.
-type Step = (u64, u64);
+pub(super) type Step = (u64, u64);
 
 /// Compute it.
 pub fn measure(timeline: &Timeline, settings: &RunSettings) -> Training {
@@ -46,6 +68,7 @@ pub fn measure(timeline: &Timeline, settings: &RunSettings) -> Training {
         .map_err(Clone::clone);
     let requested = timeline.requested_ns();
 
+    let interruptions = interruptions(timeline, settings, &source, &target_steps);
     let last = source.and_then(|steps| steps.last().copied().ok_or("the source reported no step".into()));
     let first = target_steps
         .clone()
@@ -58,10 +81,11 @@ pub fn measure(timeline: &Timeline, settings: &RunSettings) -> Training {
         downtime_s: both(&last, &first)
             .map(|(last, first)| seconds_between(last.0, first.0).max(0.0))
             .into(),
-        first_new_step_s: both(&requested, &first)
+        interruptions: interruptions.into(),
+        first_step_s: both(&requested, &first)
             .map(|(from, first)| seconds_between(from, first.0))
             .into(),
-        regained_s: regained(&requested, &last, &target_steps).into(),
+        first_new_step_s: first_new(&requested, &last, &target_steps).into(),
         last_step: last.map(|step| step.1).into(),
         restored_step: restored.into(),
     }
@@ -69,8 +93,17 @@ pub fn measure(timeline: &Timeline, settings: &RunSettings) -> Training {
 
 /// When the target's first step was reported, `CLOCK_MONOTONIC` nanoseconds; `None` when none was.
 pub(super) fn first_step_ns(timeline: &Timeline, settings: &RunSettings) -> Option<u64> {
-    let reports = reports(&timeline.leg.events, timeline.target_uid().ok()?, settings);
-    steps(&reports).first().map(|step| step.0)
+    let steps = steps_of(timeline, timeline.target_uid(), settings).ok()?;
+    steps.first().map(|step| step.0)
+}
+
+/// The steps that the trainers of a pod reported: when, `CLOCK_MONOTONIC` nanoseconds, and which.
+pub(super) fn steps_of(
+    timeline: &Timeline,
+    uid: Result<&str, String>,
+    settings: &RunSettings,
+) -> Result<Vec<Step>, String> {
+    Ok(steps(&reports(&timeline.leg.events, uid?, settings)))
 }
 
 /// What the trainers of a pod reported, in order.
@@ -95,23 +128,63 @@ fn steps(reports: &[(u64, &Progress)]) -> Vec<Step> {
     reports.iter().filter_map(step).collect()
 }
 
-/// Silence means a fresh start only once the target has made a step: before that it may still be restoring.
+/// Without a word of it the target has restored at most what lies a report before its first step, and nothing is known
+/// before that step: it may still be restoring.
 fn restored(
     target: &Result<Vec<(u64, &Progress)>, String>,
     first: &Result<Step, String>,
 ) -> Result<u64, String> {
-    let said = target
-        .as_ref()
-        .map_err(Clone::clone)?
-        .iter()
-        .find_map(|(_, progress)| match progress {
-            Progress::Restored { step, .. } => Some(*step),
-            _ => None,
-        });
-    said.map_or_else(|| first.clone().map(|_| 0), Ok)
+    let reports = target.as_ref().map_err(Clone::clone)?;
+    let said = reports.iter().find_map(|(_, progress)| match progress {
+        Progress::Restored { step, .. } => Some(*step),
+        _ => None,
+    });
+    let steps = steps(reports);
+    let strides = steps.windows(2).map(|pair| pair[1].1.saturating_sub(pair[0].1));
+    let stride = strides.filter(|stride| *stride > 0).min().unwrap_or(1);
+    said.map_or_else(|| first.clone().map(|first| first.1.saturating_sub(stride)), Ok)
 }
 
-fn regained(
+fn interruptions(
+    timeline: &Timeline,
+    settings: &RunSettings,
+    source: &Result<Vec<Step>, String>,
+    target: &Result<Vec<Step>, String>,
+) -> Result<Interruptions, String> {
+    let horizon = timeline.horizon_ns(settings)?;
+    let moments = |steps: &Result<Vec<Step>, String>| -> Result<Vec<u64>, String> {
+        Ok(steps
+            .as_ref()
+            .map_err(Clone::clone)?
+            .iter()
+            .map(|step| step.0)
+            .collect())
+    };
+    let (source, target) = (moments(source)?, moments(target)?);
+    let between = |moments: &[u64]| -> Vec<(u64, f64)> {
+        let pairs = moments.windows(2);
+        pairs
+            .map(|pair| (pair[1], seconds_between(pair[0], pair[1])))
+            .collect()
+    };
+    let usual: Vec<f64> = between(&source).iter().map(|(_, seconds)| *seconds).collect();
+    let resolution_s = median(&usual).ok_or("the source reported fewer than two steps")?;
+    let mut all = [source, target].concat();
+    all.sort_unstable();
+    let gaps: Vec<f64> = between(&all)
+        .into_iter()
+        .filter(|(until, seconds)| horizon.contains(until) && *seconds > resolution_s * INTERRUPTED)
+        .map(|(_, seconds)| seconds)
+        .collect();
+    Ok(Interruptions {
+        count: gaps.len(),
+        longest_s: gaps.iter().copied().fold(0.0, f64::max),
+        total_s: gaps.iter().sum(),
+        resolution_s,
+    })
+}
+
+fn first_new(
     requested: &Result<u64, String>,
     last: &Result<Step, String>,
     target: &Result<Vec<Step>, String>,

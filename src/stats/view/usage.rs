@@ -16,6 +16,7 @@ use crate::{
         kendall,
         mean::{coefficient_of_variation, mean, standard_deviation},
         median::{mad, median},
+        theil_sen,
         trimmed_mean::trimmed_mean,
         winsorised::{se_tukey_mclaughlin, se_yuen},
     },
@@ -48,6 +49,8 @@ pub struct Distribution {
     pub lag1: Option<f64>,
     /// Kendall's τ-b with time.
     pub tau: Option<f64>,
+    /// Theil–Sen slope, from one sample to the next.
+    pub slope: Option<f64>,
     /// Standard error of the trimmed mean, Tukey & McLaughlin: within-run precision, not repeatability.
     pub se_tukey_mclaughlin: Option<f64>,
     /// The same, Yuen.
@@ -69,6 +72,7 @@ impl Distribution {
             cv: coefficient_of_variation(&samples),
             lag1: lag1(&samples),
             tau: kendall::trend(&samples),
+            slope: theil_sen::slope(&samples),
             se_tukey_mclaughlin: se_tukey_mclaughlin(&samples, trim),
             se_yuen: se_yuen(&samples, trim),
             samples,
@@ -120,7 +124,7 @@ pub fn working_set(counters: &Counters) -> Option<u64> {
     )
 }
 
-/// The readings of some epochs over a row of ticks: `rows[epoch][tick]`.
+/// The readings of some epochs over a row of ticks: `rows[epoch][tick]`; at least one epoch and two ticks.
 #[derive(Debug)]
 pub struct Window<'a> {
     rows: Vec<(&'a Epoch, Vec<&'a Reading>)>,
@@ -128,8 +132,15 @@ pub struct Window<'a> {
 }
 
 impl<'a> Window<'a> {
-    /// The epochs' readings at these ticks. An error when one of them was not read at one of the ticks.
+    /// The epochs' readings at these ticks. An error when one of them was not read at one of the ticks, when there is no
+    /// epoch at all (the pod may have been killed before the first tick), or when there are too few ticks for a sample.
     pub fn new(ticks: &[&Tick<'a>], epochs: &[&'a Epoch], trim: usize) -> Result<Self, String> {
+        if epochs.is_empty() {
+            return Err("no container of the pod was read".into());
+        }
+        if ticks.len() < 2 {
+            return Err("one tick alone makes no sample".into());
+        }
         let row = |epoch: &&'a Epoch| {
             let readings: Vec<_> = ticks
                 .iter()
@@ -212,7 +223,8 @@ impl<'a> Window<'a> {
             let values = self.rows.iter().map(|(epoch, readings)| {
                 measure(&readings[tick].counters).ok_or_else(|| why_missing(epoch, readings[tick], name))
             });
-            values.sum::<Result<u64, String>>().map(|sum| sum as f64)
+            let values = values.map(|value| value.map(|value| value as f64));
+            values.sum::<Result<f64, String>>()
         };
         (0..ticks).map(at).collect()
     }
@@ -230,7 +242,10 @@ impl<'a> Window<'a> {
                 _ => Err("no reading".into()),
             }
         };
-        self.rows.iter().map(over_window).sum()
+        let periods = self.rows.iter().map(over_window);
+        periods
+            .collect::<Result<Vec<_>, _>>()
+            .map(|periods| periods.into_iter().fold(0, u64::saturating_add))
     }
 }
 

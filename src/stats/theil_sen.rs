@@ -1,0 +1,34 @@
+//! Theil–Sen slope (Sen 1968): the median of the slopes between all pairs. An outlier does not move it.
+
+use super::median::median;
+
+/// Slope from one value to the next. `None` below two values or for one that is not finite.
+pub fn slope(values: &[f64]) -> Option<f64> {
+    let pairs = values.iter().enumerate().flat_map(|(first, early)| {
+        let later = values[first + 1..].iter().zip(1..);
+        later.map(move |(late, apart)| (late - early) / f64::from(apart))
+    });
+    median(&pairs.collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::vectors::{close, phases};
+
+    #[test]
+    fn agrees_with_the_vectors() {
+        for phase in phases() {
+            close(slope(&phase.values), phase.stat("theil_sen_slope"));
+        }
+    }
+
+    #[test]
+    fn edges() {
+        assert_eq!(
+            (slope(&[]), slope(&[1.0]), slope(&[1.0, f64::NAN])),
+            (None, None, None)
+        );
+        assert_eq!(slope(&[1.0, 2.0, 90.0, 4.0, 5.0]), Some(1.0));
+    }
+}
