@@ -8,7 +8,7 @@ mod support;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use migbench::{
-    report::{self, Screen},
+    report::{self, Options},
     stats::summary::Summary,
 };
 use support::Shape;
@@ -23,9 +23,9 @@ fn reports(criterion: &mut Criterion) {
     });
     group.bench_function("summary", |bench| bench.iter(|| Summary::new(&record)));
     let summary = Summary::new(&record);
-    for (name, format) in report::FORMATS {
-        let format = format(Screen::default());
-        group.bench_function(BenchmarkId::new("render", name), |bench| {
+    for known in report::FORMATS {
+        let format = (known.make)(Options::default());
+        group.bench_function(BenchmarkId::new("render", known.name), |bench| {
             bench.iter(|| format.render(&record, &summary).unwrap());
         });
     }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
 
 use crate::{commands, error::Error};
 
@@ -10,6 +10,9 @@ use crate::{commands, error::Error};
 #[derive(Debug, Parser)]
 #[command(name = "migbench", version, about, propagate_version = true)]
 pub struct Cli {
+    /// When to use colours; `auto` means on a terminal, and follows `NO_COLOR`.
+    #[arg(long, global = true, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
+    pub color: ColorChoice,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -28,6 +31,10 @@ pub enum Command {
     List(commands::list::Args),
     /// Move a pod to another node, by the orchestrator.
     Migrate(commands::migrate::Args),
+    /// Compare runs.
+    Compare(commands::compare::Args),
+    /// Make a run record of samples that were taken elsewhere.
+    Import(commands::import::Args),
     /// Install orchestrator, node agents and their rights on a real cluster.
     Deploy(commands::deploy::Args),
     /// Remove what `deploy` installed.
@@ -46,6 +53,8 @@ pub enum Command {
     Cluster(commands::cluster::Args),
     /// Run the AI Storage Orchestrator.
     Orchestrator(commands::orchestrator::Args),
+    /// Write shell completions and man pages.
+    Generate(commands::generate::Args),
     /// Read the cgroups of this node for a harness elsewhere.
     #[command(hide = true)]
     Agent(commands::agent::Args),
@@ -69,6 +78,11 @@ pub enum Command {
     reason = "the one place where an error leaves the program"
 )]
 pub fn start(cli: Cli) -> ExitCode {
+    match cli.color {
+        ColorChoice::Auto => {}
+        ColorChoice::Always => anstream::ColorChoice::Always.write_global(),
+        ColorChoice::Never => anstream::ColorChoice::Never.write_global(),
+    }
     let command = match cli.command {
         // Namespaces are joined by processes that have one thread only, so this comes before the runtime.
         Command::Shim(args) => return commands::shim::execute(args),
@@ -95,6 +109,9 @@ async fn dispatch(command: Command) -> Result<(), Error> {
         Command::Report(args) => commands::report::execute(args).await,
         Command::List(args) => commands::list::execute(args).await,
         Command::Migrate(args) => Box::pin(commands::migrate::execute(args)).await,
+        Command::Compare(args) => commands::compare::execute(args).await,
+        Command::Import(args) => commands::import::execute(args).await,
+        Command::Generate(args) => commands::generate::execute(args, Cli::command()).await,
         Command::Deploy(args) => commands::deploy::execute(args).await,
         Command::Destroy(args) => commands::destroy::execute(args).await,
         Command::Image(args) => commands::image::execute(args).await,

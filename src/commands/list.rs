@@ -1,54 +1,172 @@
 //! `migbench list`: the runs there are.
 
-use std::{fmt::Write, path::PathBuf};
+use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
+use comfy_table::{ContentArrangement, Table, presets::NOTHING};
+use serde::Serialize;
+
+use super::report::screen;
 use crate::{error::Error, record::store, stats::summary::Summary};
 
 /// List the runs, oldest first.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Form of the list.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Form,
     /// Where results are kept.
     #[arg(long, value_name = "DIR", default_value = "results", env = "MIGBENCH_RESULTS")]
     pub results: PathBuf,
 }
 
+/// Forms of the list.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// For people: ids are cut to what is unique.
+    #[default]
+    Table,
+    /// For programs: an array of objects.
+    Json,
+}
+
+/// A run, or why it cannot be read.
+#[derive(Debug, Serialize)]
+struct Line {
+    run: String,
+    record: PathBuf,
+    #[serde(flatten)]
+    what: What,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum What {
+    Run {
+        started: jiff::Timestamp,
+        ended: bool,
+        imported: Option<String>,
+        scenario: String,
+        cluster: String,
+        rounds: usize,
+        rounds_wanted: u32,
+        verdicts: Vec<String>,
+    },
+    Unreadable {
+        error: String,
+    },
+}
+
 /// Run the command.
 #[expect(clippy::unused_async, reason = "all commands have one signature")]
 pub async fn execute(args: Args) -> Result<(), Error> {
-    let mut text = String::new();
-    for path in store::runs(&args.results) {
-        let id = path.file_name().unwrap_or_default().to_string_lossy();
-        let line = store::read(&path.join(store::RECORD)).map_or_else(
-            |error| format!("unreadable: {error}"),
-            |record| describe(&Summary::new(&record)),
-        );
-        let _ = writeln!(text, "{id}  {line}");
+    let lines: Vec<Line> = store::runs(&args.results).iter().map(|path| line(path)).collect();
+    if args.format == Form::Json {
+        let text = serde_json::to_string_pretty(&lines).map_err(|error| Error::Internal(error.into()))?;
+        return super::print(format!("{text}\n").as_bytes());
     }
-    if text.is_empty() {
+    let text = if lines.is_empty() {
         let results = args.results.display();
-        text = format!("no runs in {results}; `migbench run --scenario smoke` makes one\n");
-    }
-    super::print(text.as_bytes())
+        format!("no runs in {results}; `migbench run --scenario smoke` makes one")
+    } else {
+        table(&lines)
+    };
+    super::print(format!("{text}\n").as_bytes())
 }
 
-fn describe(summary: &Summary) -> String {
-    let verdicts: Vec<String> = summary
-        .comparisons
-        .iter()
-        .map(|comparison| comparison.judgement.verdict.to_string())
-        .collect();
-    format!(
-        "{}  {}  {}  {} of {} rounds  {}{}",
-        summary.started.strftime("%Y-%m-%d %H:%M"),
-        summary.settings.scenario,
-        summary.environment.cluster,
-        summary.rounds,
-        summary.settings.rounds,
-        verdicts.join(", "),
-        if summary.ended.is_none() {
-            "  (not ended)"
-        } else {
-            ""
+fn line(path: &Path) -> Line {
+    let record = path.join(store::RECORD);
+    let what = match store::read(&record) {
+        Ok(run) => describe(Summary::new(&run)),
+        Err(error) => What::Unreadable {
+            error: error.to_string(),
         },
-    )
+    };
+    Line {
+        run: path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
+        record,
+        what,
+    }
+}
+
+fn describe(summary: Summary) -> What {
+    let verdicts = summary.comparisons.iter();
+    What::Run {
+        started: summary.started,
+        ended: summary.ended.is_some(),
+        imported: summary.imported,
+        scenario: summary.settings.scenario,
+        cluster: summary.environment.cluster,
+        rounds: summary.rounds,
+        rounds_wanted: summary.settings.rounds,
+        verdicts: verdicts
+            .map(|comparison| comparison.judgement.verdict.to_string())
+            .collect(),
+    }
+}
+
+fn table(lines: &[Line]) -> String {
+    let unique = unique(lines);
+    let mut table = Table::new();
+    table
+        .load_style(NOTHING)
+        .force_no_tty()
+        .set_width(screen().width)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(["run", "started", "scenario", "cluster", "rounds", "result"]);
+    for line in lines {
+        let run: String = line.run.chars().take(unique).collect();
+        table.add_row(match &line.what {
+            What::Unreadable { error } => {
+                let none = String::new;
+                [
+                    run,
+                    none(),
+                    none(),
+                    none(),
+                    none(),
+                    format!("unreadable: {error}"),
+                ]
+            }
+            What::Run {
+                started,
+                ended,
+                imported,
+                scenario,
+                cluster,
+                rounds,
+                rounds_wanted,
+                verdicts,
+            } => [
+                run,
+                started.strftime("%Y-%m-%d %H:%M").to_string(),
+                scenario.clone(),
+                imported
+                    .as_ref()
+                    .map_or_else(|| cluster.clone(), |file| format!("imported: {file}")),
+                format!("{rounds}/{rounds_wanted}"),
+                format!(
+                    "{}{}",
+                    verdicts.join(", "),
+                    if *ended { "" } else { ", not ended" }
+                ),
+            ],
+        });
+    }
+    table.trim_fmt()
+}
+
+/// Characters that tell the ids apart; what begins with them is taken by every command.
+fn unique(lines: &[Line]) -> usize {
+    let common = |pair: &[Line]| {
+        let pairs = pair[0].run.chars().zip(pair[1].run.chars());
+        pairs.take_while(|(one, other)| one == other).count()
+    };
+    let needed = lines.windows(2).map(common).max().unwrap_or(0) + 1;
+    // A UUIDv7 has its moment in the first 13 characters: what is told of it today is right tomorrow.
+    needed.max(13)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use super::{benchmark, outcome, run};
+use super::{benchmark, outcome::Show, run};
 use crate::{
     deploy::leftovers,
     error::Error,
@@ -38,7 +38,7 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     let usage = |error: store::ReadError| Error::Usage(error.to_string());
     let path = store::find(&args.results, args.run.as_deref()).map_err(usage)?;
     let record = store::read(&path).map_err(usage)?;
-    let mut settings = settings(&record).await?;
+    let (mut settings, show) = settings(&record).await?;
     let directory = path.parent().unwrap_or(&path);
     settings.results = directory.parent().unwrap_or(directory).to_owned();
     if record.missing(settings.legs()).is_empty() {
@@ -46,17 +46,14 @@ pub async fn execute(args: Args) -> Result<(), Error> {
             "run {} has all of its {} rounds",
             record.id, record.settings.rounds
         ));
-        return outcome::show(
-            &RunDirectory::create(&settings.results, &settings.id)?,
-            settings.gate,
-        );
+        return show.outcome(&RunDirectory::create(&settings.results, &settings.id)?);
     }
     remove_leftovers(&settings).await?;
-    benchmark::show(settings, Some(record)).await
+    benchmark::show(settings, Some(record), &show).await
 }
 
 /// What was asked for then, with the id and the seed that were drawn then.
-async fn settings(record: &RunRecord) -> Result<Settings, Error> {
+async fn settings(record: &RunRecord) -> Result<(Settings, Show), Error> {
     let arguments = record.settings.arguments.clone();
     let line = Line::try_parse_from(&arguments).map_err(|error| {
         Error::Usage(format!(
@@ -64,10 +61,11 @@ async fn settings(record: &RunRecord) -> Result<Settings, Error> {
             record.id
         ))
     })?;
+    let show = run::show(&line.args);
     let mut settings = run::resolve(line.args, arguments).await?;
     settings.id.clone_from(&record.id);
     settings.seed = record.settings.order_seed;
-    Ok(settings)
+    Ok((settings, show))
 }
 
 /// A run that was killed may have left objects under the names that its next rounds will use.

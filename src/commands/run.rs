@@ -5,15 +5,17 @@ use std::{collections::BTreeSet, path::PathBuf};
 use uuid::Uuid;
 
 use super::{
-    benchmark, cluster_args::ClusterArgs, orchestrator_args::OrchestratorArgs, python_args::PythonArgs,
-    site_args::SiteArgs,
+    benchmark, cluster_args::ClusterArgs, orchestrator_args::OrchestratorArgs, outcome::Show,
+    python_args::PythonArgs, report, site_args::SiteArgs,
 };
 use crate::{
     error::Error,
     k8s,
     migrate::{self, Definition},
+    report::Options,
     run::{cluster::Choice, environment, settings::Settings},
     scenario::Scenario,
+    stats::gate::Gate,
 };
 
 /// Deploy a scenario, migrate it with each strategy, measure, compare.
@@ -56,9 +58,30 @@ pub struct Args {
     /// Somebody else's orchestrator.
     #[command(flatten)]
     pub orchestrator: OrchestratorArgs,
-    /// Exit with 10 when the verdict is NOT MET, 11 when it is INCONCLUSIVE or NOT DEMONSTRATED.
+    /// Exit with 10 when this is NOT MET, 11 when it is INCONCLUSIVE or NOT DEMONSTRATED: the verdict, or a condition such
+    /// as `cpu>=20%` (the share saved, with 95 % confidence) or `downtime<5s` (in every round). May be repeated.
+    #[arg(long, value_name = "CONDITION", num_args = 0..=1, default_missing_value = "verdict")]
+    pub gate: Vec<Gate>,
+    /// Samples a phase, as `--set phases.samples=N`. MET needs as many as the scenario certifies.
+    #[arg(long, value_name = "N")]
+    pub samples: Option<u32>,
+    /// Samples trimmed from each end, as `--set phases.trim=N`.
+    #[arg(long, value_name = "N")]
+    pub trim: Option<u32>,
+    /// Time between samples, as `--set phases.interval=1s`.
+    #[arg(long, value_name = "DURATION")]
+    pub interval: Option<String>,
+    /// Write the report into this file; the end of its name says in which form (txt, csv, json, html, md, xml, prom). May
+    /// be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub output: Vec<PathBuf>,
+    /// Say nothing while it runs; the result is printed.
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Print a JSON object a line on stdout instead of the table: what happens, and the summary at the end
+    /// (`docs/events.schema.json`).
     #[arg(long)]
-    pub gate: bool,
+    pub json: bool,
     /// Print what would be done, and touch nothing.
     #[arg(long)]
     pub dry_run: bool,
@@ -67,11 +90,13 @@ pub struct Args {
 /// Run the command.
 pub async fn execute(args: Args) -> Result<(), Error> {
     let arguments = std::env::args().skip(2).collect();
+    let show = self::show(&args);
+    report::formats(&show.output, Options::default())?;
     let settings = resolve(args, arguments).await?;
     if settings.dry_run {
         return super::print(plan(&settings).await.as_bytes());
     }
-    benchmark::show(settings, None).await
+    benchmark::show(settings, None, &show).await
 }
 
 /// What would be done, as text. The nodes are looked at; where they cannot be, the reason is told.
@@ -102,6 +127,15 @@ async fn capacity(settings: &Settings) -> Result<u64, String> {
     capacity.ok_or_else(|| "they do not tell what they can allocate".into())
 }
 
+/// What is to be shown of it.
+pub(super) fn show(args: &Args) -> Show {
+    Show {
+        gates: args.gate.clone(),
+        output: args.output.clone(),
+        json: args.json,
+    }
+}
+
 /// Check what was asked for.
 pub(super) async fn resolve(args: Args, arguments: Vec<String>) -> Result<Settings, Error> {
     let Args {
@@ -117,9 +151,19 @@ pub(super) async fn resolve(args: Args, arguments: Vec<String>) -> Result<Settin
         seed,
         results,
         orchestrator,
-        gate,
+        gate: _,
+        samples,
+        trim,
+        interval,
+        output: _,
+        quiet,
+        json: _,
         dry_run,
     } = args;
+    let mut overrides = overrides;
+    overrides.extend(samples.map(|samples| format!("phases.samples={samples}")));
+    overrides.extend(trim.map(|trim| format!("phases.trim={trim}")));
+    overrides.extend(interval.map(|interval| format!("phases.interval={interval}")));
     let strategies = self::strategies(&strategies)?;
     let mut scenario = Scenario::load(&scenario, workload.as_deref(), &overrides)?;
     let choice = cluster.choice()?;
@@ -143,7 +187,7 @@ pub(super) async fn resolve(args: Args, arguments: Vec<String>) -> Result<Settin
         results,
         credentials: orchestrator.credentials(),
         orchestrator_url: orchestrator.orchestrator_url,
-        gate,
+        quiet,
         dry_run,
     })
 }

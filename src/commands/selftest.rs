@@ -11,6 +11,7 @@ use crate::{
     embedded::images::Means,
     error::Error,
     migrate::endpoint::Credentials,
+    progress,
     record::store,
     run::{cluster::Choice, settings::Settings},
     scenario::Scenario,
@@ -58,7 +59,7 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     let arguments = std::env::args().skip(2).collect();
     let settings = resolve(args, arguments).await?;
     let cluster = settings.choice.to_string();
-    let directory = benchmark::conduct(settings, None).await?;
+    let directory = benchmark::conduct(settings, None, progress::listener()).await?;
     let unreadable = |error: store::ReadError| Error::Internal(error.into());
     let outcome = Outcome::of(&store::read(&directory.file(store::RECORD)).map_err(unreadable)?);
     let json = serde_json::to_string_pretty(&outcome).map_err(|error| Error::Internal(error.into()))? + "\n";
@@ -94,7 +95,7 @@ async fn resolve(args: Args, arguments: Vec<String>) -> Result<Settings, Error> 
         results: args.results,
         orchestrator_url: None,
         credentials: Credentials::default(),
-        gate: false,
+        quiet: false,
         dry_run: false,
     })
 }

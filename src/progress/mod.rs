@@ -1,6 +1,7 @@
 //! The terminal as a listener to a run: a line for what has happened and, on a terminal, a bar for what goes on.
 //! Everything goes to stderr; stdout is the result's.
 
+pub mod json;
 mod narrator;
 mod pulling;
 mod window;
@@ -14,7 +15,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use self::narrator::Narrator;
 pub use self::pulling::Pulling;
-use crate::run::notice::{Listener, Notice};
+use crate::{
+    run::notice::{Listener, Notice},
+    stats::summary::Summary,
+};
 
 /// The listener for this process's stderr: bars on a terminal, plain lines elsewhere.
 pub fn listener() -> Box<dyn Listener> {
@@ -34,6 +38,16 @@ pub fn lines(to: impl Write + Send + 'static) -> Box<dyn Listener> {
         narrator: Narrator::default(),
         to,
     })
+}
+
+/// A listener that writes a JSON object a line, see [`json`].
+pub fn json_lines(to: impl Write + Send + 'static) -> Box<dyn Listener> {
+    Box::new(json::Json(to))
+}
+
+/// The last line of those.
+pub fn summary_line(summary: &Summary) -> serde_json::Result<String> {
+    serde_json::to_string(&json::Line::Summary { summary })
 }
 
 /// A line about what is done before the first leg, in the form of the lines that come after it.

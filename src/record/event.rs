@@ -2,13 +2,14 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{clock::Stamp, reading::Segment};
 pub use crate::contract::workload::Progress;
 
 /// Something that happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// When.
     pub at: Stamp,
@@ -18,7 +19,7 @@ pub struct Event {
 }
 
 /// The kinds of events.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Kind {
     /// The pod of a leg was applied.
@@ -92,7 +93,7 @@ pub enum Kind {
 }
 
 /// The phases of a pod as Kubernetes has them, and its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum PodPhase {
     /// Accepted, not all of its containers were started.
     Pending,
@@ -111,7 +112,7 @@ pub enum PodPhase {
 }
 
 /// What a container is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ContainerState {
     /// Not started.

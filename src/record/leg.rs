@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     clock::{ClockOffset, Stamp},
     event::Event,
+    imported::ImportedLeg,
     outcome::Outcome,
     reading::{Epoch, Sweep},
     situation::Situation,
@@ -53,6 +54,9 @@ pub struct LegRecord {
     /// stamps are of one clock. Stamps in this record are the harness's.
     #[serde(default)]
     pub clocks: Vec<ClockOffset>,
+    /// Samples that were taken elsewhere; there is nothing else of such a leg.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<ImportedLeg>,
 }
 
 /// CPU time of a process that belongs to the strategy or to the measurement, not to the workload.

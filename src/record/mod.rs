@@ -3,6 +3,8 @@
 
 pub mod clock;
 pub mod event;
+pub mod import;
+pub mod imported;
 pub mod leg;
 pub mod outcome;
 pub mod reading;

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A container as the meter is asked to follow it: one life of one container of one pod.
@@ -143,7 +144,7 @@ pub struct Reading {
 }
 
 /// The part of a leg in which readings were taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Segment {
     /// The phase before the migration request: exactly N samples of the source pod.
@@ -191,7 +192,7 @@ impl Sweep {
 }
 
 /// What a meter is, for the first line of a run and for its record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Description {
     /// `local cgroup files`, `node agent`, …
     pub kind: String,

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{leg::LegRecord, reading::Description};
@@ -26,6 +27,9 @@ pub struct RunRecord {
     /// When `migbench resume` went on with it; the legs after such a moment may come from another process or boot.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resumed: Vec<Timestamp>,
+    /// Name of the file that the samples were imported from; null for what was measured by migbench.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<String>,
     /// How it was asked for.
     pub settings: RunSettings,
     /// Where it ran.
@@ -63,7 +67,7 @@ impl Floor {
 }
 
 /// What the run was asked to do: everything a reader needs to recompute the result.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunSettings {
     /// Name of the scenario.
     pub scenario: String,
@@ -105,7 +109,7 @@ pub struct RunSettings {
 }
 
 /// What a container is to the benchmark.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Trains for ever; its steps are counted.
@@ -124,7 +128,7 @@ impl fmt::Display for Role {
 }
 
 /// Where the run took place.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Environment {
     /// `embedded`, or `kube` with the context's name.
     pub cluster: String,
@@ -161,7 +165,7 @@ impl Environment {
 }
 
 /// A node as its object describes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeInfo {
     /// Name.
     pub name: String,

@@ -1,203 +1,217 @@
-//! One long table for spreadsheets: a row for each number, so that a pivot table gives any view. Columns:
+//! Tables for spreadsheets and data frames. Nothing is rounded but bytes, which are whole.
 //!
-//! `run, scenario, round, strategy, window, container, metric, sample, value, unit, note`
+//! [`Samples`] has a row a sample:
 //!
-//! - `round` is empty for numbers over all rounds, `strategy` is then `<baseline>/<candidate>`.
-//! - `window`: `before`, `after`, `steady`, `horizon`, `migration`.
-//! - `container` is empty for the pod, and for numbers that no container has alone.
-//! - `sample` counts from 1 within a phase and is empty for numbers made of several samples.
-//! - `value` is empty where there is none; `note` says why. Bytes are whole, nothing else is rounded.
+//! `run, imported, scenario, round, strategy, phase, container, sample, cpu_millicores, memory_bytes, valid, reason`
+//!
+//! - `container` is empty for the pod. `sample` counts from 1. `memory_bytes` is anonymous memory at the sample's end.
+//! - `valid` is `false` where what was measured in the phase does not count; `reason` says why. A phase that has no samples
+//!   at all has one row, with `sample` empty.
+//!
+//! [`Metrics`] has a row a metric of each comparison:
+//!
+//! `run, imported, scenario, baseline, candidate, metric, window, unit, baseline_mean, candidate_mean, saved, reduction,
+//! low95, high95, rounds, verdict, reason`
+//!
+//! - `reduction`, `low95` and `high95` are shares, 0–1. `verdict` is there for the metric that is judged; `reason` says why
+//!   it is so, or why a number is missing.
 
-use std::fmt;
+use std::io;
 
 use super::{Error, Format};
 use crate::{
     record::{reading::Segment, run::RunRecord},
     stats::{
         comparison::{Comparison, Metric},
-        metric::{METRICS, Source, Unit, Window},
+        metric::Unit,
         summary::Summary,
         view::{Figure, LegSummary, phase::Phase, usage::Usage},
     },
 };
 
-const COLUMNS: [&str; 11] = [
+const SAMPLES: [&str; 12] = [
     "run",
+    "imported",
     "scenario",
     "round",
     "strategy",
-    "window",
+    "phase",
     "container",
-    "metric",
     "sample",
-    "value",
-    "unit",
-    "note",
+    "cpu_millicores",
+    "memory_bytes",
+    "valid",
+    "reason",
 ];
 
-/// See the [module](self).
+const METRICS: [&str; 17] = [
+    "run",
+    "imported",
+    "scenario",
+    "baseline",
+    "candidate",
+    "metric",
+    "window",
+    "unit",
+    "baseline_mean",
+    "candidate_mean",
+    "saved",
+    "reduction",
+    "low95",
+    "high95",
+    "rounds",
+    "verdict",
+    "reason",
+];
+
+/// A row a sample; see the [module](self).
 #[derive(Debug, Clone, Copy)]
-pub struct Csv;
+pub struct Samples;
 
-impl Format for Csv {
-    fn render(&self, _: &RunRecord, summary: &Summary) -> Result<Vec<u8>, Error> {
-        let mut rows = Rows {
-            fixed: [summary.run.clone(), summary.settings.scenario.clone()],
-            out: Vec::new(),
-        };
+impl Format for Samples {
+    fn write(&self, _: &RunRecord, summary: &Summary, to: &mut dyn io::Write) -> Result<(), Error> {
+        let mut writer = ::csv::Writer::from_writer(to);
+        writer.write_record(SAMPLES)?;
         for leg in &summary.legs {
-            rows.leg(leg);
+            for (segment, phase) in [(Segment::Before, &leg.before), (Segment::After, &leg.after)] {
+                let place = Place {
+                    summary,
+                    leg,
+                    segment,
+                    invalid: invalid(summary, leg, segment),
+                };
+                place.phase(phase, &mut writer)?;
+            }
         }
-        for comparison in &summary.comparisons {
-            rows.comparison(comparison);
-        }
-        let mut writer = ::csv::Writer::from_writer(Vec::new());
-        writer.write_record(COLUMNS)?;
-        for row in &rows.out {
-            writer.write_record(row)?;
-        }
-        writer
-            .into_inner()
-            .map_err(|error| Error::Csv(error.into_error().into()))
+        writer.flush()?;
+        Ok(())
     }
 }
 
-/// Where a number belongs.
-#[derive(Debug, Clone, Default)]
-struct Labels<'a> {
-    round: Option<u32>,
-    strategy: String,
-    window: String,
-    container: &'a str,
-    /// From 1; `None` for a number made of several samples.
-    sample: Option<usize>,
+/// Where samples belong, and why they do not count.
+struct Place<'a> {
+    summary: &'a Summary,
+    leg: &'a LegSummary,
+    segment: Segment,
+    invalid: Option<String>,
 }
 
-struct Rows {
-    fixed: [String; 2],
-    out: Vec<Vec<String>>,
-}
+type Writer<'a> = ::csv::Writer<&'a mut dyn io::Write>;
 
-impl Rows {
-    fn number(&mut self, place: &Labels, metric: &str, unit: Unit, figure: &Figure) {
-        let [run, scenario] = self.fixed.clone();
-        self.out.push(vec![
-            run,
-            scenario,
-            place.round.map(|round| round.to_string()).unwrap_or_default(),
-            place.strategy.clone(),
-            place.window.clone(),
-            place.container.into(),
-            metric.into(),
-            place.sample.map(|sample| sample.to_string()).unwrap_or_default(),
-            figure.value.map(|value| exact(value, unit)).unwrap_or_default(),
-            unit.to_string(),
-            figure.reason.clone().unwrap_or_default(),
-        ]);
-    }
-
-    fn leg(&mut self, leg: &LegSummary) {
-        let place = |window: &dyn fmt::Display| Labels {
-            round: Some(leg.round),
-            strategy: leg.strategy.clone(),
-            window: window.to_string(),
-            ..Labels::default()
-        };
-        self.phase(&place(&Segment::Before), &leg.before);
-        self.phase(&place(&Segment::After), &leg.after);
-        if let Some(horizon) = &leg.horizon.value {
-            for (pod, containers) in [("source", &horizon.source), ("target", &horizon.target)] {
-                for (container, seconds) in containers {
-                    let place = Labels {
-                        container,
-                        ..place(&Window::Horizon)
-                    };
-                    self.number(&place, &format!("cpu_seconds_{pod}"), Unit::Seconds, seconds);
-                }
-            }
-            for (process, seconds) in &horizon.overhead {
-                self.number(
-                    &Labels {
-                        container: process,
-                        ..place(&Window::Horizon)
-                    },
-                    "cpu_seconds_overhead",
-                    Unit::Seconds,
-                    seconds,
-                );
-            }
-        }
-        for kind in &METRICS {
-            if let Source::Leg(of) = kind.source {
-                self.number(&place(&kind.window), kind.name, kind.unit, &of(leg));
-            }
-        }
-    }
-
-    fn phase(&mut self, place: &Labels, phase: &Figure<Phase>) {
+impl Place<'_> {
+    fn phase(&self, phase: &Figure<Phase>, writer: &mut Writer) -> Result<(), Error> {
         match phase.get() {
-            Err(reason) => self.number(place, "cpu", Unit::Millicores, &Figure::unknown(reason)),
+            Err(reason) => {
+                let reason = self.invalid.clone().unwrap_or(reason);
+                self.row(writer, ["", "", "", "", "false", &reason])
+            }
             Ok(phase) => {
                 for (container, usage) in &phase.containers {
-                    self.usage(
-                        &Labels {
-                            container,
-                            ..place.clone()
-                        },
-                        usage,
-                    );
+                    self.usage(container, usage, writer)?;
                 }
-                self.usage(place, &phase.total);
+                self.usage("", &phase.total, writer)
             }
         }
     }
 
-    fn usage(&mut self, place: &Labels, usage: &Usage) {
-        for (position, sample) in usage.cpu.samples.iter().enumerate() {
-            let place = Labels {
-                sample: Some(position + 1),
-                ..place.clone()
-            };
-            self.number(&place, "cpu_sample", Unit::Millicores, &Figure::known(*sample));
+    fn usage(&self, container: &str, usage: &Usage, writer: &mut Writer) -> Result<(), Error> {
+        let none = Vec::new();
+        let cpu = &usage.cpu.samples;
+        let memory = usage.memory.anon_samples.value.as_ref().unwrap_or(&none);
+        let valid = self.invalid.is_none().to_string();
+        let reason = self.invalid.clone().unwrap_or_default();
+        for sample in 0..cpu.len().max(memory.len()) {
+            let cpu = cpu.get(sample).map(f64::to_string).unwrap_or_default();
+            let memory = memory.get(sample).map(|bytes| format!("{bytes:.0}"));
+            let (sample, memory) = ((sample + 1).to_string(), memory.unwrap_or_default());
+            self.row(writer, [container, &sample, &cpu, &memory, &valid, &reason])?;
         }
-        for kind in &METRICS {
-            if let Source::Usage(of) = kind.source {
-                self.number(place, kind.name, kind.unit, &of(usage));
+        Ok(())
+    }
+
+    fn row(&self, writer: &mut Writer, cells: [&str; 6]) -> Result<(), Error> {
+        let [run, imported, scenario] = of_run(self.summary);
+        let (round, phase) = (self.leg.round.to_string(), self.segment.to_string());
+        let place = [run, imported, scenario, &round, &self.leg.strategy, &phase];
+        writer.write_record(place.into_iter().chain(cells))?;
+        Ok(())
+    }
+}
+
+/// Why what was measured in a phase does not count, if so.
+fn invalid(summary: &Summary, leg: &LegSummary, segment: Segment) -> Option<String> {
+    let concerns = summary.doubts.iter().filter(|doubt| {
+        let place = &doubt.place;
+        let strategy = place.strategy.as_ref();
+        doubt.invalidates
+            && place.round.is_none_or(|round| round == leg.round)
+            && strategy.is_none_or(|strategy| *strategy == leg.strategy)
+            && place.phase.is_none_or(|phase| phase == segment)
+    });
+    let texts: Vec<&str> = concerns.map(|doubt| doubt.text.as_str()).collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
+}
+
+fn of_run(summary: &Summary) -> [&str; 3] {
+    [
+        &summary.run,
+        summary.imported.as_deref().unwrap_or_default(),
+        &summary.settings.scenario,
+    ]
+}
+
+/// A row a metric; see the [module](self).
+#[derive(Debug, Clone, Copy)]
+pub struct Metrics;
+
+impl Format for Metrics {
+    fn write(&self, _: &RunRecord, summary: &Summary, to: &mut dyn io::Write) -> Result<(), Error> {
+        let mut writer = ::csv::Writer::from_writer(to);
+        writer.write_record(METRICS)?;
+        for comparison in &summary.comparisons {
+            for (position, metric) in comparison.metrics.iter().enumerate() {
+                let judged = position == 0;
+                writer.write_record(metric_row(summary, comparison, metric, judged))?;
             }
         }
-        let throttled = usage.throttled_periods.map(|periods| *periods as f64);
-        self.number(place, "throttled_periods", Unit::Periods, &throttled);
+        writer.flush()?;
+        Ok(())
     }
+}
 
-    fn comparison(&mut self, comparison: &Comparison) {
-        let strategy = format!("{}/{}", comparison.baseline, comparison.candidate);
-        for metric in &comparison.metrics {
-            let place = Labels {
-                strategy: strategy.clone(),
-                window: metric.window.to_string(),
-                ..Labels::default()
-            };
-            self.metric(&place, metric);
-        }
-    }
-
-    fn metric(&mut self, place: &Labels, metric: &Metric) {
-        let name = |suffix: &str| format!("{}_{suffix}", metric.name);
-        self.number(place, &name("saved"), metric.unit, &metric.saved);
-        self.number(place, &name("reduction"), Unit::Share, &metric.reduction);
-        self.number(
-            place,
-            &name("reduction_low95"),
-            Unit::Share,
-            &metric.interval95.map(|bounds| bounds[0]),
-        );
-        self.number(
-            place,
-            &name("reduction_high95"),
-            Unit::Share,
-            &metric.interval95.map(|bounds| bounds[1]),
-        );
-    }
+fn metric_row(summary: &Summary, comparison: &Comparison, metric: &Metric, judged: bool) -> Vec<String> {
+    let number = |figure: &Figure, unit| figure.value.map(|value| exact(value, unit)).unwrap_or_default();
+    let bound = |side: usize| number(&metric.interval95.map(|bounds| bounds[side]), Unit::Share);
+    let (verdict, reason) = if judged {
+        let judgement = &comparison.judgement;
+        (judgement.verdict.to_string(), judgement.reason.clone())
+    } else {
+        let missing = [&metric.baseline, &metric.candidate, &metric.reduction]
+            .into_iter()
+            .find_map(|figure| figure.reason.clone());
+        let reason = missing.or_else(|| metric.interval95.reason.clone());
+        (String::new(), reason.unwrap_or_default())
+    };
+    let numbers = [
+        number(&metric.baseline, metric.unit),
+        number(&metric.candidate, metric.unit),
+        number(&metric.saved, metric.unit),
+        number(&metric.reduction, Unit::Share),
+        bound(0),
+        bound(1),
+        metric.rounds.len().to_string(),
+        verdict,
+        reason,
+    ];
+    let names = [
+        comparison.baseline.clone(),
+        comparison.candidate.clone(),
+        metric.name.to_owned(),
+        metric.window.to_string(),
+        metric.unit.to_string(),
+    ];
+    let run = of_run(summary).map(str::to_owned);
+    run.into_iter().chain(names).chain(numbers).collect()
 }
 
 fn exact(value: f64, unit: Unit) -> String {

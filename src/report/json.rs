@@ -1,4 +1,7 @@
-//! The summary as JSON, for programs. The record itself, `run.json`, has the raw readings.
+//! The summary as JSON, for programs; `docs/summary.schema.json` describes it. The record itself, `run.json`, has the raw
+//! readings.
+
+use std::io;
 
 use super::{Error, Format};
 use crate::{record::run::RunRecord, stats::summary::Summary};
@@ -8,9 +11,9 @@ use crate::{record::run::RunRecord, stats::summary::Summary};
 pub struct Json;
 
 impl Format for Json {
-    fn render(&self, _: &RunRecord, summary: &Summary) -> Result<Vec<u8>, Error> {
-        let mut bytes = serde_json::to_vec_pretty(summary)?;
-        bytes.push(b'\n');
-        Ok(bytes)
+    fn write(&self, _: &RunRecord, summary: &Summary, to: &mut dyn io::Write) -> Result<(), Error> {
+        serde_json::to_writer_pretty(&mut *to, summary)?;
+        to.write_all(b"\n")?;
+        Ok(())
     }
 }

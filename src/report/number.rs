@@ -1,14 +1,14 @@
 //! Numbers as people read them. `memory.current` alone is uncertain by 256 KiB a CPU, so bytes are never printed as exact.
 
-use crate::stats::{
-    metric::Unit::{self, Bytes, Millicores, Periods, Seconds, Share, Steps},
-    view::Figure,
-};
+use crate::stats::metric::Unit::{self, Bytes, Millicores, Periods, Seconds, Share, Steps};
 
-/// What stands where there is no number; the reason is listed elsewhere.
+/// What stands where there is no number, beside the reason.
 pub(super) const NONE: &str = "–";
 
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
+
+/// How far a bound may lie beyond a printed digit and still be that digit: what binary fractions lose.
+const GRAIN: f64 = 1e-9;
 
 /// A number with its unit: millicores whole, bytes as MiB, seconds and steps as they are.
 pub(super) fn with_unit(value: f64, unit: Unit) -> String {
@@ -33,9 +33,44 @@ pub(super) fn percent(share: f64) -> String {
     rounded(share * 100.0, 1) + " %"
 }
 
-/// An interval of shares, in percent.
+/// A ratio of two times.
+pub(super) fn times(ratio: f64) -> String {
+    rounded(ratio, 2) + " ×"
+}
+
+/// An interval of shares, in percent. Bounds are rounded outward: what is printed never claims more than was found.
 pub(super) fn interval([low, high]: [f64; 2]) -> String {
-    format!("{}…{}", rounded(low * 100.0, 1), rounded(high * 100.0, 1))
+    let [low, high] = outward([low * 100.0, high * 100.0], 1);
+    format!("{low}…{high} %")
+}
+
+/// An interval of ratios of two times, outward as well.
+pub(super) fn interval_of_times(bounds: [f64; 2]) -> String {
+    let [low, high] = outward(bounds, 2);
+    format!("{low}…{high} ×")
+}
+
+/// An interval of what is saved in a metric's own unit, outward as well.
+pub(super) fn interval_of_numbers(bounds: [f64; 2], unit: Unit) -> String {
+    let [low, high] = match unit {
+        Bytes => outward(bounds.map(|bytes| bytes / MEBIBYTE), 1),
+        Seconds => outward(bounds, 2),
+        Millicores | Steps | Periods | Share => outward(bounds, 0),
+    };
+    match unit {
+        Millicores | Seconds => format!("{low}…{high} {unit}"),
+        Bytes => format!("{low}…{high} MiB"),
+        Steps | Periods | Share => format!("{low}…{high}"),
+    }
+}
+
+fn outward([low, high]: [f64; 2], digits: usize) -> [String; 2] {
+    let scale = 10_f64.powi(i32::try_from(digits).unwrap_or_default());
+    [
+        (low * scale + GRAIN).floor() / scale,
+        (high * scale - GRAIN).ceil() / scale,
+    ]
+    .map(|bound| rounded(bound, digits))
 }
 
 /// A setting: seconds where they are whole.
@@ -45,11 +80,6 @@ pub(super) fn duration(milliseconds: u64) -> String {
     } else {
         format!("{milliseconds} ms")
     }
-}
-
-/// A figure, or the dash.
-pub(super) fn or_none<T>(figure: &Figure<T>, show: impl Fn(&T) -> String) -> String {
-    figure.value.as_ref().map_or_else(|| NONE.to_owned(), show)
 }
 
 /// Never "-0.0": a difference that rounds to nothing has no sign.
@@ -63,6 +93,8 @@ fn rounded(value: f64, digits: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -75,14 +107,34 @@ mod tests {
         assert_eq!(percent(-0.000_1), "0.0 %");
         assert_eq!(percent(-0.082), "-8.2 %");
         assert_eq!(with_unit(-0.3, Millicores), "0 m");
-        assert_eq!(interval([0.2631, 0.298]), "26.3…29.8");
+        assert_eq!(times(0.9449), "0.94 ×");
         assert_eq!(
             (duration(75_000), duration(200)),
             ("75 s".into(), "200 ms".into())
         );
+    }
+
+    #[test]
+    fn bounds_are_rounded_outward() {
+        assert_eq!(interval([0.1996, 0.2981]), "19.9…29.9 %");
+        assert_eq!(interval([-0.0004, 0.3]), "-0.1…30.0 %");
         assert_eq!(
-            or_none(&Figure::<f64>::unknown("no"), |value| percent(*value)),
-            "–"
+            interval([0.282, 0.282]),
+            "28.2…28.2 %",
+            "binary fractions are no reason"
         );
+        assert_eq!(interval_of_numbers([-0.123, 0.5], Seconds), "-0.13…0.50 s");
+        assert_eq!(interval_of_numbers([61.2, 70.9], Steps), "61…71");
+        assert_eq!(interval_of_times([0.941, 0.969]), "0.94…0.97 ×");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_contains_what_was_found(low in -3.0..1.0, width in 0.0..1.0) {
+            let text = interval([low, low + width]);
+            let (from, to) = text.trim_end_matches(" %").split_once('…').unwrap();
+            prop_assert!(from.parse::<f64>().unwrap() <= low * 100.0 + 1e-6);
+            prop_assert!(to.parse::<f64>().unwrap() >= (low + width) * 100.0 - 1e-6);
+        }
     }
 }

@@ -95,5 +95,6 @@ fn empty_leg(head: &LegHead, started: Stamp) -> LegRecord {
         events: Vec::new(),
         overhead: Vec::new(),
         clocks: Vec::new(),
+        imported: None,
     }
 }

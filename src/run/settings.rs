@@ -62,8 +62,8 @@ pub struct Settings {
     pub orchestrator_url: Option<Url>,
     /// What to bring there.
     pub credentials: Credentials,
-    /// Whether the verdict decides the exit code.
-    pub gate: bool,
+    /// Whether nothing is said while it runs.
+    pub quiet: bool,
     /// Whether only the plan is wanted.
     pub dry_run: bool,
 }
@@ -121,6 +121,7 @@ impl Settings {
             started,
             ended: None,
             resumed: Vec::new(),
+            imported: None,
             settings: self.recorded(scaled, cpu_scale),
             environment,
             inputs: BTreeMap::new(),

@@ -1,5 +1,6 @@
 //! A candidate strategy beside the baseline: each metric over all rounds, and the verdict on CPU.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -17,7 +18,7 @@ use super::{
 };
 
 /// One metric in one round.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct RoundPair {
     /// Round, from 1.
     pub round: u32,
@@ -30,16 +31,13 @@ pub struct RoundPair {
 }
 
 /// One metric over all rounds.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Metric {
     /// Its name.
     pub name: &'static str,
     /// Its name for people.
     #[serde(skip)]
     pub label: &'static str,
-    /// How the result calls it; `None` for what is not part of the result.
-    #[serde(skip)]
-    pub headline: Option<&'static str>,
     /// Unit of its numbers.
     pub unit: Unit,
     /// The part of the leg that it holds for.
@@ -64,7 +62,7 @@ pub struct Metric {
 }
 
 /// A candidate beside the baseline.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Comparison {
     /// The strategy that is compared with.
     pub baseline: String,
@@ -79,7 +77,7 @@ pub struct Comparison {
 }
 
 /// The statistics of the CPU reduction over the rounds. Null with fewer rounds than each needs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Evidence {
     /// The reduction asked for.
     pub target: f64,
@@ -229,7 +227,6 @@ impl Metric {
         Self {
             name: kind.name,
             label: kind.label,
-            headline: kind.headline,
             unit: kind.unit,
             window: kind.window,
             scale: kind.scale,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use self::{
@@ -17,8 +18,6 @@ pub struct MetricKind {
     pub name: &'static str,
     /// Its name for people.
     pub label: &'static str,
-    /// How the result calls it; `None` for what is not part of the result.
-    pub headline: Option<&'static str>,
     /// Its unit.
     pub unit: Unit,
     /// The part of the leg that it holds for.
@@ -30,7 +29,7 @@ pub struct MetricKind {
 }
 
 /// How strategies are compared over the rounds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scale {
     /// By the ratio of each round, averaged as its logarithm.
@@ -49,7 +48,7 @@ pub enum Source {
 }
 
 /// What a number counts; in files and before people the word of `Display`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub enum Unit {
     /// Thousandths of a CPU.
     #[serde(rename = "m")]
@@ -78,7 +77,7 @@ impl fmt::Display for Unit {
 }
 
 /// The part of a leg that a number holds for. A reduction is never published without it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Window {
     /// The phase `after`: usage while the native arm repeats finished work.
@@ -89,6 +88,8 @@ pub enum Window {
     Horizon,
     /// The migration itself.
     Migration,
+    /// From the birth of the containers until the end of the phase `after`.
+    Life,
 }
 
 impl fmt::Display for Window {
@@ -100,13 +101,13 @@ impl fmt::Display for Window {
 /// All metrics, in the order of the reports. The first one is judged.
 pub const METRICS: [MetricKind; 17] = [
     usage("cpu", "CPU", Millicores, |usage| {
-        Figure::or_reason(usage.cpu.trimmed_mean, "too few samples")
-    })
-    .headed("CPU"),
+        let absent = usage.cpu.samples.is_empty();
+        let reason = if absent { "no samples" } else { "too few samples" };
+        Figure::or_reason(usage.cpu.trimmed_mean, reason)
+    }),
     usage("memory_anon", "memory, anonymous", Bytes, |usage| {
         usage.memory.anon.clone()
-    })
-    .headed("Memory (anonymous)"),
+    }),
     usage("memory_working_set", "memory, working set", Bytes, |usage| {
         usage.memory.working_set.clone()
     }),
@@ -115,7 +116,8 @@ pub const METRICS: [MetricKind; 17] = [
     }),
     usage("memory_peak", "memory, peak", Bytes, |usage| {
         usage.memory.peak.clone()
-    }),
+    })
+    .over(Window::Life),
     leg("steady_cpu", "CPU, steady", Millicores, Steady, |leg| {
         leg.steady
             .and_then(|steady| Figure::or_reason(steady.total.cpu.mean, "too few samples"))
@@ -183,7 +185,6 @@ const fn usage(name: &'static str, label: &'static str, unit: Unit, of: fn(&Usag
     MetricKind {
         name,
         label,
-        headline: None,
         unit,
         window: Window::After,
         scale: Scale::Ratio,
@@ -201,7 +202,6 @@ const fn leg(
     MetricKind {
         name,
         label,
-        headline: None,
         unit,
         window,
         scale: Scale::Ratio,
@@ -210,11 +210,8 @@ const fn leg(
 }
 
 impl MetricKind {
-    const fn headed(self, headline: &'static str) -> Self {
-        Self {
-            headline: Some(headline),
-            ..self
-        }
+    const fn over(self, window: Window) -> Self {
+        Self { window, ..self }
     }
 
     const fn by_difference(self) -> Self {

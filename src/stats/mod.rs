@@ -5,6 +5,7 @@
 
 pub mod autocorrelation;
 pub mod effects;
+pub mod gate;
 pub mod hodges_lehmann;
 pub mod holm;
 pub mod kendall;

@@ -1,6 +1,7 @@
 //! Student's t interval for the mean of paired log ratios: the round is the unit (Georges et al. 2007; Kalibera & Jones
 //! 2013). Covers what it claims from three rounds on, where a bootstrap does not.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
@@ -11,7 +12,7 @@ use super::{
 };
 
 /// The mean of paired log ratios and how well it is known.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct PairedT {
     /// Rounds.
     pub rounds: usize,

@@ -1,8 +1,9 @@
 //! All that a run comes to, computed from its record alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -20,7 +21,7 @@ use crate::record::{
 pub const SCHEMA: &str = "migbench.io/summary/v1";
 
 /// All that a run comes to.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Summary {
     /// [`SCHEMA`].
     pub schema: &'static str,
@@ -30,10 +31,15 @@ pub struct Summary {
     pub started: Timestamp,
     /// When it ended; null while it lasts or after a crash.
     pub ended: Option<Timestamp>,
+    /// Name of the file that the samples were imported from; null for what was measured by migbench.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub imported: Option<String>,
     /// How it was asked for.
     pub settings: RunSettings,
     /// Where it ran.
     pub environment: Environment,
+    /// What everything that goes into the run was, by name: SHA-256 in hexadecimal digits.
+    pub inputs: BTreeMap<String, String>,
     /// Rounds in which every strategy has run, those that warm up not counted.
     pub rounds: usize,
     /// Every candidate beside the baseline.
@@ -71,8 +77,10 @@ impl Summary {
             run: run.id.clone(),
             started: run.started,
             ended: run.ended,
+            imported: run.imported.clone(),
             settings: run.settings.clone(),
             environment: run.environment.clone(),
+            inputs: run.inputs.clone(),
             rounds: complete_rounds(run).len(),
             comparisons,
             legs,
@@ -126,7 +134,10 @@ fn complete_rounds(run: &RunRecord) -> BTreeSet<u32> {
 /// Doubts that no leg has alone.
 fn of_run(run: &RunRecord, legs: &[LegSummary]) -> Vec<Doubt> {
     let everywhere = |cause: Cause| Doubt::new(Scope::default(), cause);
-    let not_cgroup = (!run.environment.meter.from_cgroup).then(|| Invalid::NotCgroup.into());
+    let imported = run.imported.clone();
+    let measured = imported.is_none();
+    let imported = imported.map(|file| Warning::Imported { file }.into());
+    let not_cgroup = (measured && !run.environment.meter.from_cgroup).then(|| Invalid::NotCgroup.into());
     let capped = run.environment.meter.capped.clone();
     let biased = capped.map(|reason| Invalid::Biased { reason }.into());
     let environment = &run.environment;
@@ -136,17 +147,27 @@ fn of_run(run: &RunRecord, legs: &[LegSummary]) -> Vec<Doubt> {
         .map(|load| load[0])
         .filter(|load| environment.embedded && *load > limits::LOAD * f64::from(environment.cpus.max(1)));
     let load = load.map(|load| Warning::Load { load }.into());
-    let order = one_order(run).map(|first| Warning::OneOrder { first }.into());
+    let order = one_order(run)
+        .filter(|_| measured)
+        .map(|first| Warning::OneOrder { first }.into());
     let of_rounds = complete_rounds(run)
         .into_iter()
         .flat_map(|round| between_arms(&legs.iter().filter(|leg| leg.round == round).collect::<Vec<_>>()));
-    [not_cgroup, biased, few_samples(run), abandoned(run), load, order]
-        .into_iter()
-        .flatten()
-        .map(everywhere)
-        .chain(of_rounds)
-        .chain(equality::over_rounds(run, legs))
-        .collect()
+    [
+        imported,
+        not_cgroup,
+        biased,
+        few_samples(run),
+        abandoned(run),
+        load,
+        order,
+    ]
+    .into_iter()
+    .flatten()
+    .map(everywhere)
+    .chain(of_rounds)
+    .chain(equality::over_rounds(run, legs))
+    .collect()
 }
 
 fn few_samples(run: &RunRecord) -> Option<Cause> {

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{limits::TOLERANCE, paired_t::PairedT, power::required_rounds, reduction::reaches};
 
 /// What can be said about the target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Verdict {
     /// The lower 95 % bound reaches the target.
     #[serde(rename = "MET")]
@@ -30,7 +31,7 @@ impl fmt::Display for Verdict {
 }
 
 /// A verdict with its reason.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Judgement {
     /// The word.
     pub verdict: Verdict,

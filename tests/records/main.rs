@@ -3,6 +3,7 @@
 
 mod cgroup_trees;
 mod equal_work;
+mod html;
 mod image;
 mod layers;
 mod manifests;

@@ -1,44 +1,203 @@
-//! Reports of sample records: the same bytes each time.
+//! Reports of sample records: the same bytes each time, and each accepted by whom it is for.
+
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
 
 use migbench::{
     record::run::RunRecord,
-    report::{self, Screen},
+    report::{self, Options, Screen},
     stats::summary::Summary,
 };
 
-use crate::support::Shape;
+use crate::{skip::skip, support::Shape};
 
-fn render(name: &str, record: &RunRecord, screen: Screen) -> String {
-    let format = report::by_name(name, screen).unwrap();
+fn render(name: &str, record: &RunRecord, options: Options) -> String {
+    let format = report::by_name(name, options).unwrap();
     let bytes = format.render(record, &Summary::new(record)).unwrap();
     String::from_utf8(bytes).unwrap()
+}
+
+fn narrow(full: bool) -> Options {
+    let screen = Screen {
+        width: 80,
+        colour: false,
+    };
+    Options {
+        screen,
+        full,
+        summary: false,
+    }
+}
+
+const FULL: Options = Options {
+    screen: Screen {
+        width: 100,
+        colour: false,
+    },
+    full: true,
+    summary: true,
+};
+
+/// A record in which much is wrong: what failed, what is missing, and names that are markup elsewhere.
+fn troubled() -> RunRecord {
+    let mut record = crate::support::record(&Shape::tensorflow(3));
+    record.environment.cluster = "kube <b>|a&b*</b>\u{1}".into();
+    record.environment.meter.from_cgroup = false;
+    record.legs[0].error = Some("refused: <no>\n| \u{7} & \"so\"".into());
+    record.legs[2].sweeps.truncate(12);
+    record.legs[3].migration = None;
+    for reading in record.legs[5]
+        .sweeps
+        .iter_mut()
+        .flat_map(|sweep| &mut sweep.readings)
+    {
+        reading.counters.memory_anon = None;
+    }
+    record
 }
 
 #[test]
 fn the_table_of_one_round() {
     let record = crate::support::record(&Shape::tensorflow(1));
-    insta::assert_snapshot!(render("table", &record, Screen::default()));
+    insta::assert_snapshot!(render("table", &record, Options::default()));
 }
 
 #[test]
 fn the_table_of_six_rounds() {
     let record = crate::support::record(&Shape::tensorflow(6));
-    insta::assert_snapshot!(render("table", &record, Screen::default()));
+    insta::assert_snapshot!(render("table", &record, FULL));
 }
 
 #[test]
-fn a_narrow_screen_is_respected() {
-    let record = crate::support::record(&Shape::tensorflow(2));
-    let table = render(
-        "table",
-        &record,
-        Screen {
-            width: 72,
-            colour: false,
-        },
-    );
-    for line in table.lines() {
-        assert!(line.chars().count() <= 72, "{line}");
+fn the_first_screen_is_a_screen() {
+    for record in [
+        crate::support::record(&Shape::tensorflow(1)),
+        crate::support::record(&Shape::tensorflow(6)),
+        crate::support::record(&Shape::smoke()),
+        troubled(),
+    ] {
+        let table = render("table", &record, narrow(false));
+        let verdict = table.lines().nth(1).unwrap();
+        assert!(verdict.starts_with("CPU at least 20.0 % less: "), "{table}");
+        // `run` adds an empty line and one with the path of the record.
+        assert!(
+            table.lines().count() <= 22,
+            "{} lines\n{table}",
+            table.lines().count()
+        );
+        for line in table.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
     }
-    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn what_is_troubled_is_told_on_the_first_screen_and_in_full() {
+    insta::assert_snapshot!(render("table", &troubled(), narrow(false)));
+    let full = render("table", &troubled(), narrow(true));
+    for line in full.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    for dash in full.match_indices('–').map(|(at, _)| &full[at..]) {
+        assert!(dash.starts_with("– ["), "a dash without its reason: {dash}");
+    }
+}
+
+#[test]
+fn the_failure_of_another_container_is_not_hidden() {
+    let mut record = crate::support::record(&Shape::tensorflow(1));
+    for sweep in &mut record.legs[0].sweeps {
+        for reading in &mut sweep.readings {
+            // Neither trainer nor monitor of the migrated pod works.
+            if [3, 5].contains(&reading.epoch) {
+                reading.counters.usage_usec = Some(7);
+            }
+        }
+    }
+    let full = render("table", &record, FULL);
+    for container in ["tensorflow-trainer", "model-monitor"] {
+        assert!(
+            full.contains(&format!("{container} runs but used no CPU")),
+            "{full}"
+        );
+    }
+}
+
+#[test]
+fn the_metrics_as_csv() {
+    let record = crate::support::record(&Shape::tensorflow(6));
+    insta::assert_snapshot!(render("csv", &record, FULL));
+}
+
+#[test]
+fn a_sample_of_an_invalid_phase_says_so() {
+    let csv = render("csv", &troubled(), Options::default());
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
+    assert!(rows.len() > 200);
+    for row in &rows {
+        assert_eq!(&row[10], "false", "readings of processes do not count: {row:?}");
+        assert!(row[11].contains("not cgroup counters"));
+    }
+    let record = crate::support::record(&Shape::tensorflow(1));
+    let csv = render("csv", &record, Options::default());
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
+    let of_pod = rows.iter().filter(|row| row[6].is_empty());
+    assert_eq!(of_pod.count(), 4 * 20, "two legs of two phases of 20 samples");
+    assert!(rows.iter().all(|row| &row[10] == "true" && row[11].is_empty()));
+}
+
+#[test]
+fn markdown() {
+    insta::assert_snapshot!(render("markdown", &troubled(), Options::default()));
+}
+
+#[test]
+fn junit_is_xml_with_a_case_for_each_metric() {
+    let text = render("junit", &troubled(), Options::default());
+    insta::assert_snapshot!(text);
+    let mut reader = quick_xml::Reader::from_str(&text);
+    let (mut cases, mut errors) = (0, 0);
+    loop {
+        match reader.read_event().unwrap() {
+            quick_xml::events::Event::Start(element) => cases += u32::from(element.name().0 == b"testcase"),
+            quick_xml::events::Event::Empty(element) => errors += u32::from(element.name().0 == b"error"),
+            quick_xml::events::Event::Eof => break,
+            _ => {}
+        }
+    }
+    assert_eq!((cases, errors), (14, 1));
+}
+
+#[test]
+fn prometheus_own_parser_takes_the_openmetrics() {
+    const PARSE: &str = "import sys; from prometheus_client.openmetrics.parser import text_string_to_metric_families as p; \
+         print(sum(len(f.samples) for f in p(sys.stdin.read())))";
+    let python = |code: &str| {
+        let mut command = Command::new("python3");
+        command.args(["-c", code]).stdin(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let there = python("import prometheus_client.openmetrics.parser").output();
+    if !there.is_ok_and(|output| output.status.success()) {
+        skip("python3 has no prometheus_client here");
+        return;
+    }
+    for record in [crate::support::record(&Shape::tensorflow(6)), troubled()] {
+        let text = render("openmetrics", &record, Options::default());
+        let mut parser = python(PARSE).spawn().unwrap();
+        parser.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        let output = parser.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{told}\n{text}");
+        let samples = text.lines().filter(|line| !line.starts_with('#')).count();
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout).trim(),
+            samples.to_string()
+        );
+    }
 }

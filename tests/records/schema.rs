@@ -1,13 +1,22 @@
-//! `docs/run.schema.json` describes the record: what is written validates, what is broken does not.
+//! `docs/run.schema.json` describes the record: what is written validates, what is broken does not. The schemas of the
+//! summary and of the events are made from the types, and kept in `docs/` as they are.
+
+use std::{env, fs, path::Path};
 
 use jsonschema::Validator;
-use migbench::record::{
-    event::ContainerState,
-    leg::{Overhead, Process},
-    outcome::Pause,
-    run::SCHEMA,
-    situation::{ContainerSeen, EventSeen, PodSeen, Situation},
+use migbench::{
+    progress,
+    record::{
+        event::ContainerState,
+        imported::{ImportedLeg, Samples},
+        leg::{Overhead, Process},
+        outcome::Pause,
+        run::{RunRecord, SCHEMA},
+        situation::{ContainerSeen, EventSeen, PodSeen, Situation},
+    },
+    stats::summary::Summary,
 };
+use schemars::{Schema, schema_for};
 use serde_json::{Value, json};
 
 use crate::support::Shape;
@@ -92,6 +101,14 @@ fn records_with_every_optional_part_validate() {
         reason: Some("it runs elsewhere".into()),
     });
     record.legs[1].migration = None;
+    record.imported = Some("samples.csv".into());
+    record.legs[1].imported = Some(ImportedLeg {
+        before: Samples::default(),
+        after: Samples {
+            cpu_millicores: vec![1800.5],
+            memory_bytes: vec![710e6],
+        },
+    });
     assert_eq!(errors(&serde_json::to_value(&record).unwrap()), [""; 0]);
 }
 
@@ -135,4 +152,69 @@ fn a_missing_or_unknown_key_is_told_where_it_is() {
             .any(|error| error.contains("surprise") && error.contains("/legs/0")),
         "{errors:?}"
     );
+}
+
+/// `MIGBENCH_WRITE_SCHEMAS=1 cargo test --test records schema` writes them anew.
+fn check(file: &str, schema: &Schema) -> Validator {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(file);
+    let made = serde_json::to_string_pretty(schema).unwrap() + "\n";
+    if env::var_os("MIGBENCH_WRITE_SCHEMAS").is_some() {
+        fs::write(&path, &made).unwrap();
+    }
+    assert!(
+        made == fs::read_to_string(&path).unwrap_or_default(),
+        "{file} is not what the types say: write it anew"
+    );
+    jsonschema::validator_for(schema.as_value()).unwrap()
+}
+
+fn summaries() -> Vec<Summary> {
+    let mut failed: RunRecord = crate::support::record(&Shape::tensorflow(3));
+    failed.legs[0].error = Some("refused".into());
+    failed.legs[2].sweeps.truncate(12);
+    failed.legs[3].migration = None;
+    [
+        crate::support::record(&Shape::smoke()),
+        crate::support::record(&Shape::tensorflow(6)),
+        failed,
+    ]
+    .iter()
+    .map(Summary::new)
+    .collect()
+}
+
+fn valid(schema: &Validator, value: &Value) {
+    let errors: Vec<String> = schema
+        .iter_errors(value)
+        .map(|error| format!("{error} at {}", error.instance_path()))
+        .collect();
+    assert_eq!(errors, [""; 0]);
+}
+
+#[test]
+fn the_summary_is_as_its_schema_says() {
+    let schema = check("summary.schema.json", &schema_for!(Summary));
+    for summary in summaries() {
+        let mut value = serde_json::to_value(&summary).unwrap();
+        valid(&schema, &value);
+        value["comparisons"][0]["judgement"]["verdict"] = json!("PROBABLY");
+        assert!(!schema.is_valid(&value));
+    }
+}
+
+#[test]
+fn the_events_are_as_their_schema_says() {
+    let schema = check("events.schema.json", &schema_for!(progress::json::Line));
+    for summary in summaries() {
+        let line = progress::summary_line(&summary).unwrap();
+        valid(&schema, &serde_json::from_str(&line).unwrap());
+    }
+    let record = crate::support::record(&Shape::tensorflow(1));
+    for event in record.legs.iter().flat_map(|leg| &leg.events) {
+        valid(
+            &schema,
+            &serde_json::to_value(progress::json::Line::Event(event)).unwrap(),
+        );
+    }
+    assert!(!schema.is_valid(&json!({"type": "rumour"})));
 }

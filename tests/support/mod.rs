@@ -94,6 +94,7 @@ pub(crate) fn record(shape: &Shape) -> RunRecord {
         started: wall(BOOT_NS),
         ended: Some(wall(clock_ns)),
         resumed: Vec::new(),
+        imported: None,
         settings: settings(shape),
         environment: environment(),
         inputs: BTreeMap::new(),
@@ -312,6 +313,7 @@ impl<'a> Leg<'a> {
             overhead: self.overhead(),
             events: self.events,
             clocks: Vec::new(),
+            imported: None,
         }
     }
 

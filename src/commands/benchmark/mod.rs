@@ -8,7 +8,7 @@ mod tests;
 
 use std::sync::OnceLock;
 
-use super::outcome;
+use super::outcome::Show;
 use crate::{
     embedded::images::{Means, PullProgress},
     error::Error,
@@ -31,13 +31,17 @@ use crate::{
 };
 
 /// Run all rounds, or those that `earlier`, the record of a run that did not come to its end, lacks, and show the result.
-pub(super) async fn show(settings: Settings, earlier: Option<RunRecord>) -> Result<(), Error> {
-    let gate = settings.gate;
-    outcome::show(&conduct(settings, earlier).await?, gate)
+pub(super) async fn show(settings: Settings, earlier: Option<RunRecord>, show: &Show) -> Result<(), Error> {
+    let listener = show.listener(settings.quiet);
+    show.outcome(&conduct(settings, earlier, listener).await?)
 }
 
 /// Run all rounds that are lacking; returns where the record is.
-pub(super) async fn conduct(settings: Settings, earlier: Option<RunRecord>) -> Result<RunDirectory, Error> {
+pub(super) async fn conduct(
+    settings: Settings,
+    earlier: Option<RunRecord>,
+    listener: Box<dyn Listener>,
+) -> Result<RunDirectory, Error> {
     let mut interrupt = Interrupt::listen().map_err(|error| Error::Internal(error.into()))?;
     RunDirectory::check(&settings.results).map_err(|error| Error::Preflight {
         missing: format!("{error:#}"),
@@ -53,7 +57,7 @@ pub(super) async fn conduct(settings: Settings, earlier: Option<RunRecord>) -> R
         })?;
     let log = directory.file("cluster.log");
     let cluster = interrupt.unless(cluster::open(&settings.choice, &log)).await?;
-    let benchmark = Benchmark::new(&settings, &directory, progress::listener(), Clock::system());
+    let benchmark = Benchmark::new(&settings, &directory, listener, Clock::system());
     benchmark.run(cluster, earlier, interrupt).await?;
     Ok(directory)
 }
@@ -129,9 +133,13 @@ impl<'a> Benchmark<'a> {
 
     async fn measure(&self, stage: &mut Stage, earlier: Option<RunRecord>) -> Result<(), Error> {
         let mut settings = self.settings.clone();
-        let set = stage
-            .set(&mut settings, self.directory, &progress::preparing)
-            .await?;
+        let quiet = settings.quiet;
+        let prepare = |what: &str| {
+            if !quiet {
+                progress::preparing(what);
+            }
+        };
+        let set = stage.set(&mut settings, self.directory, &prepare).await?;
         let description = set.meter.describe();
         let mut environment = environment::read(stage.cluster(), description, &settings.scenario).await?;
         for (image, digest) in set.digests {

@@ -1,9 +1,10 @@
 //! What a container says on stdout.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One line of progress: a JSON object on stdout. Any other line is ignored.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum Progress {
     /// All is ready for a take-over, and nothing is written or computed until then.

@@ -1,4 +1,5 @@
-//! The grids: CPU and memory by container, the metrics, and the rounds.
+//! The grids: CPU and memory by container, the metrics, and the rounds. Where a number is missing stands a dash with a
+//! number of its own, and the reason below the grid.
 
 use comfy_table::{
     CellAlignment, ColumnConstraint, ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY,
@@ -8,15 +9,11 @@ use crate::{
     record::reading::Segment,
     report::{
         Screen,
-        number::{NONE, duration, interval, or_none, percent, plain, with_unit},
+        containers::{Number, POD, average, containers},
+        number::{NONE, duration, percent, plain, with_unit},
+        row::{Row as MetricRow, Words},
     },
-    stats::{
-        comparison::Metric,
-        mean::mean,
-        metric::{Unit, Window},
-        summary::Summary,
-        view::{Figure, LegSummary, usage::Usage},
-    },
+    stats::{metric::Unit, summary::Summary, view::Figure},
     wrap::wrap,
 };
 
@@ -25,11 +22,6 @@ const ROOM: u16 = 72;
 
 /// Columns from which on windows have a column of their own.
 const WIDE: u16 = 92;
-
-/// Name of the row that sums up the containers.
-const POD: &str = "pod";
-
-type Number = fn(&Usage) -> Option<f64>;
 
 pub(super) fn cpu(summary: &Summary, screen: Screen) -> String {
     let settings = &summary.settings;
@@ -43,7 +35,7 @@ pub(super) fn cpu(summary: &Summary, screen: Screen) -> String {
     let rows = containers(summary).into_iter().map(|container| Row {
         label: container.clone(),
         container,
-        number: |usage| usage.cpu.trimmed_mean,
+        number: |usage| Figure::or_reason(usage.cpu.trimmed_mean, "too few samples"),
     });
     phases(summary, screen, (&title, Unit::Millicores), rows.collect())
 }
@@ -52,12 +44,12 @@ pub(super) fn memory(summary: &Summary, screen: Screen) -> String {
     let anon = containers(summary).into_iter().map(|container| Row {
         label: format!("{container}, anonymous"),
         container,
-        number: |usage| usage.memory.anon.value,
+        number: |usage| usage.memory.anon.clone(),
     });
     let of_pod: [(&str, Number); 3] = [
-        ("pod, working set", |usage| usage.memory.working_set.value),
-        ("pod, current", |usage| usage.memory.current.value),
-        ("pod, peak", |usage| usage.memory.peak.value),
+        ("pod, working set", |usage| usage.memory.working_set.clone()),
+        ("pod, current", |usage| usage.memory.current.clone()),
+        ("pod, peak", |usage| usage.memory.peak.clone()),
     ];
     let of_pod = of_pod.map(|(label, number)| Row {
         label: label.into(),
@@ -85,103 +77,59 @@ fn phases(summary: &Summary, screen: Screen, (title, unit): (&str, Unit), rows: 
         .iter()
         .map(|(strategy, segment)| format!("{strategy}\n{segment}"));
     let mut grid = grid(screen, 1, std::iter::once(String::new()).chain(header));
+    let mut notes = Notes::default();
     for row in rows {
         let numbers = columns.iter().map(|(strategy, segment)| {
-            let over_rounds = average(summary, strategy, *segment, &row);
-            over_rounds.map_or_else(|| NONE.to_owned(), |value| plain(value, unit))
+            let over_rounds = average(summary, (strategy, *segment), &row.container, row.number);
+            notes.or_mark(over_rounds.map(|value| plain(value, unit)))
         });
+        let numbers: Vec<String> = numbers.collect();
         grid.add_row(std::iter::once(row.label.clone()).chain(numbers));
     }
-    titled(title, screen, &grid)
-}
-
-fn average(summary: &Summary, strategy: &str, segment: Segment, row: &Row) -> Option<f64> {
-    let of_leg = |leg: &LegSummary| {
-        let phase = if segment == Segment::Before {
-            &leg.before
-        } else {
-            &leg.after
-        };
-        let phase = phase.value.as_ref()?;
-        let usage = if row.container == POD {
-            Some(&phase.total)
-        } else {
-            phase.containers.get(&row.container)
-        };
-        (row.number)(usage?)
-    };
-    let legs = summary.legs.iter().filter(|leg| leg.strategy == strategy);
-    mean(&legs.filter_map(of_leg).collect::<Vec<_>>())
-}
-
-/// Every container that was read in a phase, and the pod.
-fn containers(summary: &Summary) -> Vec<String> {
-    let phases = summary.legs.iter().flat_map(|leg| [&leg.before, &leg.after]);
-    let mut names: Vec<String> = phases
-        .filter_map(|phase| phase.value.as_ref())
-        .flat_map(|phase| phase.containers.keys().cloned())
-        .collect();
-    names.sort();
-    names.dedup();
-    names.push(POD.into());
-    names
+    titled(title, screen, &grid) + &notes.below(screen)
 }
 
 pub(super) fn metrics(summary: &Summary, screen: Screen) -> String {
     let grids = summary.comparisons.iter().map(|comparison| {
-        let [baseline, candidate] = [&comparison.baseline, &comparison.candidate].map(Clone::clone);
         let mut header = vec![
             String::new(),
-            baseline,
-            candidate,
-            "saved".into(),
-            "reduction".into(),
+            comparison.baseline.clone(),
+            comparison.candidate.clone(),
+            "saved or\nratio".into(),
         ];
         if screen.width >= WIDE {
             header.push("window".into());
         }
         let mut grid = grid(screen, 1, header);
+        let mut notes = Notes::default();
         for metric in &comparison.metrics {
-            grid.add_row(metric_row(metric, summary, screen));
+            grid.add_row(metric_row(MetricRow::new(metric, summary), screen, &mut notes));
         }
-        titled(
-            "What the migration costs (reduction with its 95 % interval)",
-            screen,
-            &grid,
-        )
+        let title = "What the migration costs (means over the rounds; the share saved, or the ratio, is of the mean log \
+                     ratio, with its 95 % interval)";
+        titled(title, screen, &grid) + &notes.below(screen)
     });
     grids.collect::<Vec<_>>().join("\n\n")
 }
 
 /// Where there is no room for its column, the window stands below the metric's name.
-fn metric_row(metric: &Metric, summary: &Summary, screen: Screen) -> Vec<String> {
-    let number = |figure: &Figure| or_none(figure, |value| with_unit(*value, metric.unit));
-    let bounds = metric
-        .interval95
-        .value
-        .map(|bounds| format!("\n{}", interval(bounds)));
-    let (name, window) = (metric.label, window(metric.window, summary));
+fn metric_row(row: MetricRow, screen: Screen, notes: &mut Notes) -> Vec<String> {
     let wide = screen.width >= WIDE;
-    let mut row = vec![
+    let bounds = row
+        .interval
+        .map_or_else(|_| String::new(), |bounds| format!("\n{bounds}"));
+    let mut cells = vec![
         if wide {
-            name.to_owned()
+            row.label.to_owned()
         } else {
-            format!("{name}\n({window})")
+            format!("{}\n({})", row.label, row.window)
         },
-        number(&metric.baseline),
-        number(&metric.candidate),
-        number(&metric.saved),
-        or_none(&metric.reduction, |share| percent(*share)) + &bounds.unwrap_or_default(),
+        notes.or_mark(row.baseline),
+        notes.or_mark(row.candidate),
+        notes.or_mark(row.change) + &bounds,
     ];
-    row.extend(wide.then_some(window));
-    row
-}
-
-fn window(window: Window, summary: &Summary) -> String {
-    match window {
-        Window::Horizon => duration(summary.settings.horizon_ms),
-        Window::After | Window::Steady | Window::Migration => window.to_string(),
-    }
+    cells.extend(wide.then_some(row.window));
+    cells
 }
 
 /// One round says nothing that the metrics have not said.
@@ -201,6 +149,7 @@ pub(super) fn rounds(summary: &Summary, screen: Screen) -> String {
                 "reduction",
             ];
             let mut grid = grid(screen, 3, header.map(str::to_owned));
+            let mut notes = Notes::default();
             for pair in &judged.rounds {
                 let legs = summary.legs.iter().filter(|leg| leg.round == pair.round);
                 let first = legs.min_by_key(|leg| leg.position);
@@ -210,17 +159,25 @@ pub(super) fn rounds(summary: &Summary, screen: Screen) -> String {
                     first.map_or_else(String::new, |leg| format!("{} →\n{}", leg.source, leg.target)),
                     with_unit(pair.baseline, judged.unit),
                     with_unit(pair.candidate, judged.unit),
-                    pair.reduction.map_or_else(|| NONE.into(), percent),
+                    notes.or_mark(
+                        pair.reduction
+                            .map(percent)
+                            .ok_or_else(|| "the baseline is 0".into()),
+                    ),
                 ]);
             }
             let title = format!("{} after the migration, by round", judged.label);
-            Some(titled(&title, screen, &grid))
+            Some(titled(&title, screen, &grid) + &notes.below(screen))
         });
     grids.collect::<Vec<_>>().join("\n\n")
 }
 
 /// The first `names` columns hold words, the others numbers.
-fn grid(screen: Screen, names: usize, header: impl IntoIterator<Item = String>) -> Table {
+pub(in crate::report) fn grid(
+    screen: Screen,
+    names: usize,
+    header: impl IntoIterator<Item = String>,
+) -> Table {
     let mut grid = Table::new();
     grid.load_style(UTF8_HORIZONTAL_ONLY);
     grid.style_mut().row_separator = comfy_table::LineStyle::none();
@@ -239,5 +196,37 @@ fn grid(screen: Screen, names: usize, header: impl IntoIterator<Item = String>) 
 }
 
 fn titled(title: &str, screen: Screen, grid: &Table) -> String {
-    format!("{}\n{}", wrap(title, screen.width, "  "), grid.trim_fmt())
+    format!("{}\n{}", wrap(title, screen.width, "  "), trimmed(grid))
+}
+
+/// The grid without the blanks at the ends of its lines.
+pub(in crate::report) fn trimmed(grid: &Table) -> String {
+    grid.trim_fmt()
+}
+
+/// The reasons of a grid's dashes.
+#[derive(Debug, Default)]
+pub(in crate::report) struct Notes(Vec<String>);
+
+impl Notes {
+    /// The words, or a dash that refers to the reason.
+    pub(in crate::report) fn or_mark(&mut self, words: Words) -> String {
+        words.unwrap_or_else(|reason| {
+            let known = self.0.iter().position(|note| *note == reason);
+            let number = known.unwrap_or_else(|| {
+                self.0.push(reason);
+                self.0.len() - 1
+            });
+            format!("{NONE} [{}]", number + 1)
+        })
+    }
+
+    /// The reasons, to stand below the grid.
+    pub(in crate::report) fn below(&self, screen: Screen) -> String {
+        let note = |(position, note): (usize, &String)| {
+            let note = format!("[{}] {note}", position + 1);
+            format!("\n{}", wrap(&note, screen.width, "    "))
+        };
+        self.0.iter().enumerate().map(note).collect::<Vec<_>>().concat()
+    }
 }

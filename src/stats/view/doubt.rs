@@ -3,6 +3,7 @@
 
 use std::mem::discriminant;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// Where in the run a doubt arose; null fields mean all of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Scope {
     /// Round.
     pub round: Option<u32>,
@@ -23,7 +24,7 @@ pub struct Scope {
 }
 
 /// Something that speaks against a number.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Doubt {
     /// Where.
     #[serde(flatten)]
@@ -51,7 +52,7 @@ impl Doubt {
 }
 
 /// What speaks against a number; `Display` has it in words.
-#[derive(Debug, Clone, PartialEq, Serialize, Error)]
+#[derive(Debug, Clone, PartialEq, Serialize, Error, JsonSchema)]
 #[serde(untagged)]
 pub enum Cause {
     /// It makes invalid what was measured.
@@ -74,7 +75,7 @@ impl Cause {
 }
 
 /// What makes invalid what was measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Error)]
+#[derive(Debug, Clone, PartialEq, Serialize, Error, JsonSchema)]
 #[cfg_attr(test, derive(serde::Deserialize))]
 #[serde(tag = "cause", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the fields are what each text names")]
@@ -204,7 +205,7 @@ pub enum Invalid {
 }
 
 /// What makes doubtful what was measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Error)]
+#[derive(Debug, Clone, PartialEq, Serialize, Error, JsonSchema)]
 #[cfg_attr(test, derive(serde::Deserialize))]
 #[serde(tag = "cause", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the fields are what each text names")]
@@ -289,6 +290,12 @@ pub enum Warning {
         limits::LOAD
     )]
     Load { load: f64 },
+    /// The samples were taken elsewhere.
+    #[error(
+        "the samples were imported from {file}: how they were taken, and whether both arms did the same work, is not \
+         known. Measure by `migbench run`"
+    )]
+    Imported { file: String },
     /// Legs failed or were cut off, and were run again.
     #[error(
         "{legs} legs failed or were cut off and their rounds were run again ({list}): what fails now and then is not what \

@@ -1,9 +1,10 @@
 //! A number, or why there is none.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A number, or why there is none: in JSON `{"value": 1.5}` or `{"value": null, "reason": "…"}`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Figure<T = f64> {
     /// The number.
     pub value: Option<T>,

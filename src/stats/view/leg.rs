@@ -1,11 +1,13 @@
 //! All views of one leg.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
     doubt::{Cause, Doubt, Invalid, Scope, Warning},
     figure::Figure,
     horizon::{self, Horizon},
+    imported,
     occupancy::{self, Occupancy},
     phase::{self, Phase},
     presence::{self, Presence},
@@ -20,6 +22,7 @@ use crate::{
     record::{
         clock::ClockOffset,
         event::{ContainerState, Kind, PodPhase},
+        imported::ImportedLeg,
         leg::LegRecord,
         reading::Segment,
         run::{RunRecord, RunSettings},
@@ -28,7 +31,7 @@ use crate::{
 };
 
 /// What a leg comes to.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct LegSummary {
     /// Round, from 1.
     pub round: u32,
@@ -85,6 +88,9 @@ impl LegSummary {
         }
         let mut steps = Figure::unknown("`after` was not measured");
         let mut phase = |segment| -> Figure<Phase> {
+            if let Some(imported) = &leg.imported {
+                return doubts.of_imported(imported, segment).into();
+            }
             let measured = phase::measure(&timeline, segment, settings);
             doubts.of_phase(&timeline, segment, &measured);
             if let (Segment::After, Ok(measured)) = (segment, &measured) {
@@ -177,6 +183,22 @@ impl Doubts<'_> {
                 self.add(None, Warning::Unread { container });
             }
         }
+    }
+
+    /// Whatever was sampled elsewhere can be counted, and not much more.
+    fn of_imported(&mut self, leg: &ImportedLeg, segment: Segment) -> Result<Phase, String> {
+        let settings = &self.run.settings;
+        let samples = match segment {
+            Segment::Before => &leg.before,
+            _ => &leg.after,
+        };
+        let (found, wanted) = (imported::count(samples), settings.samples as usize);
+        let phase = imported::phase(samples, settings);
+        if found != wanted && (found > 0 || segment == Segment::After) {
+            let reason = format!("the imported phase has {found} of {wanted} samples");
+            self.add(Some(segment), Invalid::Refused { reason });
+        }
+        phase
     }
 
     fn of_phase(

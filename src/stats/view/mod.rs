@@ -4,6 +4,7 @@
 pub mod doubt;
 pub mod figure;
 pub mod horizon;
+mod imported;
 pub mod leg;
 pub mod occupancy;
 pub mod phase;

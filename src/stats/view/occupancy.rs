@@ -1,5 +1,6 @@
 //! Memory while both pods may exist: the most that the leg held at one tick, and the most that it held twice over.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -10,7 +11,7 @@ use super::{
 use crate::record::{reading::Counters, run::RunSettings};
 
 /// Highest memory at one tick between the migration request and the end of the horizon, all containers of both pods.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Occupancy {
     /// Anonymous memory, bytes.
     pub peak_anon: Figure<u64>,

@@ -1,12 +1,13 @@
 //! Which containers ran at each tick of a phase.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{states, timeline::Timeline};
 use crate::record::reading::Segment;
 
 /// A tick with what ran then.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Presence {
     /// Number of the tick within its phase, from 0.
     pub tick: usize,

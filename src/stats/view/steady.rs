@@ -1,6 +1,7 @@
 //! The steady state: what the migrated pod uses in the tail of the leg, after the processor has ended again. There the
 //! arms should not differ; where they do, the strategies leave different pods behind.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// Usage after the processor's end.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Steady {
     /// Start of the window, seconds from the migration request.
     pub from_s: f64,

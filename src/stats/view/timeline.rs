@@ -13,6 +13,9 @@ use crate::record::{
     run::RunSettings,
 };
 
+/// Why all but samples is not known of a leg that was imported.
+pub(super) const ABSENT: &str = "not among the imported samples";
+
 /// All readings of one tick; several nodes may have contributed.
 #[derive(Debug, Clone, Default)]
 pub struct Tick<'a> {
@@ -112,7 +115,7 @@ impl<'a> Timeline<'a> {
             Kind::Deployed { uid, .. } => Some(uid.as_str()),
             _ => None,
         });
-        deployed.ok_or_else(|| "the pod was never deployed".into())
+        deployed.ok_or_else(|| self.or_imported("the pod was never deployed"))
     }
 
     /// The uid of the pod on the target node.
@@ -123,7 +126,7 @@ impl<'a> Timeline<'a> {
             .map(|outcome| outcome.pod_uid.as_str())
             .ok_or_else(|| match &self.leg.error {
                 Some(error) => format!("the leg failed: {error}"),
-                None => "the pod was not migrated".into(),
+                None => self.or_imported("the pod was not migrated"),
             })
     }
 
@@ -142,7 +145,13 @@ impl<'a> Timeline<'a> {
         };
         outcome
             .or_else(event)
-            .ok_or_else(|| "no migration was requested".into())
+            .ok_or_else(|| self.or_imported("no migration was requested"))
+    }
+
+    /// Why something is not there.
+    fn or_imported(&self, reason: &str) -> String {
+        let imported = self.leg.imported.as_ref().map(|_| ABSENT);
+        imported.unwrap_or(reason).into()
     }
 
     /// From the migration request to the end of the horizon, `CLOCK_MONOTONIC` nanoseconds.

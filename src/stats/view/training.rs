@@ -1,6 +1,7 @@
 //! What the migration did to the training, from the steps that the trainer reports. Moments are those at which the
 //! harness saw the report: one clock, whichever node the container runs on.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -16,7 +17,7 @@ use crate::{
 };
 
 /// Progress of the training across the migration.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Training {
     /// Last step that the source reported.
     pub last_step: Figure<u64>,
@@ -36,7 +37,7 @@ pub struct Training {
 }
 
 /// Times in which no step was reported by either trainer, each longer than three of the source's usual ones.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct Interruptions {
     /// How many.
     pub count: usize,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// Samples and what describes them. Null where too few samples, or all alike, leave it undefined.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Distribution {
     /// The samples in order.
     pub samples: Vec<f64>,
@@ -81,10 +82,12 @@ impl Distribution {
 
 /// Memory, bytes: trimmed means over the readings that end the samples; `peak` is the highest since the cgroup was made,
 /// for a pod the sum over its containers.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct MemoryUse {
     /// Anonymous memory: what the container itself holds. The headline.
     pub anon: Figure,
+    /// The same at the end of each sample.
+    pub anon_samples: Figure<Vec<f64>>,
     /// `memory.current` less inactive page cache: what the kubelet calls the working set.
     pub working_set: Figure,
     /// `memory.current`, page cache included that belongs to whoever touched it first.
@@ -94,7 +97,7 @@ pub struct MemoryUse {
 }
 
 /// CPU (millicores) and memory of one container, or of a pod.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Usage {
     /// CPU, millicores.
     pub cpu: Distribution,
@@ -203,6 +206,10 @@ impl<'a> Window<'a> {
         };
         MemoryUse {
             anon: trimmed(ANON).into(),
+            anon_samples: self
+                .sums(ANON)
+                .map(|sums| sums.get(1..).unwrap_or_default().to_vec())
+                .into(),
             working_set: trimmed(WORKING_SET).into(),
             current: trimmed(CURRENT).into(),
             peak: last(PEAK).into(),

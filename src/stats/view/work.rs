@@ -56,7 +56,7 @@ fn running_at_request<'a>(timeline: &Timeline<'a>) -> Vec<&'a str> {
 }
 
 /// Steps of the trainer in the window.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, schemars::JsonSchema)]
 pub struct Steps {
     /// How many.
     pub count: u64,
