@@ -52,7 +52,7 @@ impl Source {
         } else {
             format!(
                 "there are {}, or name a directory with a {SCENARIO_FILE}",
-                names().join(" and ")
+                names().join(", ")
             )
         };
         Err(Error::NotFound {

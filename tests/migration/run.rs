@@ -240,7 +240,7 @@ fn bad_input_is_one_error_and_makes_nothing() {
     for (arguments, told) in [
         (
             &["run", "--scenario", "nope"][..],
-            "there are smoke and tensorflow",
+            "there are selftest, smoke, tensorflow",
         ),
         (
             &["run", "--scenario", "smoke", "--set", "phases.sample=3"],

@@ -127,7 +127,11 @@ fn doubts(summary: &Summary, screen: Screen, room: usize) -> String {
         return "\nDoubts: none".into();
     }
     let invalid = groups.iter().filter(|group| group.first.invalidates).count();
-    let mut text = format!("\nDoubts: {invalid} INVALID, {} warnings", groups.len() - invalid);
+    let warnings = match groups.len() - invalid {
+        1 => "1 warning".to_owned(),
+        many => format!("{many} warnings"),
+    };
+    let mut text = format!("\nDoubts: {invalid} INVALID, {warnings}");
     let (mut left, mut shown) = (room, 0);
     for group in &groups {
         let line = wrap(&format!("- {}", group.line(false)), screen.width, "  ");
