@@ -169,7 +169,7 @@ fn junit_is_xml_with_a_case_for_each_metric() {
             _ => {}
         }
     }
-    assert_eq!((cases, errors), (14, 1));
+    assert_eq!((cases, errors), (17, 1));
 }
 
 #[test]

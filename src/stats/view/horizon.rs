@@ -196,7 +196,7 @@ impl Bounds {
             interpolate(&points, self.from)
         };
         let ended = timeline.has_ended(epoch.id, u64::MAX);
-        if !ended && last.0 + self.reach < self.until {
+        if !ended && last.0.saturating_add(self.reach) < self.until {
             return Err(format!(
                 "readings of {name} stop {:.1} s before the horizon ends",
                 seconds_between(last.0, self.until)
