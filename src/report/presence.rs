@@ -14,7 +14,7 @@ fn line(leg: &LegSummary) -> String {
     for present in &leg.present {
         match spans.last_mut() {
             Some((_, last, containers)) if *containers == present.containers.as_slice() => {
-                *last = present.tick
+                *last = present.tick;
             }
             _ => spans.push((present.tick, present.tick, &present.containers)),
         }
