@@ -141,7 +141,7 @@ pub(super) async fn resolve(args: Args, arguments: Vec<String>) -> Result<Settin
     let Args {
         scenario,
         workload,
-        overrides,
+        mut overrides,
         cluster,
         site,
         python,
@@ -160,7 +160,6 @@ pub(super) async fn resolve(args: Args, arguments: Vec<String>) -> Result<Settin
         json: _,
         dry_run,
     } = args;
-    let mut overrides = overrides;
     overrides.extend(samples.map(|samples| format!("phases.samples={samples}")));
     overrides.extend(trim.map(|trim| format!("phases.trim={trim}")));
     overrides.extend(interval.map(|interval| format!("phases.interval={interval}")));

@@ -2,10 +2,15 @@
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
 use uuid::Uuid;
 
-use super::{benchmark, cluster_args::ClusterArgs, doctor, python_args::PythonArgs, site_args::SiteArgs};
+use super::{
+    benchmark,
+    cluster_args::ClusterArgs,
+    doctor::{self, Format},
+    python_args::PythonArgs,
+    site_args::SiteArgs,
+};
 use crate::{
     doctor::table,
     embedded::images::Means,
@@ -45,12 +50,6 @@ pub struct Args {
     /// How to print.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Table,
-    Json,
 }
 
 /// Run the command.
@@ -119,11 +118,5 @@ fn judge(outcome: &Outcome) -> Result<(), Error> {
     if failed.is_empty() {
         return Ok(());
     }
-    let mut names = Vec::new();
-    for name in failed {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    Err(crate::sample::Error::Invalid(format!("the self-test failed: {}", names.join(", "))).into())
+    Err(crate::sample::Error::Invalid(format!("the self-test failed: {}", failed.join(", "))).into())
 }

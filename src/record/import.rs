@@ -293,24 +293,9 @@ fn leg((round, position): (u32, u32), strategy: &str, imported: ImportedLeg) -> 
         wall: Timestamp::now(),
     };
     LegRecord {
-        round,
-        position,
-        strategy: strategy.into(),
-        source: String::new(),
-        target: String::new(),
-        pod: String::new(),
-        started: now,
         ended: Some(now),
-        migration: None,
-        error: None,
-        situation: None,
-        epochs: Vec::new(),
-        sweeps: Vec::new(),
-        events: Vec::new(),
-        overhead: Vec::new(),
-        clocks: Vec::new(),
-        boot_id: None,
         imported: Some(imported),
+        ..LegRecord::begun(round, position, strategy, now)
     }
 }
 

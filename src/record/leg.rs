@@ -59,6 +59,32 @@ pub struct LegRecord {
     pub imported: Option<ImportedLeg>,
 }
 
+impl LegRecord {
+    /// A leg that begins: of what happens in it nothing is known yet, nor where.
+    pub fn begun(round: u32, position: u32, strategy: &str, started: Stamp) -> Self {
+        Self {
+            round,
+            position,
+            strategy: strategy.into(),
+            boot_id: None,
+            source: String::new(),
+            target: String::new(),
+            pod: String::new(),
+            started,
+            ended: None,
+            migration: None,
+            error: None,
+            situation: None,
+            epochs: Vec::new(),
+            sweeps: Vec::new(),
+            events: Vec::new(),
+            overhead: Vec::new(),
+            clocks: Vec::new(),
+            imported: None,
+        }
+    }
+}
+
 /// CPU time of a process that belongs to the strategy or to the measurement, not to the workload.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Overhead {

@@ -78,23 +78,10 @@ impl Listener for Recorder {
 
 fn empty_leg(head: &LegHead, started: Stamp) -> LegRecord {
     LegRecord {
-        round: head.round,
-        position: head.position,
-        strategy: head.strategy.clone(),
         boot_id: clock::boot_id(),
         source: head.source.clone(),
         target: head.target.clone(),
         pod: head.pod.clone(),
-        started,
-        ended: None,
-        migration: None,
-        error: None,
-        situation: None,
-        epochs: Vec::new(),
-        sweeps: Vec::new(),
-        events: Vec::new(),
-        overhead: Vec::new(),
-        clocks: Vec::new(),
-        imported: None,
+        ..LegRecord::begun(head.round, head.position, &head.strategy, started)
     }
 }

@@ -82,13 +82,15 @@ impl Outcome {
         }
     }
 
-    /// Names of the checks that failed.
+    /// Names of the checks that failed, each once.
     pub fn failed(&self) -> Vec<&str> {
-        let failed = |finding: &&Finding| finding.status == Status::Failed;
-        self.findings
+        let failed = self
+            .findings
             .iter()
-            .filter(failed)
-            .map(|finding| finding.check)
-            .collect()
+            .filter(|finding| finding.status == Status::Failed);
+        let mut names: Vec<_> = failed.map(|finding| finding.check).collect();
+        // What one check has found stands together.
+        names.dedup();
+        names
     }
 }

@@ -116,7 +116,7 @@ fn show(args: &Args, plan: &Plan, answer: &Value) -> Result<(), Error> {
         }
         Output::Json => Ok(()),
         Output::Text => {
-            let text = plan::text(plan, answer, screen::width());
+            let text = plan::text(plan, screen::width());
             if args.dry_run {
                 super::print(text.as_bytes())
             } else {

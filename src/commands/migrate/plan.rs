@@ -2,21 +2,19 @@
 
 use std::fmt::Write as _;
 
-use comfy_table::{ContentArrangement, LineStyle, Table, presets::UTF8_HORIZONTAL_ONLY};
-use indicatif::BinaryBytes;
-use serde_json::Value;
-
 use crate::{
     contract::orchestrator::{Action, ContainerState, Plan, Room, Sequence, VolumeState},
     error::Error,
     wrap::wrap,
 };
+use comfy_table::{ContentArrangement, LineStyle, Table, presets::UTF8_HORIZONTAL_ONLY};
+use indicatif::BinaryBytes;
 
 /// Where what is said stands beside the word that it is about.
 const INDENT: &str = "           ";
 
-/// All of a plan in at most `width` columns; `answer` is the plan as it was answered.
-pub(super) fn text(plan: &Plan, answer: &Value, width: u16) -> String {
+/// All of a plan in at most `width` columns.
+pub(super) fn text(plan: &Plan, width: u16) -> String {
     let mut text = wrap(
         &format!(
             "Pod {}/{}: from {} to {}",
@@ -32,7 +30,7 @@ pub(super) fn text(plan: &Plan, answer: &Value, width: u16) -> String {
     let mut line = |word: &str, said: &str| {
         let _ = writeln!(text, "{}", wrap(&format!("{word:<10} {said}"), width, INDENT));
     };
-    line("order", &order(plan, answer));
+    line("order", &order(plan));
     for said in rooms(&plan.room) {
         line("room", &said);
     }
@@ -113,27 +111,24 @@ fn volumes(volumes: &[VolumeState], width: u16) -> Table {
     grid
 }
 
-fn order(plan: &Plan, answer: &Value) -> String {
-    let because = |reasons: &[&str]| match reasons {
+fn order(plan: &Plan) -> String {
+    let because = |reasons: &[String]| match reasons {
         [] => String::new(),
         reasons => format!(": {}", reasons.join("; ")),
     };
     if plan.order == Sequence::SourceFirst {
-        let reasons: Vec<_> = plan.order_because.iter().map(String::as_str).collect();
         return format!(
             "the source ends before the target is started{}",
-            because(&reasons)
+            because(&plan.order_because)
         );
     }
-    if answer["standby"] == true {
+    if plan.standby {
         return "the target stands by while the source works; then it takes over, and the source goes".into();
     }
-    let reasons = answer["standby_because"].as_array().into_iter().flatten();
-    let reasons: Vec<_> = reasons.filter_map(Value::as_str).collect();
-    let none = if reasons.is_empty() {
+    let none = if plan.standby_because.is_empty() {
         String::new()
     } else {
-        format!(" (no standby{})", because(&reasons))
+        format!(" (no standby{})", because(&plan.standby_because))
     };
     format!("the source holds still, the target takes over, and the source goes{none}")
 }
@@ -173,11 +168,11 @@ fn room(room: &Room) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
-    fn plan(change: impl FnOnce(&mut Value)) -> (Plan, Value) {
+    fn plan(change: impl FnOnce(&mut Value)) -> Plan {
         let mut answer = json!({
             "pod_name": "tensorflow-training", "pod_namespace": "ml", "pod_uid": "u",
             "source_node": "gpu-server-03", "target_node": "ai-storage-worker-01",
@@ -198,12 +193,12 @@ mod tests {
             "refusals": [], "notes": ["the disruption budget training is kept: the new pod is ready before the old one goes"]
         });
         change(&mut answer);
-        (serde_json::from_value(answer.clone()).unwrap(), answer)
+        serde_json::from_value(answer).unwrap()
     }
 
     #[test]
     fn it_fits_on_a_narrow_screen() {
-        let (plan, answer) = plan(|answer| {
+        let plan = plan(|answer| {
             answer["standby"] = false.into();
             answer["standby_because"] = json!(["container trainer declares no take-over"]);
             answer["refusals"] = json!([
@@ -211,7 +206,7 @@ mod tests {
                 {"reason": "TargetUnschedulable", "about": "node/ai-storage-worker-01", "message": "it is cordoned"}
             ]);
         });
-        let text = text(&plan, &answer, 80);
+        let text = text(&plan, 80);
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         insta::assert_snapshot!(text);
         let refused = refused(&plan).to_string();
@@ -223,14 +218,14 @@ mod tests {
 
     #[test]
     fn a_standby_and_a_source_that_goes_first_are_told() {
-        let (by, answer) = plan(|answer| answer["standby"] = true.into());
-        assert!(order(&by, &answer).starts_with("the target stands by"));
-        let (first, answer) = plan(|answer| {
+        let by = plan(|answer| answer["standby"] = true.into());
+        assert!(order(&by).starts_with("the target stands by"));
+        let first = plan(|answer| {
             answer["order"] = "source-first".into();
             answer["order_because"] = json!(["claim c is ReadWriteOnce"]);
         });
         assert_eq!(
-            order(&first, &answer),
+            order(&first),
             "the source ends before the target is started: claim c is ReadWriteOnce"
         );
     }

@@ -3,24 +3,15 @@
 use std::fmt::Write as _;
 
 use indicatif::BinaryBytes;
-use serde_json::Value;
 
 use super::follow::Seen;
-use crate::{contract::orchestrator::StepRecord, wrap::wrap};
+use crate::{
+    contract::{orchestrator::StepRecord, workload::Pause},
+    wrap::wrap,
+};
 
 /// Where what is said stands beside the word that it is about.
 const INDENT: &str = "           ";
-/// The parts of a pause as the orchestrator tells them, in their order, and their names.
-const PARTS: [(&str, &str); 7] = [
-    ("quiesce_seconds", "quiesce"),
-    ("write_seconds", "write"),
-    ("sync_seconds", "sync"),
-    ("command_seconds", "command"),
-    ("read_seconds", "read and verify"),
-    ("claim_seconds", "claim"),
-    ("first_step_seconds", "first step"),
-];
-
 /// A completed migration in at most `width` columns: the new pod, the pause, the step, the bytes.
 pub(super) fn text(seen: &Seen, node: &str, width: u16) -> String {
     let details = &seen.migration.details;
@@ -32,8 +23,9 @@ pub(super) fn text(seen: &Seen, node: &str, width: u16) -> String {
     if let Some(pod) = &details.new_pod_name {
         line("pod", &format!("{pod} on {node}"));
     }
-    line("pause", &pause(&details.steps, &seen.object["details"]["pause"]));
-    if let Some(standby) = seen.object["details"]["pause"]["standby_seconds"].as_f64() {
+    let parts = details.pause.unwrap_or_default();
+    line("pause", &pause(&details.steps, &parts));
+    if let Some(standby) = parts.standby_seconds {
         line(
             "standby",
             &format!("both pods were there for {standby:.2} s before the target took over"),
@@ -59,7 +51,7 @@ fn took(nanoseconds: Option<i64>) -> String {
 }
 
 /// From the request for the checkpoint to the first step after it, by the orchestrator's clock, and what it consisted of.
-fn pause(steps: &[StepRecord], parts: &Value) -> String {
+fn pause(steps: &[StepRecord], parts: &Pause) -> String {
     let begun = steps.iter().find(|step| step.name == "checkpoint");
     let over = |step: &&StepRecord| matches!(step.name.as_str(), "restore" | "handover");
     let ended = steps.iter().rev().find(over).and_then(|step| step.end_time);
@@ -69,9 +61,18 @@ fn pause(steps: &[StepRecord], parts: &Value) -> String {
         }
         _ => "unknown: its steps are not told".to_owned(),
     };
-    let parts: Vec<_> = PARTS
-        .iter()
-        .filter_map(|(key, name)| Some(format!("{name} {:.2} s", parts[*key].as_f64()?)))
+    let parts = [
+        ("quiesce", parts.quiesce_seconds),
+        ("write", parts.write_seconds),
+        ("sync", parts.sync_seconds),
+        ("command", parts.command_seconds),
+        ("read and verify", parts.read_seconds),
+        ("claim", parts.claim_seconds),
+        ("first step", parts.first_step_seconds),
+    ];
+    let parts: Vec<_> = parts
+        .into_iter()
+        .filter_map(|(name, seconds)| Some(format!("{name} {:.2} s", seconds?)))
         .collect();
     if parts.is_empty() {
         total
@@ -82,7 +83,7 @@ fn pause(steps: &[StepRecord], parts: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
