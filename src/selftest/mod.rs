@@ -3,8 +3,8 @@
 //! The pod of the scenario `selftest` has processors of 10 %, 28 % and 12 % of its load. Every arm migrates natively; all
 //! but the first leave finished processors out ([`arms`]), so that the true reduction of each is known: 0 for the one
 //! that leaves out nothing. A gauge in the pod reports its own CPU time and how much work it got done for it; against
-//! the first the meter is checked ([`meter`]), by the second the nodes are compared ([`nodes`]). To add a check, write it
-//! in a file of its own and list it in [`CHECKS`].
+//! the first the meter is checked (`meter.rs`), by the second the nodes are compared (`nodes.rs`). To add a check, write it
+//! in a file of its own and list it in `CHECKS`.
 
 mod answers;
 pub mod arms;

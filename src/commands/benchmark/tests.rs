@@ -34,6 +34,7 @@ use crate::{
         settings::{Settings, Site},
     },
     scenario::Scenario,
+    stats::summary::Summary,
 };
 
 /// What a run leaves behind.
@@ -206,8 +207,18 @@ async fn three_rounds_find_what_is_played_to_the_last_digit() {
         ["steps lost", "127", "1", "126 fewer", "126…126"]
     );
     assert!(shown.contains("CPU at least 20.0 % less: MET"), "{shown}");
+    // What the first screen has no room for.
+    let summary = Summary::new(ended.record());
+    let digits = |metric: &str, unit: f64| {
+        let metric = summary.comparisons[0].metric(metric).unwrap();
+        [&metric.baseline, &metric.candidate, &metric.saved]
+            .map(|figure| format!("{:.1}", figure.get().unwrap() / unit))
+    };
+    assert_eq!(digits("cpu", 1.0), ["900.0", "648.0", "252.0"]);
+    assert_eq!(digits("memory_anon", 1_048_576.0), ["989.0", "710.0", "279.0"]);
+    assert_eq!(digits("steady_cpu", 1.0), ["648.0", "648.0", "0.0"]);
     let printed = [
-        "TEST 6 of 6: orchestrator, gpu-server-03 → ai-storage-worker-01 (round 3)",
+        "TEST 6 of 6: orchestrator, ai-storage-worker-01 → gpu-server-03 (round 3)",
         "armed    after 46 s, tensorflow-trainer at step 86",
         "after    20 samples: about 648 m CPU, 710 MiB anonymous memory",
         "done     leg took 127 s",
