@@ -17,9 +17,10 @@ scenarios=${SCENARIOS:-smoke tensorflow}
 
 skip() { echo "skipped: $*"; exit 0; }
 step() { printf '\n== %s\n' "$*"; "$@"; }
-ours() { # what of ours is in the cluster
+ours() { # what of ours is in the cluster; pods of the orchestrator and agents change their names as they are replaced
   kubectl get namespaces,persistentvolumes,clusterroles,clusterrolebindings,customresourcedefinitions -l app.kubernetes.io/managed-by=migbench -o name
-  kubectl get all,configmaps,persistentvolumeclaims,serviceaccounts,roles,rolebindings,poddisruptionbudgets -A -l app.kubernetes.io/managed-by=migbench -o name
+  kubectl get all,configmaps,persistentvolumeclaims,serviceaccounts,roles,rolebindings,poddisruptionbudgets -A -l app.kubernetes.io/managed-by=migbench \
+    -o name | sed -E 's/^(pod.ai-storage-orchestrator-[^-]*)-.*/\1/; s/^(pod.migbench-agent)-.*/\1/'
 }
 nothing_but() { # what may be there
   local found
