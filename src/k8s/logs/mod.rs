@@ -5,23 +5,21 @@
 //! lines as many are passed over as were seen of that time, unless they are newer than any that was seen: then the log was
 //! rotated, and what was seen is no longer in it.
 
-use std::{collections::VecDeque, io, str, time::Duration};
+mod lines;
+mod position;
 
-use bytes::BytesMut;
+use std::{io, time::Duration};
+
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerState, Pod};
 use kube::{Api, api::LogParams};
 use tokio::io::AsyncRead;
-use tokio_util::{
-    codec::{Decoder, FramedRead},
-    compat::FuturesAsyncReadCompatExt,
-};
+use tokio_util::{codec::FramedRead, compat::FuturesAsyncReadCompatExt};
 
+use self::{lines::Lines, position::Position};
 use super::pod::{Container, has_ended, statuses, without_scheme};
 
-/// Longest line that is told, bytes; longer ones are passed over without being kept. A workload may print what it likes.
-const LONGEST_LINE: usize = 256 * 1024;
 /// Pause before a log is opened again.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
@@ -153,128 +151,6 @@ async fn read<T>(
         }
     }
     Ok(None)
-}
-
-/// How far a log has been read.
-#[derive(Debug, Default)]
-struct Position {
-    /// Time of the newest line. The lines of stdout and stderr can be a little out of order.
-    newest: Option<Timestamp>,
-    /// Times of the last lines, from [`Self::since`] on.
-    recent: VecDeque<Timestamp>,
-}
-
-impl Position {
-    /// From when on a log that is opened again has to be sent. The API counts in whole seconds.
-    fn since(&self) -> Option<Timestamp> {
-        Timestamp::from_second(self.newest?.as_second() - 1).ok()
-    }
-
-    fn note(&mut self, time: Timestamp) {
-        self.newest = self.newest.max(Some(time));
-        self.recent.push_back(time);
-        let since = self.since();
-        while self.recent.front().is_some_and(|first| Some(*first) < since) {
-            self.recent.pop_front();
-        }
-    }
-
-    fn overlap(&self) -> Overlap {
-        let since = self.since();
-        Overlap {
-            since,
-            lines: self.recent.iter().filter(|time| Some(**time) >= since).count(),
-            newest: self.newest,
-        }
-    }
-}
-
-/// What of a log that is opened again was seen before.
-#[derive(Debug)]
-struct Overlap {
-    /// Older lines are there only if the server does not know `sinceTime`.
-    since: Option<Timestamp>,
-    /// How many lines follow that were seen.
-    lines: usize,
-    /// None of these is newer.
-    newest: Option<Timestamp>,
-}
-
-impl Overlap {
-    /// Whether the next line, of this time, was seen before.
-    fn covers(&mut self, time: Timestamp) -> bool {
-        if Some(time) < self.since {
-            return true;
-        }
-        let seen = self.lines > 0 && Some(time) <= self.newest;
-        self.lines = if seen { self.lines - 1 } else { 0 };
-        seen
-    }
-}
-
-/// A line of a log.
-#[derive(Debug, PartialEq, Eq)]
-struct Line {
-    time: Option<Timestamp>,
-    /// None where it is too long or not text.
-    text: Option<String>,
-    /// Whether its end was there.
-    whole: bool,
-}
-
-/// Splits a log into lines with their times.
-#[derive(Debug, Default)]
-struct Lines {
-    /// Bytes in which there is no end of line.
-    searched: usize,
-    /// The line is longer than what is kept of it.
-    too_long: bool,
-}
-
-impl Lines {
-    fn line(&mut self, raw: &[u8], whole: bool) -> Line {
-        let stamped = raw.iter().position(|byte| *byte == b' ').and_then(|end| {
-            let time = str::from_utf8(&raw[..end]).ok()?.parse().ok()?;
-            Some((time, &raw[end + 1..]))
-        });
-        let (time, text) = stamped.map_or((None, raw), |(time, text)| (Some(time), text));
-        let text = str::from_utf8(text)
-            .ok()
-            .filter(|text| !self.too_long && text.len() <= LONGEST_LINE);
-        *self = Self::default();
-        Line {
-            time,
-            text: text.map(ToOwned::to_owned),
-            whole,
-        }
-    }
-}
-
-impl Decoder for Lines {
-    type Item = Line;
-    type Error = io::Error;
-
-    fn decode(&mut self, buffer: &mut BytesMut) -> io::Result<Option<Line>> {
-        if let Some(end) = buffer[self.searched..].iter().position(|byte| *byte == b'\n') {
-            let raw = buffer.split_to(self.searched + end + 1);
-            return Ok(Some(self.line(&raw[..raw.len() - 1], true)));
-        }
-        if buffer.len() > LONGEST_LINE {
-            buffer.truncate(LONGEST_LINE);
-            self.too_long = true;
-        }
-        self.searched = buffer.len();
-        Ok(None)
-    }
-
-    fn decode_eof(&mut self, buffer: &mut BytesMut) -> io::Result<Option<Line>> {
-        let line = self.decode(buffer)?;
-        if line.is_some() || buffer.is_empty() {
-            return Ok(line);
-        }
-        let raw = buffer.split();
-        Ok(Some(self.line(&raw, false)))
-    }
 }
 
 #[cfg(test)]
@@ -462,28 +338,5 @@ mod tests {
             Present::Lives
         );
         assert_eq!(judged("v", status("1", "running"), ""), Present::Another);
-    }
-
-    #[tokio::test]
-    async fn what_is_too_long_or_no_text_is_passed_over() {
-        let mut log =
-            b"2026-11-24T21:35:47Z a b\n2026-11-24T21:35:47Z \xff\xfe\n2026-11-24T21:35:47Z ".to_vec();
-        log.extend(vec![b'x'; 3 * LONGEST_LINE]);
-        log.extend(b"\nno time\n\nend");
-        let lines: Vec<_> = FramedRead::new(&log[..], Lines::default())
-            .map(|line| line.unwrap())
-            .map(|line| (line.time.is_some(), line.text, line.whole))
-            .collect()
-            .await;
-        let text = |text: &str| Some(text.to_owned());
-        let expected = [
-            (true, text("a b"), true),
-            (true, None, true),
-            (true, None, true),
-            (false, text("no time"), true),
-            (false, text(""), true),
-            (false, text("end"), false),
-        ];
-        assert_eq!(lines, expected);
     }
 }
