@@ -3,12 +3,13 @@
 use anyhow::Context;
 use clap::Subcommand;
 
-use super::python_args::PythonArgs;
+use super::{python_args::PythonArgs, report::screen};
 use crate::{
     embedded::{NODES, scope, up::Up},
     error::Error,
     interrupt::Interrupt,
     run,
+    wrap::wrap,
 };
 
 /// Run the embedded cluster.
@@ -84,13 +85,22 @@ fn announce(up: &Up, private: bool) -> Result<(), Error> {
 fn readable(up: &Up) -> String {
     let handshake = up.handshake();
     let kubeconfig = handshake.kubeconfig.display();
+    let nodes = NODES.join(", ");
+    let width = screen().width;
+    let head = wrap(
+        &format!("The embedded cluster is up: processes of this host, on the nodes {nodes}."),
+        width,
+        "",
+    );
+    let isolation = wrap(
+        &format!("  isolation   {}", handshake.isolation),
+        width,
+        "              ",
+    );
     format!(
-        "The embedded cluster is up: processes of this host, on the nodes {nodes}.\n\
-         \x20 isolation   {isolation}\n\
+        "{head}\n{isolation}\n\
          \x20 kubeconfig  {kubeconfig}\n\
          \x20 try         kubectl --kubeconfig {kubeconfig} get nodes\n\
          Ctrl-C stops it and removes everything that it made.\n",
-        nodes = NODES.join(", "),
-        isolation = handshake.isolation,
     )
 }

@@ -1,12 +1,12 @@
 //! `migbench doctor`: does the cluster have what a run needs?
 
-use std::{collections::BTreeSet, io::IsTerminal, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use clap::ValueEnum;
 
 use super::{
     benchmark, cluster_args::ClusterArgs, orchestrator_args::OrchestratorArgs, python_args::PythonArgs,
-    site_args::SiteArgs,
+    report::screen, site_args::SiteArgs,
 };
 use crate::{
     doctor::{self, Intent, Report, Status, Subject},
@@ -16,9 +16,6 @@ use crate::{
     run::cluster::{self, Choice},
     scenario::Scenario,
 };
-
-/// Width of a table that goes to no terminal.
-const PLAIN_WIDTH: u16 = 120;
 
 /// What only a measurement can tell.
 const NEXT: &str = "whether it measures right there, and how finely: migbench selftest\n";
@@ -132,15 +129,8 @@ async fn intent(args: Args, choice: &Choice) -> Result<Intent, Error> {
 fn rendered(report: &Report, format: Format) -> String {
     match format {
         Format::Json => doctor::json(report),
-        Format::Table => doctor::table(report, width()) + NEXT,
+        Format::Table => doctor::table(report, screen().width) + NEXT,
     }
-}
-
-/// How wide a table may be.
-pub(super) fn width() -> u16 {
-    let terminal = std::io::stdout().is_terminal();
-    let width = terminal.then(|| comfy_table::Table::new().width()).flatten();
-    width.unwrap_or(PLAIN_WIDTH)
 }
 
 fn verdict(report: &Report) -> Result<(), Error> {

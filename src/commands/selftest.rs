@@ -5,10 +5,7 @@ use std::path::PathBuf;
 use uuid::Uuid;
 
 use super::{
-    benchmark,
-    cluster_args::ClusterArgs,
-    doctor::{self, Format},
-    python_args::PythonArgs,
+    benchmark, cluster_args::ClusterArgs, doctor::Format, python_args::PythonArgs, report::screen,
     site_args::SiteArgs,
 };
 use crate::{
@@ -109,7 +106,7 @@ fn text(outcome: &Outcome, cluster: &str, place: &str) -> String {
             )
         },
     );
-    let report = table(&outcome.report(cluster), doctor::width());
+    let report = table(&outcome.report(cluster), screen().width);
     format!("\n{report}{resolution}\nrecord  {place}\n")
 }
 
