@@ -67,7 +67,7 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     if args.private {
         definition::install(&cluster.client).await?;
     }
-    definition::check(&cluster.client, &args.namespaces).await?;
+    definition::ensure(&cluster.client, &args.namespaces).await?;
     let service = Service::start(cluster.client, settings);
     announce(&addresses)?;
     let drained = server::run(entrances, service, told_to_stop(interrupt, args.private), DRAIN)

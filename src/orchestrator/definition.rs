@@ -18,22 +18,37 @@ use crate::{
 /// How often, and how many times, it is looked for: what was just applied needs a moment.
 const LOOKS: (Duration, usize) = (Duration::from_millis(500), 20);
 
-/// Check that the cluster knows what a migration is, and that those of these namespaces may be listed.
+/// Have the cluster know what a migration is: where it does not, install it, if that is allowed. Those of these namespaces may
+/// be listed then.
 ///
 /// # Errors
-/// It does not, and how that is mended.
-pub async fn check(client: &Client, namespaces: &[String]) -> Result<(), Error> {
+/// It does not know it, and how that is mended; or they may not be listed.
+pub async fn ensure(client: &Client, namespaces: &[String]) -> Result<(), Error> {
     for migrations in apis(client, namespaces) {
-        check_in(&migrations).await?;
+        if migrations.list(&one()).await.is_err_and(|error| unknown(&error)) {
+            match install(client).await {
+                Ok(()) => tracing::info!(definition = Migration::crd_name(), "installed"),
+                // Somebody else may be about to: then it is there in a moment.
+                Err(error) => tracing::debug!(%error, "not installed"),
+            }
+        }
+        check(&migrations).await?;
     }
     Ok(())
 }
 
-async fn check_in(migrations: &Api<Migration>) -> Result<(), Error> {
-    let query = ListParams::default().limit(1);
+fn one() -> ListParams {
+    ListParams::default().limit(1)
+}
+
+fn unknown(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+async fn check(migrations: &Api<Migration>) -> Result<(), Error> {
     let (delay, times) = LOOKS;
     let pauses = ConstantBuilder::default().with_delay(delay).with_max_times(times);
-    let unknown = |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 404);
+    let query = one();
     let listed = (|| migrations.list(&query)).retry(pauses).when(unknown).await;
     match listed {
         Err(error) if unknown(&error) => Err(Error::Manifest {
@@ -46,7 +61,7 @@ async fn check_in(migrations: &Api<Migration>) -> Result<(), Error> {
     }
 }
 
-/// Install the definition, where there is nobody else to do it.
+/// Install the definition.
 ///
 /// # Errors
 /// The API server refuses it.

@@ -1,12 +1,19 @@
 //! The orchestrator as a process of its own, and what its init container runs.
 
-use std::{path::Path, process::Output};
+use std::{
+    path::Path,
+    process::{Output, Stdio},
+};
 
 use migbench::{
     contract::orchestrator::{ErrorBody, Health},
     run::orchestrator::Orchestrator,
 };
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
+};
 
 use crate::api_fixture::kubelet::TlsServer;
 
@@ -49,6 +56,24 @@ async fn it_answers_asks_the_cluster_and_ends_with_its_stdin() {
     assert!(Path::new(&proc).exists());
     orchestrator.stop().await.unwrap();
     assert!(!Path::new(&proc).exists());
+}
+
+#[tokio::test]
+async fn a_cluster_that_knows_no_migrations_is_told_what_they_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = TlsServer::start().await;
+    let kubeconfig = directory.path().join("kubeconfig");
+    std::fs::write(&kubeconfig, &server.kubeconfig).unwrap();
+    let mut service = Command::new(env!("CARGO_BIN_EXE_migbench"))
+        .args(["orchestrator", "--listen", "127.0.0.1:0", "--kubeconfig"])
+        .arg(&kubeconfig)
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(service.stdout.take().unwrap()).lines();
+    let line = lines.next_line().await.unwrap();
+    assert!(line.is_some_and(|line| line.contains("listening")));
 }
 
 #[tokio::test]

@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from contract import exists, exit_on_sigterm, sync  # noqa: E402
+
+exit_on_sigterm()  # What follows takes long.
 import tensorflow as tf  # noqa: E402  (the level must be set before)
 
-from contract import exists, sync  # noqa: E402
 from dataset import CLASSES, FEATURES  # noqa: E402
 from epoch import Claims, given_up  # noqa: E402
 from hook import manifest  # noqa: E402

@@ -6,7 +6,6 @@ import time
 
 import dataset
 import model
-from contract import exit_on_sigterm
 from model import Checkpoints, tf
 
 IDLE = 0.5  # Seconds between two looks while there is nothing to evaluate.
@@ -51,7 +50,6 @@ def main():
     parser.add_argument("--data", required=True)
     parser.add_argument("--checkpoints", required=True)
     args = parser.parse_args()
-    exit_on_sigterm()
     os.makedirs(args.checkpoints, exist_ok=True)
     model.use_threads(1)
     Monitor(args).watch()

@@ -240,7 +240,6 @@ def main():
     parser.add_argument("--every", type=float, default=10, help="seconds between periodic checkpoints")
     parser.add_argument("--hold", type=float, default=120, help="seconds to hold still after a checkpoint")
     args = parser.parse_args()
-    exit_on_sigterm()
     model.use_threads(args.threads)
     trainer = Trainer(args)
     exit_on_sigterm(trainer.desk.close)
