@@ -4,7 +4,11 @@ use std::process::ExitCode;
 
 use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
 
-use crate::{commands, error::Error};
+use crate::{
+    commands,
+    error::Error,
+    wrap::{stderr_width, wrap},
+};
 
 /// A benchmark for Kubernetes pod migration.
 #[derive(Debug, Parser)]
@@ -96,7 +100,11 @@ pub fn start(cli: Cli) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            anstream::eprintln!("migbench: {error}");
+            let said = format!("migbench: {error}");
+            anstream::eprintln!(
+                "{}",
+                stderr_width().map_or(said.clone(), |width| wrap(&said, width, "  "))
+            );
             ExitCode::from(error.exit_code() as u8)
         }
     }

@@ -18,6 +18,7 @@ pub use self::pulling::Pulling;
 use crate::{
     run::notice::{Listener, Notice},
     stats::summary::Summary,
+    wrap::{hang, stderr_width},
 };
 
 /// The listener for this process's stderr: bars on a terminal, plain lines elsewhere.
@@ -79,7 +80,7 @@ struct Bars {
 impl Listener for Bars {
     fn hear(&mut self, notice: &Notice) -> anyhow::Result<()> {
         for line in self.narrator.hear(notice) {
-            self.bar.println(line);
+            self.bar.println(fitted(&line));
         }
         if matches!(notice, Notice::RunEnded(_)) {
             self.bar.finish_and_clear();
@@ -95,6 +96,14 @@ impl Listener for Bars {
 impl Drop for Bars {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// A line in the width of the screen; a command stays whole, to be copied.
+fn fitted(line: &str) -> String {
+    match stderr_width() {
+        Some(width) if !line.starts_with("watch") => hang(line, width),
+        _ => line.to_owned(),
     }
 }
 

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
     contract::orchestrator::{Migration, Status, StepRecord},
-    wrap::wrap,
+    wrap::{stderr_width, wrap},
 };
 
 /// Width where there is no terminal.
@@ -20,11 +20,7 @@ const INDENT: &str = "                           ";
 
 /// Columns of the terminal.
 pub(super) fn width() -> u16 {
-    let terminal = std::io::stderr().is_terminal();
-    let width = terminal
-        .then(|| comfy_table::Table::new().use_stderr().width())
-        .flatten();
-    width.unwrap_or(PLAIN_WIDTH)
+    stderr_width().unwrap_or(PLAIN_WIDTH)
 }
 
 /// Show something. A closed stderr is no reason to leave a migration alone.
