@@ -60,7 +60,10 @@ enum What {
 /// Run the command.
 #[expect(clippy::unused_async, reason = "all commands have one signature")]
 pub async fn execute(args: Args) -> Result<(), Error> {
-    let lines: Vec<Line> = store::runs(&args.results).iter().map(|path| line(path)).collect();
+    let lines: Vec<Line> = store::runs(&args.results)
+        .iter()
+        .map(|record| line(record))
+        .collect();
     if args.format == Form::Json {
         let text = serde_json::to_string_pretty(&lines).map_err(|error| Error::Internal(error.into()))?;
         return super::print(format!("{text}\n").as_bytes());
@@ -74,21 +77,16 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     super::print(format!("{text}\n").as_bytes())
 }
 
-fn line(path: &Path) -> Line {
-    let record = path.join(store::RECORD);
-    let what = match store::read(&record) {
+fn line(record: &Path) -> Line {
+    let what = match store::read(record) {
         Ok(run) => describe(Summary::new(&run)),
         Err(error) => What::Unreadable {
             error: error.to_string(),
         },
     };
     Line {
-        run: path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned(),
-        record,
+        run: store::name(record),
+        record: record.to_owned(),
         what,
     }
 }

@@ -3,11 +3,12 @@
 
 use std::{
     fs,
-    io::{self, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
 use anyhow::Context;
+use flate2::read::GzDecoder;
 use tempfile::NamedTempFile;
 
 use super::run::{RunRecord, SCHEMA};
@@ -16,6 +17,10 @@ use super::run::{RunRecord, SCHEMA};
 const ROOM: usize = 256 << 10;
 /// Name of the record in its directory.
 pub const RECORD: &str = "run.json";
+/// And of one that somebody has compressed, to keep it.
+const COMPRESSED: &str = "run.json.gz";
+/// What gzip files begin with: RFC 1952.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// The directory of one run.
 #[derive(Debug, Clone)]
@@ -90,13 +95,17 @@ pub enum ReadError {
     },
 }
 
-/// Read a record.
+/// Read a record, also one that gzip has compressed.
+///
+/// # Errors
+/// It cannot be read, is damaged, or not a record of this version's schema.
 pub fn read(path: &Path) -> Result<RunRecord, ReadError> {
     let unreadable = |reason: String| ReadError::Unreadable {
         path: path.display().to_string(),
         reason,
     };
-    let text = fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+    let text = fs::read(path).and_then(plain);
+    let text = text.map_err(|error| unreadable(error.to_string()))?;
     // The rest is skipped, not held: a record of many readings is large.
     let head: Head = serde_json::from_slice(&text)
         .map_err(|error| unreadable(format!("not JSON, or cut off: {error}")))?;
@@ -113,6 +122,15 @@ pub fn read(path: &Path) -> Result<RunRecord, ReadError> {
     serde_path_to_error::deserialize(&mut json).map_err(|error| unreadable(error.to_string()))
 }
 
+fn plain(content: Vec<u8>) -> io::Result<Vec<u8>> {
+    if !content.starts_with(&GZIP) {
+        return Ok(content);
+    }
+    let mut text = Vec::new();
+    GzDecoder::new(&content[..]).read_to_end(&mut text)?;
+    Ok(text)
+}
+
 /// What every version of a record begins with.
 #[derive(serde::Deserialize)]
 struct Head {
@@ -120,15 +138,23 @@ struct Head {
     schema: Option<serde_json::Value>,
 }
 
-/// The runs below a results directory, oldest first: UUIDv7 names sort by time.
+/// The records of the runs below a results directory, oldest first: UUIDv7 names sort by time.
 pub fn runs(results: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(results).into_iter().flatten().flatten();
-    let mut runs: Vec<_> = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.join(RECORD).is_file())
-        .collect();
+    let mut runs: Vec<_> = entries.filter_map(|entry| record_in(&entry.path())).collect();
     runs.sort();
     runs
+}
+
+/// Name of the run whose record this is.
+pub fn name(record: &Path) -> String {
+    let name = record.parent().and_then(Path::file_name).unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+fn record_in(run: &Path) -> Option<PathBuf> {
+    let places = [RECORD, COMPRESSED].map(|name| run.join(name));
+    places.into_iter().find(|place| place.is_file())
 }
 
 /// The record's path of a run given by id, unique prefix of an id, or path; the newest without one.
@@ -140,22 +166,19 @@ pub fn find(results: &Path, wanted: Option<&str>) -> Result<PathBuf, ReadError> 
         reason,
     };
     let Some(wanted) = wanted else {
-        let newest = runs
-            .last()
-            .ok_or_else(|| not_found("there are none yet; `migbench run` makes one".into()))?;
-        return Ok(newest.join(RECORD));
+        let newest = runs.last().cloned();
+        return newest.ok_or_else(|| not_found("there are none yet; `migbench run` makes one".into()));
     };
     let path = Path::new(wanted);
     if path.is_file() {
         return Ok(path.to_owned());
     }
-    if path.join(RECORD).is_file() {
-        return Ok(path.join(RECORD));
+    if let Some(record) = record_in(path) {
+        return Ok(record);
     }
-    let name = |run: &PathBuf| run.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let matching: Vec<_> = runs.iter().filter(|run| name(run).starts_with(wanted)).collect();
     match matching[..] {
-        [one] => Ok(one.join(RECORD)),
+        [one] => Ok(one.clone()),
         [] => Err(not_found("`migbench list` shows the runs".into())),
         _ => Err(not_found(format!(
             "{} runs begin so; give more of the id",
@@ -189,6 +212,24 @@ mod tests {
         assert_eq!(find(path.to_str()), Ok(record("0199-bb")));
         assert!(find(Some("0199")).unwrap_err().contains("2 runs begin so"));
         assert!(find(Some("3")).unwrap_err().contains("migbench list"));
+    }
+
+    #[test]
+    fn a_compressed_record_is_read_and_found_like_any() {
+        let results = results(&["0199-aa"]);
+        let whole = fs::read("tests/fixtures/runs/019ab3c4-0000-7000-8000-000000000001/run.json").unwrap();
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        gzip.write_all(&whole).unwrap();
+        let gzip = gzip.finish().unwrap();
+        let run = results.path().join("0200-bb");
+        fs::create_dir(&run).unwrap();
+        let record = run.join(COMPRESSED);
+        fs::write(&record, &gzip).unwrap();
+        assert_eq!(find(results.path(), None).unwrap(), record);
+        read(&record).unwrap();
+        fs::write(&record, &gzip[..gzip.len() / 2]).unwrap();
+        let error = read(&record).unwrap_err().to_string();
+        assert!(error.contains("run.json.gz"), "{error}");
     }
 
     #[test]

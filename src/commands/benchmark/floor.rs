@@ -16,11 +16,11 @@ pub(super) fn known(results: &Path, environment: &Environment) -> Option<Floor> 
         let of = |one: &Environment| (one.cluster.clone(), one.nodes.clone(), one.meter.clone());
         of(other) == of(environment)
     };
-    store::runs(results).iter().rev().find_map(|run| {
-        let outcome = fs::read(run.join(OUTCOME)).ok()?;
+    store::runs(results).iter().rev().find_map(|record| {
+        let outcome = fs::read(record.with_file_name(OUTCOME)).ok()?;
         let outcome: serde_json::Value = serde_json::from_slice(&outcome).ok()?;
         let half_width = outcome["resolution"].as_f64()?;
-        let record = store::read(&run.join(store::RECORD)).ok()?;
+        let record = store::read(record).ok()?;
         same(&record.environment).then_some(Floor {
             run: record.id,
             rounds: record.settings.rounds,
