@@ -8,7 +8,7 @@ use super::{
     Error, Format,
     doubts::groups,
     number::{NONE, percent},
-    row::{Row, Words, windows},
+    row::{Words, rows, windows},
 };
 use crate::{
     record::run::RunRecord,
@@ -72,9 +72,9 @@ fn comparison(summary: &Summary, comparison: &Comparison, to: &mut dyn io::Write
         "95 % interval",
         "window",
     ]);
-    for row in comparison.metrics.iter().map(|metric| Row::new(metric, summary)) {
+    for row in rows(comparison, summary) {
         let numbers = [row.baseline, row.candidate, row.change, row.interval].map(or_reason);
-        let cells = [row.label.to_owned()].into_iter().chain(numbers);
+        let cells = [escaped(&row.label)].into_iter().chain(numbers);
         table.add_row(cells.chain([row.window]));
     }
     for column in table.column_iter_mut().skip(1) {

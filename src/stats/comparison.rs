@@ -35,9 +35,12 @@ pub struct RoundPair {
 pub struct Metric {
     /// Its name.
     pub name: &'static str,
+    /// The container that it is of; null for the whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
     /// Its name for people.
     #[serde(skip)]
-    pub label: &'static str,
+    pub label: String,
     /// Unit of its numbers.
     pub unit: Unit,
     /// The part of the leg that it holds for.
@@ -52,13 +55,18 @@ pub struct Metric {
     pub saved: Figure,
     /// Two-sided 95 % interval of what is saved, where differences are compared.
     pub saved95: Figure<[f64; 2]>,
-    /// Share saved: of one round as it is, of several from the mean of their log ratios. Where differences are compared
-    /// several rounds have none.
+    /// Two-sided 95 % interval of the candidate's mean, where nothing is compared.
+    pub candidate95: Figure<[f64; 2]>,
+    /// Share saved: of one round as it is, of several from the mean of their log ratios. Where a round is 0 several rounds
+    /// have none.
     pub reduction: Figure,
     /// Two-sided 95 % interval of the reduction.
     pub interval95: Figure<[f64; 2]>,
     /// The rounds in which both strategies delivered it.
     pub rounds: Vec<RoundPair>,
+    /// The candidate's number in each round that has it, whatever the baseline has.
+    #[serde(skip)]
+    pub candidates: Vec<(u32, f64)>,
 }
 
 /// A candidate beside the baseline.
@@ -120,8 +128,8 @@ impl Comparison {
     /// Compare two strategies over the rounds that both have run.
     pub fn new(legs: &[LegSummary], (baseline, candidate): (&str, &str), asked: Asked) -> Self {
         let rounds = rounds(legs, baseline, candidate);
-        let metrics: Vec<Metric> = METRICS.iter().map(|kind| Metric::new(kind, &rounds)).collect();
-        let ratios = log_ratios(&metrics[0]);
+        let metrics: Vec<Metric> = METRICS.iter().flat_map(|kind| of_kind(kind, &rounds)).collect();
+        let ratios = ratios(&metrics[0].rounds);
         let unfinished = (rounds.len() < asked.rounds as usize).then(|| {
             let (ran, of) = (rounds.len(), asked.rounds);
             format!("only {ran} of {of} rounds have run, and their number was fixed before")
@@ -153,9 +161,16 @@ impl Comparison {
         }
     }
 
-    /// A metric by name.
+    /// A metric by name, of the whole.
     pub fn metric(&self, name: &str) -> Option<&Metric> {
-        self.metrics.iter().find(|metric| metric.name == name)
+        let mut whole = self.metrics.iter().filter(|metric| metric.container.is_none());
+        whole.find(|metric| metric.name == name)
+    }
+
+    /// The same metric of another comparison's.
+    pub fn like(&self, other: &Metric) -> Option<&Metric> {
+        let mut metrics = self.metrics.iter();
+        metrics.find(|metric| (metric.name, &metric.container) == (other.name, &other.container))
     }
 }
 
@@ -169,10 +184,6 @@ fn rounds<'a>(legs: &'a [LegSummary], baseline: &str, candidate: &str) -> Vec<Pa
     of(baseline)
         .filter_map(|one| Some((one, of(candidate).find(|other| other.round == one.round)?)))
         .collect()
-}
-
-fn log_ratios(metric: &Metric) -> Vec<f64> {
-    metric.rounds.iter().filter_map(RoundPair::log_ratio).collect()
 }
 
 /// The log ratios of the rounds in which the baseline went first, and of the others.
@@ -191,68 +202,142 @@ fn by_order(metric: &Metric, rounds: &[Pair]) -> [Vec<f64>; 2] {
     [ratios(baseline_first), ratios(others)]
 }
 
+/// The metric of the whole, and of each container.
+fn of_kind(kind: &MetricKind, rounds: &[Pair]) -> Vec<Metric> {
+    let legs = rounds.iter().flat_map(|(one, other)| [*one, *other]);
+    let parts = kind.containers(legs).into_iter().map(Some);
+    let all = std::iter::once(None).chain(parts);
+    all.map(|container| Metric::new(kind, container, rounds))
+        .collect()
+}
+
 impl Metric {
-    fn new(kind: &MetricKind, rounds: &[Pair]) -> Self {
+    fn new(kind: &MetricKind, container: Option<&str>, rounds: &[Pair]) -> Self {
+        let of =
+            |leg: &LegSummary| container.map_or_else(|| kind.of(leg), |name| kind.of_container(leg, name));
+        // A container may be in one of the arms alone.
+        let scale = container.map_or(kind.scale, |_| Scale::Difference);
         let several = rounds.len() > 1;
-        let mean = if several && kind.scale == Scale::Ratio {
+        let mean = if several && scale == Scale::Ratio {
             geometric
         } else {
             mean
         };
-        let baseline = average(rounds.iter().map(|(one, _)| kind.of(one)), mean);
-        let candidate = average(rounds.iter().map(|(_, other)| kind.of(other)), mean);
-        let pairs: Vec<RoundPair> = rounds
-            .iter()
-            .filter_map(|pair| RoundPair::new(kind, pair))
-            .collect();
-        // An interval over some of the rounds would hide the others.
-        let interval = |values: Vec<f64>| {
-            let found = (values.len() == rounds.len())
-                .then(|| interval(&values))
-                .flatten();
-            Figure::or_reason(found, "undefined: a number is missing or 0")
+        let baseline = average(rounds.iter().map(|(one, _)| of(one)), mean);
+        let candidate = average(rounds.iter().map(|(_, other)| of(other)), mean);
+        let own = |(one, other): &Pair| Some((one.round, of(other).value?));
+        let candidates: Vec<(u32, f64)> = rounds.iter().filter_map(own).collect();
+        let pair = |(one, other): &Pair| Some(RoundPair::new(one.round, of(one).value?, of(other).value?));
+        let pairs: Vec<RoundPair> = rounds.iter().filter_map(pair).collect();
+        let intervals = Intervals {
+            scale,
+            rounds: rounds.len(),
         };
-        let (interval95, saved95) = match kind.scale {
-            _ if !several => (Figure::unknown(ONE_ROUND), Figure::unknown(ONE_ROUND)),
-            Scale::Ratio => (
-                interval(pairs.iter().filter_map(RoundPair::log_ratio).collect())
-                    .map(|[low, high]| [of_log_ratio(*high), of_log_ratio(*low)]),
-                Figure::unknown("compared by ratio"),
-            ),
-            Scale::Difference => (
-                Figure::unknown(BY_DIFFERENCE),
-                interval(pairs.iter().map(|pair| pair.baseline - pair.candidate).collect()),
-            ),
+        let compared = baseline.and_then(|one| candidate.map(|other| [*one, *other]));
+        let compared = match scale {
+            Scale::Own => Figure::unknown(NOT_COMPARED),
+            Scale::Ratio | Scale::Difference => compared,
         };
+        let interval95 = intervals.of_share(&pairs);
         Self {
             name: kind.name,
-            label: kind.label,
+            label: container.map_or_else(|| kind.label.into(), |name| format!("{}: {name}", kind.label)),
+            container: container.map(str::to_owned),
             unit: kind.unit,
             window: kind.window,
-            scale: kind.scale,
-            saved95,
-            saved: baseline.and_then(|one| candidate.map(|other| one - other)),
-            reduction: match kind.scale {
-                Scale::Difference if several => Figure::unknown(BY_DIFFERENCE),
-                _ => share(&baseline, &candidate),
+            scale,
+            saved95: intervals.of_difference(&pairs),
+            candidate95: intervals.of_candidate(&candidates),
+            saved: compared.map(|[one, other]| one - other),
+            reduction: match scale {
+                Scale::Difference if several => intervals.mean_share(&pairs),
+                _ => compared.and_then(|means| share(*means)),
             },
             interval95,
             baseline,
             candidate,
             rounds: pairs,
+            candidates,
         }
+    }
+
+    /// Why it could not be compared, or, where nothing is compared, why the candidate does not have it.
+    pub fn missing(&self) -> Option<&str> {
+        let figure = match self.scale {
+            Scale::Own => &self.candidate,
+            Scale::Ratio | Scale::Difference => &self.saved,
+        };
+        figure.reason.as_deref()
     }
 }
 
+/// Intervals over the rounds, by what is compared.
+struct Intervals {
+    scale: Scale,
+    rounds: usize,
+}
+
+impl Intervals {
+    /// An interval over some of the rounds would hide the others.
+    fn over(&self, values: &[f64]) -> Figure<[f64; 2]> {
+        if self.rounds < 2 {
+            return Figure::unknown(ONE_ROUND);
+        }
+        let found = (values.len() == self.rounds).then(|| interval(values)).flatten();
+        let reason = match self.scale {
+            Scale::Difference => BY_DIFFERENCE,
+            Scale::Ratio | Scale::Own => "undefined: a number is missing or 0",
+        };
+        Figure::or_reason(found, reason)
+    }
+
+    fn of_share(&self, pairs: &[RoundPair]) -> Figure<[f64; 2]> {
+        if self.scale == Scale::Own {
+            return Figure::unknown(NOT_COMPARED);
+        }
+        self.over(&ratios(pairs))
+            .map(|[low, high]| [of_log_ratio(*high), of_log_ratio(*low)])
+    }
+
+    /// The share that the mean log ratio stands for.
+    fn mean_share(&self, pairs: &[RoundPair]) -> Figure {
+        let ratios = ratios(pairs);
+        let all = (ratios.len() == self.rounds).then(|| mean(&ratios)).flatten();
+        Figure::or_reason(all.map(of_log_ratio), BY_DIFFERENCE)
+    }
+
+    fn of_difference(&self, pairs: &[RoundPair]) -> Figure<[f64; 2]> {
+        match self.scale {
+            Scale::Ratio => Figure::unknown("compared by ratio"),
+            Scale::Own => Figure::unknown(NOT_COMPARED),
+            Scale::Difference => {
+                let saved = pairs.iter().map(|pair| pair.baseline - pair.candidate);
+                self.over(&saved.collect::<Vec<_>>())
+            }
+        }
+    }
+
+    fn of_candidate(&self, candidates: &[(u32, f64)]) -> Figure<[f64; 2]> {
+        if self.scale != Scale::Own {
+            return Figure::unknown("compared with the baseline");
+        }
+        let numbers: Vec<f64> = candidates.iter().map(|(_, number)| *number).collect();
+        self.over(&numbers)
+    }
+}
+
+fn ratios(pairs: &[RoundPair]) -> Vec<f64> {
+    pairs.iter().filter_map(RoundPair::log_ratio).collect()
+}
+
 impl RoundPair {
-    fn new(kind: &MetricKind, (one, other): &Pair) -> Option<Self> {
-        let (baseline, candidate) = (kind.of(one).value?, kind.of(other).value?);
-        Some(Self {
-            round: one.round,
+    fn new(round: u32, baseline: f64, candidate: f64) -> Self {
+        Self {
+            round,
             baseline,
             candidate,
             reduction: reduction(baseline, candidate),
-        })
+        }
     }
 
     fn log_ratio(&self) -> Option<f64> {
@@ -261,7 +346,8 @@ impl RoundPair {
 }
 
 const ONE_ROUND: &str = "1 round has no error estimate";
-const BY_DIFFERENCE: &str = "compared by difference, since a round can be 0";
+const BY_DIFFERENCE: &str = "compared by difference: a number is missing or 0";
+const NOT_COMPARED: &str = "the baseline has nothing to compare it with";
 
 /// Mean over the rounds; unknown as soon as one round is, since a mean over some would hide it.
 fn average(figures: impl Iterator<Item = Figure>, mean: fn(&[f64]) -> Option<f64>) -> Figure {
@@ -284,10 +370,8 @@ fn geometric(numbers: &[f64]) -> Option<f64> {
 }
 
 /// Share saved. Of geometric means it is the one that the mean log ratio stands for, which the interval belongs to.
-fn share(baseline: &Figure, candidate: &Figure) -> Figure {
-    baseline.and_then(|one| {
-        candidate.and_then(|other| Figure::or_reason(reduction(*one, *other), "undefined: the baseline is 0"))
-    })
+fn share([baseline, candidate]: [f64; 2]) -> Figure {
+    Figure::or_reason(reduction(baseline, candidate), "undefined: the baseline is 0")
 }
 
 impl Evidence {

@@ -18,13 +18,13 @@ use super::{
     doubts::groups,
     number::{NONE, percent, plain, with_unit},
     presence,
-    row::{Row, Words, windows},
+    row::{Words, rows, windows},
 };
 use crate::{
     record::{leg::LegRecord, reading::Segment, run::RunRecord},
     stats::{
         comparison::Comparison,
-        metric::Unit,
+        metric::{PAUSE, Unit},
         summary::Summary,
         verdict::Verdict,
         view::{Figure, LegSummary, usage::Usage},
@@ -73,6 +73,8 @@ fn page(record: &RunRecord, summary: &Summary) -> Markup {
                             (rounds::pairs(comparison))
                         }
                     }
+                    h2 { "The pause of the training" }
+                    div .charts { @for comparison in &summary.comparisons { (pause(comparison)) } }
                     h2 { "Memory by container" }
                     div .charts { (memory(summary)) }
                     h2 { "Course and samples" }
@@ -143,7 +145,7 @@ fn metrics(summary: &Summary, comparison: &Comparison) -> Markup {
                 thead { tr { th scope="col" { "metric" } @for name in header { th scope="col" { (name) } }
                     th .words scope="col" { "window" } } }
                 tbody {
-                    @for row in comparison.metrics.iter().map(|metric| Row::new(metric, summary)) {
+                    @for row in rows(comparison, summary) {
                         tr {
                             th scope="row" { (row.label) }
                             @for words in [row.baseline, row.candidate, row.change] { td { (or_reason(&words)) } }
@@ -175,6 +177,45 @@ fn doubts(summary: &Summary) -> Markup {
             } }
         }
     }
+}
+
+/// Both downtimes, and below them the phases where the candidate tells of them: it measures those by itself.
+fn pause(comparison: &Comparison) -> Markup {
+    let downtime = comparison.metric("downtime");
+    let downtimes = downtime.map(|metric| {
+        [
+            (&comparison.baseline, &metric.baseline),
+            (&comparison.candidate, &metric.candidate),
+        ]
+    });
+    let downtimes = downtimes.into_iter().flatten();
+    let mut bars: Vec<Bar> = downtimes
+        .filter_map(|(strategy, seconds)| {
+            Some(Bar {
+                name: strategy.clone(),
+                parts: vec![("training downtime".into(), seconds.value?)],
+            })
+        })
+        .collect();
+    let phases = comparison.metrics.iter().filter_map(|metric| {
+        let phase = metric.label.strip_prefix(PAUSE)?;
+        Some((phase.to_owned(), metric.candidate.value?))
+    });
+    let phases: Vec<(String, f64)> = phases.collect();
+    if !phases.is_empty() {
+        bars.push(Bar {
+            name: "its phases".into(),
+            parts: phases,
+        });
+    }
+    if bars.is_empty() {
+        return html! { p { "The downtime is not known." } };
+    }
+    let title = format!(
+        "Training downtime, {} against {}",
+        comparison.candidate, comparison.baseline
+    );
+    stack(&title, &bars, "s", |seconds| format!("{seconds:.3} s"))
 }
 
 fn memory(summary: &Summary) -> Markup {

@@ -53,12 +53,17 @@ fn head(summary: &Summary, screen: Screen) -> String {
     let head = format!(
         "{} on {}, {} of {} rounds, {}{state}",
         settings.scenario,
-        summary.environment.cluster,
+        place(&summary.environment.cluster),
         summary.rounds,
         settings.rounds,
         summary.started.strftime("%Y-%m-%d %H:%M UTC"),
     );
     wrap(&head, screen.width, "  ")
+}
+
+/// The cluster without what is said of it in brackets, which is told in full with the details.
+fn place(cluster: &str) -> &str {
+    cluster.split_once(" (").map_or(cluster, |(name, _)| name)
 }
 
 fn verdict(summary: &Summary, comparison: &Comparison, screen: Screen) -> String {
@@ -106,7 +111,7 @@ fn metrics(summary: &Summary, comparison: &Comparison, screen: Screen) -> String
     for row in shown.map(|metric| Row::new(metric, summary)) {
         let mut cells = vec![
             if row.window == Window::Migration.to_string() {
-                row.label.to_owned()
+                row.label
             } else {
                 format!("{} ({})", row.label, row.window)
             },
