@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use super::{
     Screen,
+    notes::Notes,
     row::Row,
-    table::grid::{Notes, grid, trimmed},
+    table::grid::{grid, trimmed},
 };
 use crate::{
     stats::{comparison::Comparison, metric::Scale, summary::Summary},

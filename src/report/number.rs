@@ -2,9 +2,6 @@
 
 use crate::stats::metric::Unit::{self, Bytes, Count, Millicores, Periods, Seconds, Share, Steps};
 
-/// What stands where there is no number, beside the reason.
-pub(super) const NONE: &str = "–";
-
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
 /// How far a bound may lie beyond a printed digit and still be that digit: what binary fractions lose.

@@ -1,16 +1,20 @@
 //! A candidate strategy beside the baseline: each metric over all rounds, and the verdict on CPU.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
     effects,
     hodges_lehmann::hodges_lehmann,
-    holm, kendall,
+    holm,
+    intervals::{Intervals, NOT_COMPARED, ratios},
+    kendall,
     limits::{TOLERANCE, UPPER_QUANTILE},
     mean::mean,
     metric::{METRICS, MetricKind, Scale, Unit, Window},
-    paired_t::{PairedT, interval},
+    paired_t::PairedT,
     reduction::{log_ratio, of_log_ratio, reaches, reduction},
     sign_flip,
     verdict::{Judgement, Verdict, judge},
@@ -181,20 +185,18 @@ fn rounds<'a>(legs: &'a [LegSummary], baseline: &str, candidate: &str) -> Vec<Pa
         legs.iter()
             .filter(move |leg: &&LegSummary| leg.strategy == strategy)
     };
-    of(baseline)
-        .filter_map(|one| Some((one, of(candidate).find(|other| other.round == one.round)?)))
-        .collect()
+    // Of a round that is there twice the first counts.
+    let others: BTreeMap<u32, &LegSummary> = of(candidate).rev().map(|leg| (leg.round, leg)).collect();
+    let pairs = of(baseline).filter_map(|one| Some((one, *others.get(&one.round)?)));
+    pairs.collect()
 }
 
 /// The log ratios of the rounds in which the baseline went first, and of the others.
 fn by_order(metric: &Metric, rounds: &[Pair]) -> [Vec<f64>; 2] {
-    let first = |round: u32| {
-        rounds
-            .iter()
-            .any(|(one, other)| one.round == round && one.position < other.position)
-    };
+    let first = rounds.iter().filter(|(one, other)| one.position < other.position);
+    let first: BTreeSet<u32> = first.map(|(one, _)| one.round).collect();
     let (baseline_first, others): (Vec<&RoundPair>, Vec<&RoundPair>) =
-        metric.rounds.iter().partition(|pair| first(pair.round));
+        metric.rounds.iter().partition(|pair| first.contains(&pair.round));
     let ratios = |pairs: Vec<&RoundPair>| {
         let ratios = pairs.into_iter().filter_map(RoundPair::log_ratio);
         ratios.collect()
@@ -271,65 +273,6 @@ impl Metric {
     }
 }
 
-/// Intervals over the rounds, by what is compared.
-struct Intervals {
-    scale: Scale,
-    rounds: usize,
-}
-
-impl Intervals {
-    /// An interval over some of the rounds would hide the others.
-    fn over(&self, values: &[f64]) -> Figure<[f64; 2]> {
-        if self.rounds < 2 {
-            return Figure::unknown(ONE_ROUND);
-        }
-        let found = (values.len() == self.rounds).then(|| interval(values)).flatten();
-        let reason = match self.scale {
-            Scale::Difference => BY_DIFFERENCE,
-            Scale::Ratio | Scale::Own => "undefined: a number is missing or 0",
-        };
-        Figure::or_reason(found, reason)
-    }
-
-    fn of_share(&self, pairs: &[RoundPair]) -> Figure<[f64; 2]> {
-        if self.scale == Scale::Own {
-            return Figure::unknown(NOT_COMPARED);
-        }
-        self.over(&ratios(pairs))
-            .map(|[low, high]| [of_log_ratio(*high), of_log_ratio(*low)])
-    }
-
-    /// The share that the mean log ratio stands for.
-    fn mean_share(&self, pairs: &[RoundPair]) -> Figure {
-        let ratios = ratios(pairs);
-        let all = (ratios.len() == self.rounds).then(|| mean(&ratios)).flatten();
-        Figure::or_reason(all.map(of_log_ratio), BY_DIFFERENCE)
-    }
-
-    fn of_difference(&self, pairs: &[RoundPair]) -> Figure<[f64; 2]> {
-        match self.scale {
-            Scale::Ratio => Figure::unknown("compared by ratio"),
-            Scale::Own => Figure::unknown(NOT_COMPARED),
-            Scale::Difference => {
-                let saved = pairs.iter().map(|pair| pair.baseline - pair.candidate);
-                self.over(&saved.collect::<Vec<_>>())
-            }
-        }
-    }
-
-    fn of_candidate(&self, candidates: &[(u32, f64)]) -> Figure<[f64; 2]> {
-        if self.scale != Scale::Own {
-            return Figure::unknown("compared with the baseline");
-        }
-        let numbers: Vec<f64> = candidates.iter().map(|(_, number)| *number).collect();
-        self.over(&numbers)
-    }
-}
-
-fn ratios(pairs: &[RoundPair]) -> Vec<f64> {
-    pairs.iter().filter_map(RoundPair::log_ratio).collect()
-}
-
 impl RoundPair {
     fn new(round: u32, baseline: f64, candidate: f64) -> Self {
         Self {
@@ -340,14 +283,10 @@ impl RoundPair {
         }
     }
 
-    fn log_ratio(&self) -> Option<f64> {
+    pub(super) fn log_ratio(&self) -> Option<f64> {
         log_ratio(self.baseline, self.candidate)
     }
 }
-
-const ONE_ROUND: &str = "1 round has no error estimate";
-const BY_DIFFERENCE: &str = "compared by difference: a number is missing or 0";
-const NOT_COMPARED: &str = "the baseline has nothing to compare it with";
 
 /// Mean over the rounds; unknown as soon as one round is, since a mean over some would hide it.
 fn average(figures: impl Iterator<Item = Figure>, mean: fn(&[f64]) -> Option<f64>) -> Figure {

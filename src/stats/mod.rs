@@ -8,6 +8,7 @@ pub mod effects;
 pub mod gate;
 pub mod hodges_lehmann;
 pub mod holm;
+mod intervals;
 pub mod kendall;
 pub mod mean;
 pub mod median;

@@ -16,9 +16,10 @@ use super::{
     Error, Format,
     containers::{POD, average, containers},
     doubts::groups,
-    number::{NONE, percent, plain, with_unit},
+    notes::Notes,
+    number::{percent, plain, with_unit},
     presence,
-    row::{Words, rows, windows},
+    row::{rows, windows},
 };
 use crate::{
     record::{leg::LegRecord, reading::Segment, run::RunRecord},
@@ -138,6 +139,7 @@ fn metrics(summary: &Summary, comparison: &Comparison) -> Markup {
     let several = summary.rounds > 1;
     let header = [&comparison.baseline, &comparison.candidate, "saved or ratio"];
     let header = header.into_iter().chain(several.then_some("95 % interval"));
+    let mut notes = Notes::default();
     html! {
         h2 { (title) }
         div .scroll tabindex="0" role="region" aria-label=(title) {
@@ -148,23 +150,22 @@ fn metrics(summary: &Summary, comparison: &Comparison) -> Markup {
                     @for row in rows(comparison, summary) {
                         tr {
                             th scope="row" { (row.label) }
-                            @for words in [row.baseline, row.candidate, row.change] { td { (or_reason(&words)) } }
-                            @if several { td { (or_reason(&row.interval)) } }
+                            @for words in [row.baseline, row.candidate, row.change] { td { (notes.or_mark(words)) } }
+                            @if several { td { (notes.or_mark(row.interval)) } }
                             td .words { (row.window) }
                         }
                     }
                 }
             }
         }
+        (below(&notes))
         p .muted { (windows(summary)) }
     }
 }
 
-fn or_reason(words: &Words) -> Markup {
-    match words {
-        Ok(words) => html! { (words) },
-        Err(reason) => html! { (NONE) small { (reason) } },
-    }
+/// Why numbers are missing in the table above.
+fn below(notes: &Notes) -> Markup {
+    html! { @for line in notes.lines() { p .note { (line) } } }
 }
 
 fn doubts(summary: &Summary) -> Markup {
@@ -296,6 +297,7 @@ fn used(summary: &Summary, title: &str, unit: Unit, number: fn(&Usage) -> Figure
         .iter()
         .flat_map(|strategy| [(strategy, Segment::Before), (strategy, Segment::After)])
         .collect();
+    let mut notes = Notes::default();
     html! {
         div .scroll tabindex="0" role="region" aria-label=(title) {
             table {
@@ -306,11 +308,13 @@ fn used(summary: &Summary, title: &str, unit: Unit, number: fn(&Usage) -> Figure
                 tbody { @for container in containers(summary) { tr {
                     th scope="row" { (container) }
                     @for (strategy, segment) in &columns {
-                        td { (or_reason(&average(summary, (strategy, *segment), &container, number).map(|value| plain(value, unit)))) }
+                        @let words = average(summary, (strategy, *segment), &container, number);
+                        td { (notes.or_mark(words.map(|value| plain(value, unit)))) }
                     }
                 } } }
             }
         }
+        (below(&notes))
     }
 }
 

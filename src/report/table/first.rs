@@ -2,11 +2,12 @@
 
 use anstyle::{AnsiColor, Style};
 
-use super::grid::{Notes, grid, trimmed};
+use super::grid::{grid, trimmed};
 use crate::{
     report::{
         Screen,
         doubts::groups,
+        notes::Notes,
         number::percent,
         row::{Row, windows},
     },

@@ -10,8 +10,9 @@ use crate::{
     report::{
         Screen,
         containers::{Number, POD, average, containers},
-        number::{NONE, duration, percent, plain, with_unit},
-        row::{Row as MetricRow, Words, rows},
+        notes::Notes,
+        number::{duration, percent, plain, with_unit},
+        row::{Row as MetricRow, rows},
     },
     stats::{metric::Unit, summary::Summary, view::Figure},
     wrap::wrap,
@@ -214,31 +215,4 @@ fn titled(title: &str, screen: Screen, grid: &Table) -> String {
 /// The grid without the blanks at the ends of its lines.
 pub(in crate::report) fn trimmed(grid: &Table) -> String {
     grid.trim_fmt()
-}
-
-/// The reasons of a grid's dashes.
-#[derive(Debug, Default)]
-pub(in crate::report) struct Notes(Vec<String>);
-
-impl Notes {
-    /// The words, or a dash that refers to the reason.
-    pub(in crate::report) fn or_mark(&mut self, words: Words) -> String {
-        words.unwrap_or_else(|reason| {
-            let known = self.0.iter().position(|note| *note == reason);
-            let number = known.unwrap_or_else(|| {
-                self.0.push(reason);
-                self.0.len() - 1
-            });
-            format!("{NONE} [{}]", number + 1)
-        })
-    }
-
-    /// The reasons, to stand below the grid.
-    pub(in crate::report) fn below(&self, screen: Screen) -> String {
-        let note = |(position, note): (usize, &String)| {
-            let note = format!("[{}] {note}", position + 1);
-            format!("\n{}", wrap(&note, screen.width, "    "))
-        };
-        self.0.iter().enumerate().map(note).collect::<Vec<_>>().concat()
-    }
 }
