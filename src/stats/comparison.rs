@@ -16,23 +16,11 @@ use super::{
     metric::{METRICS, MetricKind, Scale, Unit, Window},
     paired_t::PairedT,
     reduction::{log_ratio, of_log_ratio, reaches, reduction},
+    round_pair::RoundPair,
     sign_flip,
     verdict::{Judgement, Verdict, judge},
     view::{Figure, LegSummary},
 };
-
-/// One metric in one round.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
-pub struct RoundPair {
-    /// Round, from 1.
-    pub round: u32,
-    /// The baseline's number.
-    pub baseline: f64,
-    /// The candidate's number.
-    pub candidate: f64,
-    /// The reduction; null where the baseline is 0.
-    pub reduction: Option<f64>,
-}
 
 /// One metric over all rounds.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -270,21 +258,6 @@ impl Metric {
             Scale::Ratio | Scale::Difference => &self.saved,
         };
         figure.reason.as_deref()
-    }
-}
-
-impl RoundPair {
-    fn new(round: u32, baseline: f64, candidate: f64) -> Self {
-        Self {
-            round,
-            baseline,
-            candidate,
-            reduction: reduction(baseline, candidate),
-        }
-    }
-
-    pub(super) fn log_ratio(&self) -> Option<f64> {
-        log_ratio(self.baseline, self.candidate)
     }
 }
 

@@ -228,8 +228,8 @@ fn of_interval(metric: &Metric, order: Order, bound: f64) -> (Verdict, String) {
 mod tests {
     use super::*;
     use crate::stats::{
-        comparison::RoundPair,
         metric::{Scale, Window},
+        round_pair::RoundPair,
         view::Figure,
     };
 

@@ -1,7 +1,7 @@
 //! The intervals of a metric over the rounds, by what is compared: shares, differences, or nothing but the candidate.
 
 use super::{
-    comparison::RoundPair, mean::mean, metric::Scale, paired_t::interval, reduction::of_log_ratio,
+    mean::mean, metric::Scale, paired_t::interval, reduction::of_log_ratio, round_pair::RoundPair,
     view::Figure,
 };
 

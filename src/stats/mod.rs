@@ -16,6 +16,7 @@ pub mod modified_z;
 pub mod paired_t;
 pub mod power;
 pub mod reduction;
+pub mod round_pair;
 pub mod sign_flip;
 pub mod theil_sen;
 pub mod trimmed_mean;

@@ -51,20 +51,16 @@ fn head(summary: &Summary, screen: Screen) -> String {
         (None, None) => ", not ended".into(),
         (None, Some(_)) => String::new(),
     };
+    let rounds = if settings.rounds == 1 { "round" } else { "rounds" };
     let head = format!(
-        "{} on {}, {} of {} rounds, {}{state}",
+        "{} on {}, {} of {} {rounds}, {}{state}",
         settings.scenario,
-        place(&summary.environment.cluster),
+        summary.environment.place(),
         summary.rounds,
         settings.rounds,
         summary.started.strftime("%Y-%m-%d %H:%M UTC"),
     );
     wrap(&head, screen.width, "  ")
-}
-
-/// The cluster without what is said of it in brackets, which is told in full with the details.
-fn place(cluster: &str) -> &str {
-    cluster.split_once(" (").map_or(cluster, |(name, _)| name)
 }
 
 fn verdict(summary: &Summary, comparison: &Comparison, screen: Screen) -> String {
