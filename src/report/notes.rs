@@ -28,9 +28,8 @@ impl Notes {
 
     /// The reasons, to stand below a grid.
     pub(super) fn below(&self, screen: Screen) -> String {
-        let lines = self.lines();
-        lines
-            .map(|line| format!("\n{}", wrap(&line, screen.width, "    ")))
-            .collect()
+        let lines = self.lines().map(|line| wrap(&line, screen.width, "    "));
+        let lines = lines.flat_map(|line| ["\n".to_owned(), line]);
+        lines.collect()
     }
 }

@@ -74,7 +74,7 @@ pub fn measure(timeline: &Timeline, settings: &RunSettings) -> Result<Horizon, S
         by_containers: sum(containers.values()),
         containers,
         repeated,
-        standby: bounds.standby_seconds(timeline, settings).into(),
+        standby: standby_seconds(timeline, settings).into(),
         workload: Figure::unknown(""),
         by_pods,
         source,
@@ -235,32 +235,6 @@ impl Bounds {
         states::at(&states, &epoch.container.container, self.from) == Some(ContainerState::Running)
     }
 
-    /// What the target's containers spent until the source's last step. Each counts from 0 at its birth.
-    fn standby_seconds(&self, timeline: &Timeline, settings: &RunSettings) -> Result<f64, String> {
-        let steps = training::steps_of(timeline, timeline.source_uid(), settings)?;
-        let (last, _) = steps.last().ok_or("the source reported no step")?;
-        let target = timeline.target_uid()?;
-        let states = states::of_pod(&timeline.leg.events, target);
-        let mut total = 0.0;
-        for epoch in timeline.epochs_of(target) {
-            let name = &epoch.container.container;
-            let mut running = states.iter().filter(|state| state.container == name);
-            let born = running.find(|state| state.state != ContainerState::Waiting);
-            let Some(born) = born.filter(|state| state.since_ns < *last) else {
-                continue;
-            };
-            let mut points = points(timeline, epoch);
-            if points.is_empty() {
-                return Err(format!("CPU time of {name}: never read"));
-            }
-            points.retain(|(moment, _)| *moment > born.since_ns);
-            points.insert(0, (born.since_ns, 0.0));
-            let until = points.last().map_or(*last, |(moment, _)| *last.min(moment));
-            total += interpolate(&points, until) / 1e6;
-        }
-        Ok(total)
-    }
-
     fn epoch_seconds(&self, timeline: &Timeline, epoch: &Epoch) -> Result<f64, String> {
         let name = &epoch.container.container;
         let points = points(timeline, epoch);
@@ -293,6 +267,32 @@ impl Bounds {
         }
         Ok((end - start) / 1e6)
     }
+}
+
+/// What the target's containers spent until the source's last step. Each counts from 0 at its birth.
+fn standby_seconds(timeline: &Timeline, settings: &RunSettings) -> Result<f64, String> {
+    let steps = training::steps_of(timeline, timeline.source_uid(), settings)?;
+    let (last, _) = steps.last().ok_or("the source reported no step")?;
+    let target = timeline.target_uid()?;
+    let states = states::of_pod(&timeline.leg.events, target);
+    let mut total = 0.0;
+    for epoch in timeline.epochs_of(target) {
+        let name = &epoch.container.container;
+        let mut running = states.iter().filter(|state| state.container == name);
+        let born = running.find(|state| state.state != ContainerState::Waiting);
+        let Some(born) = born.filter(|state| state.since_ns < *last) else {
+            continue;
+        };
+        let mut points = points(timeline, epoch);
+        if points.is_empty() {
+            return Err(format!("CPU time of {name}: never read"));
+        }
+        points.retain(|(moment, _)| *moment > born.since_ns);
+        points.insert(0, (born.since_ns, 0.0));
+        let until = points.last().map_or(*last, |(moment, _)| *last.min(moment));
+        total += interpolate(&points, until) / 1e6;
+    }
+    Ok(total)
 }
 
 /// CPU time of an epoch, microseconds, at its readings.
