@@ -48,6 +48,8 @@ enum What {
         imported: Option<String>,
         scenario: String,
         cluster: String,
+        #[serde(skip)]
+        place: String,
         rounds: usize,
         rounds_wanted: u32,
         verdicts: Vec<String>,
@@ -98,6 +100,7 @@ fn describe(summary: Summary) -> What {
         ended: summary.ended.is_some(),
         imported: summary.imported,
         scenario: summary.settings.scenario,
+        place: summary.environment.place().to_owned(),
         cluster: summary.environment.cluster,
         rounds: summary.rounds,
         rounds_wanted: summary.settings.rounds,
@@ -135,17 +138,18 @@ fn table(lines: &[Line]) -> String {
                 ended,
                 imported,
                 scenario,
-                cluster,
+                place,
                 rounds,
                 rounds_wanted,
                 verdicts,
+                ..
             } => [
                 run,
                 started.strftime("%Y-%m-%d %H:%M").to_string(),
                 scenario.clone(),
                 imported
                     .as_ref()
-                    .map_or_else(|| cluster.clone(), |file| format!("imported: {file}")),
+                    .map_or_else(|| place.clone(), |file| format!("imported: {file}")),
                 format!("{rounds}/{rounds_wanted}"),
                 format!(
                     "{}{}",

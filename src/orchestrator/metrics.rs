@@ -187,16 +187,10 @@ fn pause(migration: &Migration) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::Write as _,
-        process::{Command, Stdio},
-    };
-
     use http::{Method, StatusCode};
     use serde_json::json;
 
     use super::*;
-    use crate::skip::skip;
 
     fn migration(status: &str, reason: Option<&str>) -> Migration {
         let at = |second: u32| format!("2026-11-28T10:00:{second:02}Z");
@@ -243,33 +237,5 @@ mod tests {
             assert!(text.lines().any(|there| there == line), "{line} in\n{text}");
         }
         assert!(!text.contains("phase=\"remove\""), "it has not ended");
-    }
-
-    #[test]
-    fn prometheus_own_parser_takes_it() {
-        const PARSE: &str = "import sys; from prometheus_client.openmetrics.parser import text_string_to_metric_families as p; \
-             print(sum(len(f.samples) for f in p(sys.stdin.read())))";
-        let python = |code: &str| {
-            let mut command = Command::new("python3");
-            command.args(["-c", code]).stdin(Stdio::piped());
-            command.stdout(Stdio::piped()).stderr(Stdio::piped());
-            command
-        };
-        let there = python("import prometheus_client.openmetrics.parser").output();
-        if !there.is_ok_and(|output| output.status.success()) {
-            skip("python3 has no prometheus_client here");
-            return;
-        }
-        let mut parser = python(PARSE).spawn().unwrap();
-        let text = text();
-        parser.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-        let output = parser.wait_with_output().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{told}\n{text}");
-        let samples = text.lines().filter(|line| !line.starts_with('#')).count();
-        assert_eq!(
-            String::from_utf8_lossy(&output.stdout).trim(),
-            samples.to_string()
-        );
     }
 }

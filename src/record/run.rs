@@ -155,6 +155,12 @@ pub struct Environment {
 }
 
 impl Environment {
+    /// The cluster without what is said of it in brackets.
+    pub fn place(&self) -> &str {
+        let name = self.cluster.split_once(" (");
+        name.map_or(&self.cluster, |(name, _)| name)
+    }
+
     /// CPUs of a node, where known. Embedded nodes have those of the host.
     pub fn cpus_of(&self, node: &str) -> Option<u32> {
         if self.embedded {

@@ -7,11 +7,12 @@ use serde_json::Value;
 
 use super::{
     Screen,
+    notes::Notes,
     row::Row,
-    table::grid::{Notes, grid, trimmed},
+    table::grid::{grid, trimmed},
 };
 use crate::{
-    stats::{comparison::Comparison, summary::Summary},
+    stats::{comparison::Comparison, metric::Scale, summary::Summary},
     wrap::wrap,
 };
 
@@ -135,23 +136,24 @@ fn beside(runs: &[Summary], comparison: &Comparison, screen: Screen) -> String {
     };
     grid.add_row(std::iter::once("verdict".to_owned()).chain(runs.iter().map(verdict)));
     for metric in &comparison.metrics {
-        let mut cells = vec![metric.label.to_owned()];
+        let mut cells = vec![metric.label.clone()];
         for run in runs {
-            let same = of_same(run, candidate).and_then(|same| same.metric(metric.name));
+            let same = of_same(run, candidate).and_then(|same| same.like(metric));
             cells.push(match same.map(|metric| Row::new(metric, run)) {
                 None => notes.or_mark(Err("the run does not have the strategy".into())),
                 Some(row) => {
                     let bounds = row
                         .interval
                         .map_or_else(|_| String::new(), |bounds| format!("\n{bounds}"));
-                    notes.or_mark(row.change) + &bounds
+                    let own = metric.scale == Scale::Own;
+                    notes.or_mark(if own { row.candidate } else { row.change }) + &bounds
                 }
             });
         }
         grid.add_row(cells);
     }
     format!(
-        "{candidate} against {}, saved or ratio\n{}{}",
+        "{candidate} against {}: saved, ratio, or its own number where nothing is compared\n{}{}",
         comparison.baseline,
         trimmed(&grid),
         notes.below(screen)

@@ -10,10 +10,11 @@
 //!
 //! [`Metrics`] has a row a metric of each comparison:
 //!
-//! `run, imported, scenario, baseline, candidate, metric, window, unit, baseline_mean, candidate_mean, saved, reduction,
-//! low95, high95, rounds, verdict, reason`
+//! `run, imported, scenario, baseline, candidate, metric, container, window, unit, baseline_mean, candidate_mean, saved,
+//! saved_low95, saved_high95, candidate_low95, candidate_high95, reduction, low95, high95, rounds, verdict, reason`
 //!
-//! - `reduction`, `low95` and `high95` are shares, 0–1. `verdict` is there for the metric that is judged; `reason` says why
+//! - `container` is empty for the whole. `reduction`, `low95` and `high95` are shares, 0–1. The other bounds are in the
+//!   metric's unit: of what is saved where a round can be 0, of the candidate's own mean where nothing is compared. `verdict` is there for the metric that is judged; `reason` says why
 //!   it is so, or why a number is missing.
 
 use std::io;
@@ -23,7 +24,7 @@ use crate::{
     record::{reading::Segment, run::RunRecord},
     stats::{
         comparison::{Comparison, Metric},
-        metric::Unit,
+        metric::{Scale, Unit},
         summary::Summary,
         view::{Figure, LegSummary, phase::Phase, usage::Usage},
     },
@@ -44,18 +45,23 @@ const SAMPLES: [&str; 12] = [
     "reason",
 ];
 
-const METRICS: [&str; 17] = [
+const METRICS: [&str; 22] = [
     "run",
     "imported",
     "scenario",
     "baseline",
     "candidate",
     "metric",
+    "container",
     "window",
     "unit",
     "baseline_mean",
     "candidate_mean",
     "saved",
+    "saved_low95",
+    "saved_high95",
+    "candidate_low95",
+    "candidate_high95",
     "reduction",
     "low95",
     "high95",
@@ -181,24 +187,31 @@ impl Format for Metrics {
 
 fn metric_row(summary: &Summary, comparison: &Comparison, metric: &Metric, judged: bool) -> Vec<String> {
     let number = |figure: &Figure, unit| figure.value.map(|value| exact(value, unit)).unwrap_or_default();
-    let bound = |side: usize| number(&metric.interval95.map(|bounds| bounds[side]), Unit::Share);
+    let bound =
+        |bounds: &Figure<[f64; 2]>, side: usize, unit| number(&bounds.map(|bounds| bounds[side]), unit);
     let (verdict, reason) = if judged {
         let judgement = &comparison.judgement;
         (judgement.verdict.to_string(), judgement.reason.clone())
     } else {
-        let missing = [&metric.baseline, &metric.candidate, &metric.reduction]
-            .into_iter()
-            .find_map(|figure| figure.reason.clone());
-        let reason = missing.or_else(|| metric.interval95.reason.clone());
-        (String::new(), reason.unwrap_or_default())
+        let bounds = match metric.scale {
+            Scale::Ratio => &metric.interval95,
+            Scale::Difference => &metric.saved95,
+            Scale::Own => &metric.candidate95,
+        };
+        let reason = metric.missing().or(bounds.reason.as_deref());
+        (String::new(), reason.unwrap_or_default().to_owned())
     };
     let numbers = [
         number(&metric.baseline, metric.unit),
         number(&metric.candidate, metric.unit),
         number(&metric.saved, metric.unit),
+        bound(&metric.saved95, 0, metric.unit),
+        bound(&metric.saved95, 1, metric.unit),
+        bound(&metric.candidate95, 0, metric.unit),
+        bound(&metric.candidate95, 1, metric.unit),
         number(&metric.reduction, Unit::Share),
-        bound(0),
-        bound(1),
+        bound(&metric.interval95, 0, Unit::Share),
+        bound(&metric.interval95, 1, Unit::Share),
         metric.rounds.len().to_string(),
         verdict,
         reason,
@@ -207,6 +220,7 @@ fn metric_row(summary: &Summary, comparison: &Comparison, metric: &Metric, judge
         comparison.baseline.clone(),
         comparison.candidate.clone(),
         metric.name.to_owned(),
+        metric.container.clone().unwrap_or_default(),
         metric.window.to_string(),
         metric.unit.to_string(),
     ];
@@ -215,6 +229,8 @@ fn metric_row(summary: &Summary, comparison: &Comparison, metric: &Metric, judge
 }
 
 fn exact(value: f64, unit: Unit) -> String {
+    // A sum of nothing, and what is the other way round, may be -0.
+    let value = value + 0.0;
     if unit == Unit::Bytes {
         format!("{value:.0}")
     } else {

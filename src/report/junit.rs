@@ -128,7 +128,7 @@ fn ending<'a>(metric: &'a Metric, judged: Option<&'a Judgement>) -> Option<Endin
             Verdict::NotMet => ended("failure", verdict, reason),
             Verdict::Inconclusive | Verdict::NotDemonstrated => ended("error", verdict, reason),
         },
-        None => ended("skipped", &"unknown", metric.saved.reason.as_deref()?),
+        None => ended("skipped", &"unknown", metric.missing()?),
     }
 }
 
@@ -144,9 +144,14 @@ fn case(xml: &mut Xml, summary: &Summary, metric: &Metric, ending: Option<&Endin
         Ok(words) => format!("{name}: {words}"),
         Err(reason) => format!("{name}: not known, {reason}"),
     });
+    let container = metric.container.iter();
+    let name: String = [metric.name.to_owned()]
+        .into_iter()
+        .chain(container.map(|name| format!(" of {name}")))
+        .collect();
     let class = format!("migbench.{}", printable(&summary.settings.scenario));
     xml.create_element("testcase")
-        .with_attributes([("name", metric.name), ("classname", class.as_str())])
+        .with_attributes([("name", printable(&name).as_str()), ("classname", class.as_str())])
         .write_inner_content(|xml| {
             if let Some(Ending {
                 element,

@@ -7,8 +7,9 @@ use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 use super::{
     Error, Format,
     doubts::groups,
-    number::{NONE, percent},
-    row::{Row, Words, windows},
+    notes::Notes,
+    number::percent,
+    row::{rows, windows},
 };
 use crate::{
     record::run::RunRecord,
@@ -63,6 +64,7 @@ fn comparison(summary: &Summary, comparison: &Comparison, to: &mut dyn io::Write
         judgement.verdict,
         escaped(&judgement.reason),
     )?;
+    let mut notes = Notes::default();
     let mut table = Table::new();
     table.load_style(ASCII_MARKDOWN).force_no_tty().set_header([
         "",
@@ -72,15 +74,19 @@ fn comparison(summary: &Summary, comparison: &Comparison, to: &mut dyn io::Write
         "95 % interval",
         "window",
     ]);
-    for row in comparison.metrics.iter().map(|metric| Row::new(metric, summary)) {
-        let numbers = [row.baseline, row.candidate, row.change, row.interval].map(or_reason);
-        let cells = [row.label.to_owned()].into_iter().chain(numbers);
+    for row in rows(comparison, summary) {
+        let numbers = [row.baseline, row.candidate, row.change, row.interval];
+        let numbers = numbers.map(|words| notes.or_mark(words));
+        let cells = [escaped(&row.label)].into_iter().chain(numbers);
         table.add_row(cells.chain([row.window]));
     }
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     writeln!(to, "{}\n", table.trim_fmt())?;
+    for line in notes.lines() {
+        writeln!(to, "{}\n", escaped(&line))?;
+    }
     Ok(())
 }
 
@@ -95,10 +101,6 @@ fn doubts(summary: &Summary, to: &mut dyn io::Write) -> Result<(), Error> {
         writeln!(to, "- {}", escaped(&group.line(true)))?;
     }
     Ok(())
-}
-
-fn or_reason(words: Words) -> String {
-    words.unwrap_or_else(|reason| format!("{NONE} ({})", escaped(&reason)))
 }
 
 /// What a file, a cluster or an error says is text, never markup: it may break no table and open no tag.

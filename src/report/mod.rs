@@ -9,6 +9,7 @@ pub mod html;
 pub mod json;
 pub mod junit;
 pub mod markdown;
+mod notes;
 mod number;
 pub mod openmetrics;
 mod presence;

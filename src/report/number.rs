@@ -1,9 +1,6 @@
 //! Numbers as people read them. `memory.current` alone is uncertain by 256 KiB a CPU, so bytes are never printed as exact.
 
-use crate::stats::metric::Unit::{self, Bytes, Millicores, Periods, Seconds, Share, Steps};
-
-/// What stands where there is no number, beside the reason.
-pub(super) const NONE: &str = "–";
+use crate::stats::metric::Unit::{self, Bytes, Count, Millicores, Periods, Seconds, Share, Steps};
 
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
@@ -15,7 +12,7 @@ pub(super) fn with_unit(value: f64, unit: Unit) -> String {
     match unit {
         Millicores | Seconds => format!("{} {unit}", plain(value, unit)),
         Bytes => format!("{} MiB", plain(value, unit)),
-        Steps | Periods | Share => plain(value, unit),
+        Count | Steps | Periods | Share => plain(value, unit),
     }
 }
 
@@ -23,8 +20,8 @@ pub(super) fn with_unit(value: f64, unit: Unit) -> String {
 pub(super) fn plain(value: f64, unit: Unit) -> String {
     match unit {
         Bytes => rounded(value / MEBIBYTE, 1),
-        Seconds => rounded(value, 2),
-        Millicores | Steps | Periods | Share => rounded(value, 0),
+        Seconds => rounded(value, of_seconds(value)),
+        Millicores | Count | Steps | Periods | Share => rounded(value, 0),
     }
 }
 
@@ -54,13 +51,22 @@ pub(super) fn interval_of_times(bounds: [f64; 2]) -> String {
 pub(super) fn interval_of_numbers(bounds: [f64; 2], unit: Unit) -> String {
     let [low, high] = match unit {
         Bytes => outward(bounds.map(|bytes| bytes / MEBIBYTE), 1),
-        Seconds => outward(bounds, 2),
-        Millicores | Steps | Periods | Share => outward(bounds, 0),
+        Seconds => outward(bounds, of_seconds(bounds[0].abs().max(bounds[1].abs()))),
+        Millicores | Count | Steps | Periods | Share => outward(bounds, 0),
     };
     match unit {
         Millicores | Seconds => format!("{low}…{high} {unit}"),
         Bytes => format!("{low}…{high} MiB"),
-        Steps | Periods | Share => format!("{low}…{high}"),
+        Count | Steps | Periods | Share => format!("{low}…{high}"),
+    }
+}
+
+/// Digits that seconds are told with: a phase of a pause may take milliseconds.
+fn of_seconds(seconds: f64) -> usize {
+    if seconds != 0.0 && seconds.abs() < 0.1 {
+        3
+    } else {
+        2
     }
 }
 
@@ -102,6 +108,8 @@ mod tests {
         assert_eq!(with_unit(1799.6, Millicores), "1800 m");
         assert_eq!(with_unit(744_488_960.0, Bytes), "710.0 MiB");
         assert_eq!(with_unit(8.123, Seconds), "8.12 s");
+        assert_eq!(with_unit(0.002_02, Seconds), "0.002 s");
+        assert_eq!(with_unit(0.0, Seconds), "0.00 s");
         assert_eq!(with_unit(312.0, Steps), "312");
         assert_eq!(percent(0.279_999), "28.0 %");
         assert_eq!(percent(-0.000_1), "0.0 %");
@@ -124,6 +132,7 @@ mod tests {
             "binary fractions are no reason"
         );
         assert_eq!(interval_of_numbers([-0.123, 0.5], Seconds), "-0.13…0.50 s");
+        assert_eq!(interval_of_numbers([0.0011, 0.0021], Seconds), "0.001…0.003 s");
         assert_eq!(interval_of_numbers([61.2, 70.9], Steps), "61…71");
         assert_eq!(interval_of_times([0.941, 0.969]), "0.94…0.97 ×");
     }

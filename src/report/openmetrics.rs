@@ -13,10 +13,11 @@ use super::{Error, Format};
 use crate::{
     record::run::RunRecord,
     stats::{
-        comparison::Comparison,
+        comparison::{Comparison, Metric},
         metric::{METRICS, Unit},
         summary::Summary,
         verdict::Verdict,
+        view::Figure,
     },
 };
 
@@ -53,19 +54,11 @@ fn means(registry: &mut Registry, summary: &Summary) {
     for kind in &METRICS {
         let gauges = Gauges::default();
         for comparison in &summary.comparisons {
-            let Some(metric) = comparison.metric(kind.name) else {
-                continue;
-            };
-            for (strategy, figure) in [
-                (&comparison.baseline, &metric.baseline),
-                (&comparison.candidate, &metric.candidate),
-            ] {
-                let Some(value) = figure.value else { continue };
-                let mut labels = labels(summary);
-                labels.push(("strategy", strategy.clone()));
-                labels.push(("window", metric.window.to_string()));
-                gauges.get_or_create(&labels).set(in_base_unit(value, kind.unit));
-            }
+            let of_kind = comparison
+                .metrics
+                .iter()
+                .filter(|metric| metric.name == kind.name);
+            of_kind.for_each(|metric| of_arms(&gauges, summary, comparison, metric));
         }
         let help = format!("{}, mean over the rounds", kind.label);
         let name = kind.name.trim_end_matches("_seconds");
@@ -76,6 +69,22 @@ fn means(registry: &mut Registry, summary: &Summary) {
             }
             None => registry.register(name, help, gauges),
         }
+    }
+}
+
+fn of_arms(gauges: &Gauges, summary: &Summary, comparison: &Comparison, metric: &Metric) {
+    for (strategy, figure) in [
+        (&comparison.baseline, &metric.baseline),
+        (&comparison.candidate, &metric.candidate),
+    ] {
+        let Some(value) = figure.value else { continue };
+        let mut labels = labels(summary);
+        labels.push(("strategy", strategy.clone()));
+        labels.push(("window", metric.window.to_string()));
+        labels.extend(metric.container.clone().map(|name| ("container", name)));
+        gauges
+            .get_or_create(&labels)
+            .set(in_base_unit(value, metric.unit));
     }
 }
 
@@ -94,32 +103,72 @@ fn suffix(unit: Unit) -> Option<Cow<'static, str>> {
         Unit::Bytes => Some("bytes".into()),
         Unit::Seconds => Some("seconds".into()),
         Unit::Share => Some("ratio".into()),
-        Unit::Steps | Unit::Periods => None,
+        Unit::Count | Unit::Steps | Unit::Periods => None,
     }
 }
 
-/// The share saved with its bounds, by metric.
+/// What is saved, and the candidate's own number where nothing is compared, with the bounds, by metric: of shares, and in
+/// base units.
 fn shares(registry: &mut Registry, summary: &Summary) {
-    let [reduction, low, high] = [(); 3].map(|()| Gauges::default());
-    for comparison in &summary.comparisons {
-        for metric in &comparison.metrics {
-            let bound = |side: usize| metric.interval95.value.map(|bounds| bounds[side]);
-            let labels = of_metric(summary, comparison, metric.name);
-            let values = [metric.reduction.value, bound(0), bound(1)];
-            for (gauges, value) in [&reduction, &low, &high].into_iter().zip(values) {
-                if let Some(value) = value {
-                    gauges.get_or_create(&labels).set(value);
-                }
+    type Of = fn(&Metric) -> Option<f64>;
+    let families: [(&str, &str, Of); 7] = [
+        ("reduction_ratio", "Share saved against the baseline", |metric| {
+            metric.reduction.value
+        }),
+        (
+            "reduction_low95_ratio",
+            "Lower bound of its 95 % interval",
+            |metric| low(&metric.interval95),
+        ),
+        (
+            "reduction_high95_ratio",
+            "Upper bound of its 95 % interval",
+            |metric| high(&metric.interval95),
+        ),
+        (
+            "saved_low95",
+            "Lower 95 % bound of what is saved, base unit",
+            |metric| low(&metric.saved95).map(|bound| in_base_unit(bound, metric.unit)),
+        ),
+        (
+            "saved_high95",
+            "Upper 95 % bound of what is saved, base unit",
+            |metric| high(&metric.saved95).map(|bound| in_base_unit(bound, metric.unit)),
+        ),
+        (
+            "own_low95",
+            "Lower 95 % bound of the candidate's mean, base unit",
+            |metric| low(&metric.candidate95).map(|bound| in_base_unit(bound, metric.unit)),
+        ),
+        (
+            "own_high95",
+            "Upper 95 % bound of the candidate's mean, base unit",
+            |metric| high(&metric.candidate95).map(|bound| in_base_unit(bound, metric.unit)),
+        ),
+    ];
+    for (name, help, of) in families {
+        let gauges = Gauges::default();
+        for comparison in &summary.comparisons {
+            for metric in &comparison.metrics {
+                let Some(value) = of(metric) else { continue };
+                let mut labels = of_metric(summary, comparison, metric.name);
+                labels.extend(metric.container.clone().map(|name| ("container", name)));
+                gauges.get_or_create(&labels).set(value);
             }
         }
+        match name.strip_suffix("_ratio") {
+            Some(name) => registry.register_with_unit(name, help, Suffix::Other("ratio".into()), gauges),
+            None => registry.register(name, help, gauges),
+        }
     }
-    for (name, help, gauges) in [
-        ("reduction", "Share saved against the baseline", reduction),
-        ("reduction_low95", "Lower bound of its 95 % interval", low),
-        ("reduction_high95", "Upper bound of its 95 % interval", high),
-    ] {
-        registry.register_with_unit(name, help, Suffix::Other("ratio".into()), gauges);
-    }
+}
+
+fn low(bounds: &Figure<[f64; 2]>) -> Option<f64> {
+    bounds.value.map(|[low, _]| low)
+}
+
+fn high(bounds: &Figure<[f64; 2]>) -> Option<f64> {
+    bounds.value.map(|[_, high]| high)
 }
 
 fn of_metric(summary: &Summary, comparison: &Comparison, metric: &str) -> Labels {

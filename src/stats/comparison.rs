@@ -1,43 +1,38 @@
 //! A candidate strategy beside the baseline: each metric over all rounds, and the verdict on CPU.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
     effects,
     hodges_lehmann::hodges_lehmann,
-    holm, kendall,
+    holm,
+    intervals::{Intervals, NOT_COMPARED, ratios},
+    kendall,
     limits::{TOLERANCE, UPPER_QUANTILE},
     mean::mean,
     metric::{METRICS, MetricKind, Scale, Unit, Window},
-    paired_t::{PairedT, interval},
+    paired_t::PairedT,
     reduction::{log_ratio, of_log_ratio, reaches, reduction},
+    round_pair::RoundPair,
     sign_flip,
     verdict::{Judgement, Verdict, judge},
     view::{Figure, LegSummary},
 };
-
-/// One metric in one round.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
-pub struct RoundPair {
-    /// Round, from 1.
-    pub round: u32,
-    /// The baseline's number.
-    pub baseline: f64,
-    /// The candidate's number.
-    pub candidate: f64,
-    /// The reduction; null where the baseline is 0.
-    pub reduction: Option<f64>,
-}
 
 /// One metric over all rounds.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Metric {
     /// Its name.
     pub name: &'static str,
+    /// The container that it is of; null for the whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
     /// Its name for people.
     #[serde(skip)]
-    pub label: &'static str,
+    pub label: String,
     /// Unit of its numbers.
     pub unit: Unit,
     /// The part of the leg that it holds for.
@@ -52,13 +47,18 @@ pub struct Metric {
     pub saved: Figure,
     /// Two-sided 95 % interval of what is saved, where differences are compared.
     pub saved95: Figure<[f64; 2]>,
-    /// Share saved: of one round as it is, of several from the mean of their log ratios. Where differences are compared
-    /// several rounds have none.
+    /// Two-sided 95 % interval of the candidate's mean, where nothing is compared.
+    pub candidate95: Figure<[f64; 2]>,
+    /// Share saved: of one round as it is, of several from the mean of their log ratios. Where a round is 0 several rounds
+    /// have none.
     pub reduction: Figure,
     /// Two-sided 95 % interval of the reduction.
     pub interval95: Figure<[f64; 2]>,
     /// The rounds in which both strategies delivered it.
     pub rounds: Vec<RoundPair>,
+    /// The candidate's number in each round that has it, whatever the baseline has.
+    #[serde(skip)]
+    pub candidates: Vec<(u32, f64)>,
 }
 
 /// A candidate beside the baseline.
@@ -120,8 +120,8 @@ impl Comparison {
     /// Compare two strategies over the rounds that both have run.
     pub fn new(legs: &[LegSummary], (baseline, candidate): (&str, &str), asked: Asked) -> Self {
         let rounds = rounds(legs, baseline, candidate);
-        let metrics: Vec<Metric> = METRICS.iter().map(|kind| Metric::new(kind, &rounds)).collect();
-        let ratios = log_ratios(&metrics[0]);
+        let metrics: Vec<Metric> = METRICS.iter().flat_map(|kind| of_kind(kind, &rounds)).collect();
+        let ratios = ratios(&metrics[0].rounds);
         let unfinished = (rounds.len() < asked.rounds as usize).then(|| {
             let (ran, of) = (rounds.len(), asked.rounds);
             format!("only {ran} of {of} rounds have run, and their number was fixed before")
@@ -153,9 +153,16 @@ impl Comparison {
         }
     }
 
-    /// A metric by name.
+    /// A metric by name, of the whole.
     pub fn metric(&self, name: &str) -> Option<&Metric> {
-        self.metrics.iter().find(|metric| metric.name == name)
+        let mut whole = self.metrics.iter().filter(|metric| metric.container.is_none());
+        whole.find(|metric| metric.name == name)
+    }
+
+    /// The same metric of another comparison's.
+    pub fn like(&self, other: &Metric) -> Option<&Metric> {
+        let mut metrics = self.metrics.iter();
+        metrics.find(|metric| (metric.name, &metric.container) == (other.name, &other.container))
     }
 }
 
@@ -166,24 +173,18 @@ fn rounds<'a>(legs: &'a [LegSummary], baseline: &str, candidate: &str) -> Vec<Pa
         legs.iter()
             .filter(move |leg: &&LegSummary| leg.strategy == strategy)
     };
-    of(baseline)
-        .filter_map(|one| Some((one, of(candidate).find(|other| other.round == one.round)?)))
-        .collect()
-}
-
-fn log_ratios(metric: &Metric) -> Vec<f64> {
-    metric.rounds.iter().filter_map(RoundPair::log_ratio).collect()
+    // Of a round that is there twice the first counts.
+    let others: BTreeMap<u32, &LegSummary> = of(candidate).rev().map(|leg| (leg.round, leg)).collect();
+    let pairs = of(baseline).filter_map(|one| Some((one, *others.get(&one.round)?)));
+    pairs.collect()
 }
 
 /// The log ratios of the rounds in which the baseline went first, and of the others.
 fn by_order(metric: &Metric, rounds: &[Pair]) -> [Vec<f64>; 2] {
-    let first = |round: u32| {
-        rounds
-            .iter()
-            .any(|(one, other)| one.round == round && one.position < other.position)
-    };
+    let first = rounds.iter().filter(|(one, other)| one.position < other.position);
+    let first: BTreeSet<u32> = first.map(|(one, _)| one.round).collect();
     let (baseline_first, others): (Vec<&RoundPair>, Vec<&RoundPair>) =
-        metric.rounds.iter().partition(|pair| first(pair.round));
+        metric.rounds.iter().partition(|pair| first.contains(&pair.round));
     let ratios = |pairs: Vec<&RoundPair>| {
         let ratios = pairs.into_iter().filter_map(RoundPair::log_ratio);
         ratios.collect()
@@ -191,77 +192,74 @@ fn by_order(metric: &Metric, rounds: &[Pair]) -> [Vec<f64>; 2] {
     [ratios(baseline_first), ratios(others)]
 }
 
+/// The metric of the whole, and of each container.
+fn of_kind(kind: &MetricKind, rounds: &[Pair]) -> Vec<Metric> {
+    let legs = rounds.iter().flat_map(|(one, other)| [*one, *other]);
+    let parts = kind.containers(legs).into_iter().map(Some);
+    let all = std::iter::once(None).chain(parts);
+    all.map(|container| Metric::new(kind, container, rounds))
+        .collect()
+}
+
 impl Metric {
-    fn new(kind: &MetricKind, rounds: &[Pair]) -> Self {
+    fn new(kind: &MetricKind, container: Option<&str>, rounds: &[Pair]) -> Self {
+        let of =
+            |leg: &LegSummary| container.map_or_else(|| kind.of(leg), |name| kind.of_container(leg, name));
+        // A container may be in one of the arms alone.
+        let scale = container.map_or(kind.scale, |_| Scale::Difference);
         let several = rounds.len() > 1;
-        let mean = if several && kind.scale == Scale::Ratio {
+        let mean = if several && scale == Scale::Ratio {
             geometric
         } else {
             mean
         };
-        let baseline = average(rounds.iter().map(|(one, _)| kind.of(one)), mean);
-        let candidate = average(rounds.iter().map(|(_, other)| kind.of(other)), mean);
-        let pairs: Vec<RoundPair> = rounds
-            .iter()
-            .filter_map(|pair| RoundPair::new(kind, pair))
-            .collect();
-        // An interval over some of the rounds would hide the others.
-        let interval = |values: Vec<f64>| {
-            let found = (values.len() == rounds.len())
-                .then(|| interval(&values))
-                .flatten();
-            Figure::or_reason(found, "undefined: a number is missing or 0")
+        let baseline = average(rounds.iter().map(|(one, _)| of(one)), mean);
+        let candidate = average(rounds.iter().map(|(_, other)| of(other)), mean);
+        let own = |(one, other): &Pair| Some((one.round, of(other).value?));
+        let candidates: Vec<(u32, f64)> = rounds.iter().filter_map(own).collect();
+        let pair = |(one, other): &Pair| Some(RoundPair::new(one.round, of(one).value?, of(other).value?));
+        let pairs: Vec<RoundPair> = rounds.iter().filter_map(pair).collect();
+        let intervals = Intervals {
+            scale,
+            rounds: rounds.len(),
         };
-        let (interval95, saved95) = match kind.scale {
-            _ if !several => (Figure::unknown(ONE_ROUND), Figure::unknown(ONE_ROUND)),
-            Scale::Ratio => (
-                interval(pairs.iter().filter_map(RoundPair::log_ratio).collect())
-                    .map(|[low, high]| [of_log_ratio(*high), of_log_ratio(*low)]),
-                Figure::unknown("compared by ratio"),
-            ),
-            Scale::Difference => (
-                Figure::unknown(BY_DIFFERENCE),
-                interval(pairs.iter().map(|pair| pair.baseline - pair.candidate).collect()),
-            ),
+        let compared = baseline.and_then(|one| candidate.map(|other| [*one, *other]));
+        let compared = match scale {
+            Scale::Own => Figure::unknown(NOT_COMPARED),
+            Scale::Ratio | Scale::Difference => compared,
         };
+        let interval95 = intervals.of_share(&pairs);
         Self {
             name: kind.name,
-            label: kind.label,
+            label: container.map_or_else(|| kind.label.into(), |name| format!("{}: {name}", kind.label)),
+            container: container.map(str::to_owned),
             unit: kind.unit,
             window: kind.window,
-            scale: kind.scale,
-            saved95,
-            saved: baseline.and_then(|one| candidate.map(|other| one - other)),
-            reduction: match kind.scale {
-                Scale::Difference if several => Figure::unknown(BY_DIFFERENCE),
-                _ => share(&baseline, &candidate),
+            scale,
+            saved95: intervals.of_difference(&pairs),
+            candidate95: intervals.of_candidate(&candidates),
+            saved: compared.map(|[one, other]| one - other),
+            reduction: match scale {
+                Scale::Difference if several => intervals.mean_share(&pairs),
+                _ => compared.and_then(|means| share(*means)),
             },
             interval95,
             baseline,
             candidate,
             rounds: pairs,
+            candidates,
         }
     }
-}
 
-impl RoundPair {
-    fn new(kind: &MetricKind, (one, other): &Pair) -> Option<Self> {
-        let (baseline, candidate) = (kind.of(one).value?, kind.of(other).value?);
-        Some(Self {
-            round: one.round,
-            baseline,
-            candidate,
-            reduction: reduction(baseline, candidate),
-        })
-    }
-
-    fn log_ratio(&self) -> Option<f64> {
-        log_ratio(self.baseline, self.candidate)
+    /// Why it could not be compared, or, where nothing is compared, why the candidate does not have it.
+    pub fn missing(&self) -> Option<&str> {
+        let figure = match self.scale {
+            Scale::Own => &self.candidate,
+            Scale::Ratio | Scale::Difference => &self.saved,
+        };
+        figure.reason.as_deref()
     }
 }
-
-const ONE_ROUND: &str = "1 round has no error estimate";
-const BY_DIFFERENCE: &str = "compared by difference, since a round can be 0";
 
 /// Mean over the rounds; unknown as soon as one round is, since a mean over some would hide it.
 fn average(figures: impl Iterator<Item = Figure>, mean: fn(&[f64]) -> Option<f64>) -> Figure {
@@ -284,10 +282,8 @@ fn geometric(numbers: &[f64]) -> Option<f64> {
 }
 
 /// Share saved. Of geometric means it is the one that the mean log ratio stands for, which the interval belongs to.
-fn share(baseline: &Figure, candidate: &Figure) -> Figure {
-    baseline.and_then(|one| {
-        candidate.and_then(|other| Figure::or_reason(reduction(*one, *other), "undefined: the baseline is 0"))
-    })
+fn share([baseline, candidate]: [f64; 2]) -> Figure {
+    Figure::or_reason(reduction(baseline, candidate), "undefined: the baseline is 0")
 }
 
 impl Evidence {

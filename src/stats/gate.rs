@@ -142,7 +142,7 @@ fn units(unit: Unit) -> &'static [(&'static str, f64)] {
         ],
         Unit::Seconds => &[("s", 1.0), ("ms", 1e-3)],
         Unit::Steps => &[("", 1.0), ("steps", 1.0)],
-        Unit::Periods | Unit::Share => &[("", 1.0)],
+        Unit::Count | Unit::Periods | Unit::Share => &[("", 1.0)],
     }
 }
 
@@ -183,24 +183,21 @@ impl Gate {
 }
 
 fn of_metric(metric: &Metric, order: Order, bound: Bound) -> (Verdict, String) {
-    let known = metric.baseline.get().and(metric.candidate.get());
+    let known = match bound {
+        Bound::Share(_) => metric.baseline.get().and(metric.candidate.get()),
+        Bound::Number(_) => metric.candidate.get(),
+    };
     if let Err(reason) = known {
         return (Verdict::Inconclusive, reason);
     }
     match bound {
         Bound::Share(bound) => of_interval(metric, order, bound),
         Bound::Number(bound) => {
-            let broken = metric
-                .rounds
-                .iter()
-                .find(|pair| !order.holds(pair.candidate, bound));
-            match broken {
-                Some(pair) => (
+            let mut rounds = metric.candidates.iter();
+            match rounds.find(|(_, number)| !order.holds(*number, bound)) {
+                Some((round, number)) => (
                     Verdict::NotMet,
-                    format!(
-                        "it was {:.2} {} in round {}",
-                        pair.candidate, metric.unit, pair.round
-                    ),
+                    format!("it was {number:.2} {} in round {round}", metric.unit),
                 ),
                 None => (Verdict::Met, "it holds in every round".into()),
             }
@@ -231,31 +228,36 @@ fn of_interval(metric: &Metric, order: Order, bound: f64) -> (Verdict, String) {
 mod tests {
     use super::*;
     use crate::stats::{
-        comparison::RoundPair,
         metric::{Scale, Window},
+        round_pair::RoundPair,
         view::Figure,
     };
 
     fn metric(interval95: Option<[f64; 2]>, candidates: &[f64]) -> Metric {
-        let pair = |(round, candidate): (usize, &f64)| RoundPair {
-            round: u32::try_from(round).unwrap() + 1,
+        let rounds = candidates.iter().copied().zip(1..);
+        let candidates: Vec<(u32, f64)> = rounds.map(|(candidate, round)| (round, candidate)).collect();
+        let pair = |(round, candidate): &(u32, f64)| RoundPair {
+            round: *round,
             baseline: 10.0,
             candidate: *candidate,
             reduction: None,
         };
         Metric {
             name: "downtime",
-            label: "downtime",
+            container: None,
+            label: "downtime".into(),
             unit: Unit::Seconds,
             window: Window::Migration,
             scale: Scale::Ratio,
             baseline: Figure::known(10.0),
-            candidate: Figure::known(candidates[0]),
+            candidate: Figure::known(candidates[0].1),
             saved: Figure::known(0.0),
             saved95: Figure::unknown("compared by ratio"),
+            candidate95: Figure::unknown("compared with the baseline"),
             reduction: Figure::known(0.0),
             interval95: Figure::or_reason(interval95, "1 round has no error estimate"),
-            rounds: candidates.iter().enumerate().map(pair).collect(),
+            rounds: candidates.iter().map(pair).collect(),
+            candidates,
         }
     }
 

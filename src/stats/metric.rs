@@ -1,15 +1,18 @@
 //! The metrics that strategies are compared by: name, label, unit and window of each, once for all reports.
 
-use std::fmt;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use self::{
-    Unit::{Bytes, Millicores, Seconds, Steps},
+    Unit::{Bytes, Count, Millicores, Seconds, Steps},
     Window::{Horizon, Migration, Steady},
 };
-use super::view::{Figure, LegSummary, usage::Usage};
+use super::view::{Figure, LegSummary, horizon, pause::Pause, usage::Usage};
 
 /// A metric of a leg that strategies are compared by.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +29,12 @@ pub struct MetricKind {
     pub scale: Scale,
     /// Where it comes from.
     pub source: Source,
+    /// The same of each container, where that is told as well. A container that was not there has used nothing.
+    pub parts: Option<Parts>,
 }
+
+/// A number of a horizon by container.
+pub type Parts = fn(&horizon::Horizon) -> &BTreeMap<String, Figure>;
 
 /// How strategies are compared over the rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -36,6 +44,8 @@ pub enum Scale {
     Ratio,
     /// By the difference of each round, since a round can be 0.
     Difference,
+    /// Not at all: the baseline has nothing like it, and the candidate's own number has the interval.
+    Own,
 }
 
 /// Where a metric comes from.
@@ -45,6 +55,8 @@ pub enum Source {
     Usage(fn(&Usage) -> Figure),
     /// From the leg as a whole.
     Leg(fn(&LegSummary) -> Figure),
+    /// From what the strategy tells of its pause.
+    Pause(fn(&Pause) -> &Figure),
 }
 
 /// What a number counts; in files and before people the word of `Display`.
@@ -59,6 +71,9 @@ pub enum Unit {
     /// Seconds.
     #[serde(rename = "s")]
     Seconds,
+    /// How often.
+    #[serde(rename = "count")]
+    Count,
     /// Steps of the training.
     #[serde(rename = "steps")]
     Steps,
@@ -98,8 +113,11 @@ impl fmt::Display for Window {
     }
 }
 
+/// How the labels of the phases of a pause begin.
+pub const PAUSE: &str = "pause: ";
+
 /// All metrics, in the order of the reports. The first one is judged.
-pub const METRICS: [MetricKind; 17] = [
+pub const METRICS: [MetricKind; 33] = [
     usage("cpu", "CPU", Millicores, |usage| {
         let absent = usage.cpu.samples.is_empty();
         let reason = if absent { "no samples" } else { "too few samples" };
@@ -124,7 +142,8 @@ pub const METRICS: [MetricKind; 17] = [
     }),
     leg("cpu_seconds", "CPU time", Seconds, Horizon, |leg| {
         leg.horizon.and_then(|horizon| horizon.workload.clone())
-    }),
+    })
+    .by_container(|horizon| &horizon.containers),
     leg(
         "cpu_seconds_with_orchestrator",
         "CPU time, orchestrator included",
@@ -132,6 +151,39 @@ pub const METRICS: [MetricKind; 17] = [
         Horizon,
         |leg| leg.horizon.and_then(|horizon| horizon.total.clone()),
     ),
+    leg(
+        "repeated_cpu_seconds",
+        "CPU time on repeated work",
+        Seconds,
+        Horizon,
+        |leg| leg.horizon.and_then(horizon::Horizon::repeated),
+    )
+    .by_difference()
+    .by_container(|horizon| &horizon.repeated),
+    leg(
+        "standby_cpu_seconds",
+        "CPU time of the standby",
+        Seconds,
+        Horizon,
+        |leg| leg.horizon.and_then(|horizon| horizon.standby.clone()),
+    )
+    .by_difference(),
+    leg(
+        "orchestrator_cpu_seconds",
+        "CPU time of the orchestrator",
+        Seconds,
+        Horizon,
+        |leg| leg.horizon.and_then(horizon::Horizon::orchestrator),
+    )
+    .own(),
+    leg(
+        "measuring_cpu_seconds",
+        "CPU time of what measures",
+        Seconds,
+        Horizon,
+        |leg| leg.horizon.and_then(horizon::Horizon::measuring),
+    )
+    .by_difference(),
     leg(
         "peak_memory_anon",
         "memory peak, both pods",
@@ -161,6 +213,27 @@ pub const METRICS: [MetricKind; 17] = [
         leg.training.interruptions.map(|all| all.total_s)
     })
     .by_difference(),
+    leg("interruptions", "interruptions", Count, Horizon, |leg| {
+        leg.training.interruptions.map(|all| all.count as f64)
+    })
+    .by_difference(),
+    leg(
+        "interruption_resolution",
+        "usual time between two steps",
+        Seconds,
+        Horizon,
+        |leg| leg.training.interruptions.map(|all| all.resolution_s),
+    )
+    .by_difference(),
+    pause("pause_quiesce", "pause: last step", |pause| &pause.quiesce_s),
+    pause("pause_write", "pause: write", |pause| &pause.write_s),
+    pause("pause_sync", "pause: sync", |pause| &pause.sync_s),
+    pause("pause_command", "pause: command", |pause| &pause.command_s),
+    pause("pause_read", "pause: read, verify", |pause| &pause.read_s),
+    pause("pause_claim", "pause: claim", |pause| &pause.claim_s),
+    pause("pause_first_step", "pause: first step", |pause| {
+        &pause.first_step_s
+    }),
     leg("steps_lost", "steps lost", Steps, Migration, |leg| {
         leg.training.steps_lost.map(|steps| *steps as f64)
     })
@@ -179,6 +252,28 @@ pub const METRICS: [MetricKind; 17] = [
         leg.occupancy.map(|memory| memory.double_s)
     })
     .by_difference(),
+    leg(
+        "both_pods_memory_anon",
+        "memory with both pods, peak",
+        Bytes,
+        Horizon,
+        |leg| {
+            leg.occupancy
+                .and_then(|memory| memory.peak_double_anon.map(|bytes| *bytes as f64))
+        },
+    )
+    .own(),
+    pause("standby_time", "standby before the hand-over", |pause| {
+        &pause.standby_s
+    }),
+    leg(
+        "checkpoint_size",
+        "checkpoints handed over",
+        Bytes,
+        Migration,
+        |leg| leg.checkpoint_bytes.map(|bytes| *bytes as f64),
+    )
+    .own(),
 ];
 
 const fn usage(name: &'static str, label: &'static str, unit: Unit, of: fn(&Usage) -> Figure) -> MetricKind {
@@ -189,6 +284,7 @@ const fn usage(name: &'static str, label: &'static str, unit: Unit, of: fn(&Usag
         window: Window::After,
         scale: Scale::Ratio,
         source: Source::Usage(of),
+        parts: None,
     }
 }
 
@@ -206,6 +302,20 @@ const fn leg(
         window,
         scale: Scale::Ratio,
         source: Source::Leg(of),
+        parts: None,
+    }
+}
+
+/// A phase that only a strategy with a standby tells of.
+const fn pause(name: &'static str, label: &'static str, of: fn(&Pause) -> &Figure) -> MetricKind {
+    MetricKind {
+        name,
+        label,
+        unit: Seconds,
+        window: Migration,
+        scale: Scale::Own,
+        source: Source::Pause(of),
+        parts: None,
     }
 }
 
@@ -221,11 +331,45 @@ impl MetricKind {
         }
     }
 
+    const fn own(self) -> Self {
+        Self {
+            scale: Scale::Own,
+            ..self
+        }
+    }
+
+    const fn by_container(self, parts: Parts) -> Self {
+        Self {
+            parts: Some(parts),
+            ..self
+        }
+    }
+
+    /// The containers that any of the legs has the metric of.
+    pub fn containers<'a>(&self, legs: impl Iterator<Item = &'a LegSummary>) -> BTreeSet<&'a str> {
+        let Some(parts) = self.parts else {
+            return BTreeSet::new();
+        };
+        let horizons = legs.filter_map(|leg| leg.horizon.value.as_ref());
+        horizons
+            .flat_map(|horizon| parts(horizon).keys().map(String::as_str))
+            .collect()
+    }
+
+    /// The metric of a container in a leg.
+    pub fn of_container(&self, leg: &LegSummary, container: &str) -> Figure {
+        leg.horizon.and_then(|horizon| {
+            let figure = self.parts.and_then(|parts| parts(horizon).get(container));
+            figure.cloned().unwrap_or(Figure::known(0.0))
+        })
+    }
+
     /// The metric of a leg.
     pub fn of(&self, leg: &LegSummary) -> Figure {
         match self.source {
             Source::Usage(of) => leg.after.and_then(|phase| of(&phase.total)),
             Source::Leg(of) => of(leg),
+            Source::Pause(of) => leg.pause.and_then(|pause| of(pause).clone()),
         }
     }
 }

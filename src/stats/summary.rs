@@ -114,21 +114,15 @@ fn blocked(doubts: &[Doubt]) -> Option<String> {
 }
 
 fn complete_rounds(run: &RunRecord) -> BTreeSet<u32> {
-    let ran = |round, strategy: &String| {
-        run.legs
+    let ran: BTreeSet<(u32, &String)> = run.legs.iter().map(|leg| (leg.round, &leg.strategy)).collect();
+    let complete = |round: &u32| {
+        run.settings
+            .strategies
             .iter()
-            .any(|leg| leg.round == round && &leg.strategy == strategy)
+            .all(|strategy| ran.contains(&(*round, strategy)))
     };
     let rounds = run.legs.iter().map(|leg| leg.round);
-    rounds
-        .filter(|round| *round > 0)
-        .filter(|round| {
-            run.settings
-                .strategies
-                .iter()
-                .all(|strategy| ran(*round, strategy))
-        })
-        .collect()
+    rounds.filter(|round| *round > 0).filter(complete).collect()
 }
 
 /// Doubts that no leg has alone.
@@ -150,9 +144,13 @@ fn of_run(run: &RunRecord, legs: &[LegSummary]) -> Vec<Doubt> {
     let order = one_order(run)
         .filter(|_| measured)
         .map(|first| Warning::OneOrder { first }.into());
-    let of_rounds = complete_rounds(run)
-        .into_iter()
-        .flat_map(|round| between_arms(&legs.iter().filter(|leg| leg.round == round).collect::<Vec<_>>()));
+    let mut by_round: BTreeMap<u32, Vec<&LegSummary>> = BTreeMap::new();
+    for leg in legs {
+        by_round.entry(leg.round).or_default().push(leg);
+    }
+    let complete = complete_rounds(run);
+    let of_rounds = complete.iter().filter_map(|round| by_round.get(round));
+    let of_rounds = of_rounds.flat_map(|legs| between_arms(legs));
     [
         imported,
         not_cgroup,
@@ -198,15 +196,16 @@ fn abandoned(run: &RunRecord) -> Option<Cause> {
 
 fn one_order(run: &RunRecord) -> Option<String> {
     let rounds = complete_rounds(run);
-    let first = |round: &u32| {
-        let legs = run.legs.iter().filter(|leg| leg.round == *round);
-        legs.min_by_key(|leg| leg.position)
-            .map(|leg| leg.strategy.clone())
-    };
-    let firsts: BTreeSet<String> = rounds.iter().filter_map(first).collect();
-    let always = firsts.into_iter().collect::<Vec<_>>();
-    match always.as_slice() {
-        [only] if rounds.len() > 1 => Some(only.clone()),
-        _ => None,
+    let mut firsts: BTreeMap<u32, &LegRecord> = BTreeMap::new();
+    for leg in run.legs.iter().filter(|leg| rounds.contains(&leg.round)) {
+        let first = firsts.entry(leg.round).or_insert(leg);
+        if leg.position < first.position {
+            *first = leg;
+        }
     }
+    let strategies: BTreeSet<&String> = firsts.values().map(|leg| &leg.strategy).collect();
+    let only = strategies
+        .first()
+        .filter(|_| strategies.len() == 1 && rounds.len() > 1);
+    only.map(|only| (*only).clone())
 }

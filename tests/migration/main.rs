@@ -16,5 +16,7 @@ mod workload;
 mod api_fixture;
 #[path = "../foreign_orchestrator/mod.rs"]
 mod foreign_orchestrator;
+#[path = "../prometheus/mod.rs"]
+mod prometheus;
 #[path = "../../src/skip.rs"]
 mod skip;

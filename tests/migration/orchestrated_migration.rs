@@ -196,6 +196,15 @@ async fn a_trainer_goes_on_from_its_step_on_the_other_node_and_back() {
     let back = stage.migrate(&moved, &target, &source).await;
     assert_eq!(back.status, Status::Completed, "{}", back.message);
     assert!(checkpoint(&back).step > checkpoint(&there).step);
+    let metrics = reqwest::get(format!("{}/metrics", stage.orchestrator.url()))
+        .await
+        .unwrap();
+    let metrics = metrics.text().await.unwrap();
+    assert!(
+        metrics.contains("migbench_orchestrator_pause_seconds_count 2\n"),
+        "{metrics}"
+    );
+    crate::prometheus::reads(&metrics);
 
     let pods = stage.pods().list(&ListParams::default()).await.unwrap().items;
     assert_eq!(pods.len(), 1);

@@ -17,6 +17,8 @@ mod selftest;
 mod simulation;
 mod views;
 
+#[path = "../prometheus/mod.rs"]
+mod prometheus;
 #[path = "../../src/skip.rs"]
 mod skip;
 #[path = "../support/mod.rs"]

@@ -1,17 +1,12 @@
 //! Reports of sample records: the same bytes each time, and each accepted by whom it is for.
 
-use std::{
-    io::Write,
-    process::{Command, Stdio},
-};
-
 use migbench::{
     record::run::RunRecord,
     report::{self, Options, Screen},
-    stats::summary::Summary,
+    stats::{gate::Gate, summary::Summary, verdict::Verdict},
 };
 
-use crate::{skip::skip, support::Shape};
+use crate::support::Shape;
 
 fn render(name: &str, record: &RunRecord, options: Options) -> String {
     let format = report::by_name(name, options).unwrap();
@@ -132,6 +127,67 @@ fn the_metrics_as_csv() {
 }
 
 #[test]
+fn what_one_arm_alone_tells_of_has_its_own_interval_and_no_comparison() {
+    let record = crate::support::record(&Shape::tensorflow(6));
+    let summary = Summary::new(&record);
+    let metric = summary.comparisons[0].metric("pause_write").unwrap();
+    assert!(
+        metric
+            .baseline
+            .get()
+            .unwrap_err()
+            .contains("tells nothing of a pause")
+    );
+    let (mean, [low, high]) = (metric.candidate.value.unwrap(), metric.candidate95.value.unwrap());
+    // 121 to 126 ms: mean 123.5, standard error √3.5/√6, t(5, .975) 2.5706.
+    assert!((mean - 0.1235).abs() < 1e-12, "{mean}");
+    assert!(
+        (high - mean - 0.001_963_3).abs() < 1e-7 && (mean - low - 0.001_963_3).abs() < 1e-7,
+        "{low} {high}"
+    );
+    assert_eq!((metric.saved.value, metric.interval95.value), (None, None));
+    let gate = |text: &str| text.parse::<Gate>().unwrap().judge(&summary)[0].0;
+    assert_eq!(gate("pause_write<126.5ms"), Verdict::Met);
+    assert_eq!(gate("pause_write<126ms"), Verdict::NotMet, "round 6 took 126 ms");
+    assert_eq!(gate("pause_write<50%"), Verdict::Inconclusive);
+}
+
+#[test]
+fn the_time_of_each_container_and_of_work_done_before_is_told() {
+    let record = crate::support::record(&Shape::tensorflow(6));
+    let comparison = &Summary::new(&record).comparisons[0];
+    let of = |name: &str, container: Option<&str>| {
+        let mut metrics = comparison.metrics.iter();
+        metrics
+            .find(|metric| metric.name == name && metric.container.as_deref() == container)
+            .unwrap()
+    };
+    let [again, all] = [
+        ("repeated_cpu_seconds", None),
+        ("cpu_seconds", Some("data-processor")),
+    ]
+    .map(|(name, container)| of(name, container));
+    for metric in [again, all] {
+        let spent = metric.baseline.value.unwrap();
+        assert!(
+            (spent - 31.5).abs() < 0.8,
+            "700 m for 45 s, the last reading within a second of its end: {spent}"
+        );
+        assert_eq!(metric.candidate.value, Some(0.0));
+        assert!(metric.saved95.value.is_some());
+    }
+    let containers = ["tensorflow-trainer", "data-processor", "model-monitor"];
+    let sum: f64 = containers
+        .iter()
+        .map(|name| of("cpu_seconds", Some(name)).candidate.value.unwrap())
+        .sum();
+    assert!(
+        (sum - of("cpu_seconds", None).candidate.value.unwrap()).abs() < 0.1,
+        "{sum}"
+    );
+}
+
+#[test]
 fn a_sample_of_an_invalid_phase_says_so() {
     let csv = render("csv", &troubled(), Options::default());
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
@@ -163,41 +219,19 @@ fn junit_is_xml_with_a_case_for_each_metric() {
     let (mut cases, mut errors) = (0, 0);
     loop {
         match reader.read_event().unwrap() {
-            quick_xml::events::Event::Start(element) => cases += u32::from(element.name().0 == b"testcase"),
+            quick_xml::events::Event::Start(element) => cases += usize::from(element.name().0 == b"testcase"),
             quick_xml::events::Event::Empty(element) => errors += u32::from(element.name().0 == b"error"),
             quick_xml::events::Event::Eof => break,
             _ => {}
         }
     }
-    assert_eq!((cases, errors), (17, 1));
+    let metrics = Summary::new(&troubled()).comparisons[0].metrics.len();
+    assert_eq!((cases, errors), (metrics, 1));
 }
 
 #[test]
 fn prometheus_own_parser_takes_the_openmetrics() {
-    const PARSE: &str = "import sys; from prometheus_client.openmetrics.parser import text_string_to_metric_families as p; \
-         print(sum(len(f.samples) for f in p(sys.stdin.read())))";
-    let python = |code: &str| {
-        let mut command = Command::new("python3");
-        command.args(["-c", code]).stdin(Stdio::piped());
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    };
-    let there = python("import prometheus_client.openmetrics.parser").output();
-    if !there.is_ok_and(|output| output.status.success()) {
-        skip("python3 has no prometheus_client here");
-        return;
-    }
     for record in [crate::support::record(&Shape::tensorflow(6)), troubled()] {
-        let text = render("openmetrics", &record, Options::default());
-        let mut parser = python(PARSE).spawn().unwrap();
-        parser.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-        let output = parser.wait_with_output().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{told}\n{text}");
-        let samples = text.lines().filter(|line| !line.starts_with('#')).count();
-        assert_eq!(
-            String::from_utf8_lossy(&output.stdout).trim(),
-            samples.to_string()
-        );
+        crate::prometheus::reads(&render("openmetrics", &record, Options::default()));
     }
 }

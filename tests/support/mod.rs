@@ -16,7 +16,7 @@ use migbench::{
         clock::Stamp,
         event::{ContainerState, Event, Kind, PodPhase},
         leg::{LegRecord, Overhead, Process},
-        outcome::Outcome,
+        outcome::{Outcome, Pause},
         reading::{ContainerRef, Counters, Description, Epoch, EpochId, Reading, Segment, Sweep},
         run::{Environment, NodeInfo, Role, RunRecord, RunSettings, SCHEMA},
     },
@@ -303,8 +303,8 @@ impl<'a> Leg<'a> {
                 pod_uid: self.uid(1),
                 requested: stamp(self.ns(self.requested())),
                 completed: stamp(self.ns(self.completed())),
-                report: None,
-                pause: None,
+                report: self.orchestrated.then(checkpoint),
+                pause: self.orchestrated.then(|| pause(self.round)),
             }),
             error: None,
             situation: None,
@@ -513,6 +513,27 @@ impl<'a> Leg<'a> {
         } else {
             vec![process(Process::Harness, 400_000)]
         }
+    }
+}
+
+/// What the orchestrator says of its checkpoint.
+fn checkpoint() -> serde_json::Value {
+    let checkpoints = serde_json::json!({ NAMES[0]: {"bytes": 10 * MIB} });
+    serde_json::json!({"status": "completed", "details": {"checkpoints": checkpoints}})
+}
+
+/// Of a pause with a standby; the phases differ a little from round to round.
+fn pause(round: u32) -> Pause {
+    let seconds = |milliseconds: u32| Some(f64::from(milliseconds + round) / 1000.0);
+    Pause {
+        quiesce_seconds: seconds(300),
+        write_seconds: seconds(120),
+        sync_seconds: seconds(80),
+        command_seconds: seconds(20),
+        read_seconds: seconds(60),
+        claim_seconds: seconds(2),
+        first_step_seconds: seconds(400),
+        standby_seconds: seconds(2500),
     }
 }
 

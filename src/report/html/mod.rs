@@ -16,15 +16,16 @@ use super::{
     Error, Format,
     containers::{POD, average, containers},
     doubts::groups,
-    number::{NONE, percent, plain, with_unit},
+    notes::Notes,
+    number::{percent, plain, with_unit},
     presence,
-    row::{Row, Words, windows},
+    row::{rows, windows},
 };
 use crate::{
     record::{leg::LegRecord, reading::Segment, run::RunRecord},
     stats::{
         comparison::Comparison,
-        metric::Unit,
+        metric::{PAUSE, Unit},
         summary::Summary,
         verdict::Verdict,
         view::{Figure, LegSummary, usage::Usage},
@@ -73,6 +74,8 @@ fn page(record: &RunRecord, summary: &Summary) -> Markup {
                             (rounds::pairs(comparison))
                         }
                     }
+                    h2 { "The pause of the training" }
+                    div .charts { @for comparison in &summary.comparisons { (pause(comparison)) } }
                     h2 { "Memory by container" }
                     div .charts { (memory(summary)) }
                     h2 { "Course and samples" }
@@ -136,6 +139,7 @@ fn metrics(summary: &Summary, comparison: &Comparison) -> Markup {
     let several = summary.rounds > 1;
     let header = [&comparison.baseline, &comparison.candidate, "saved or ratio"];
     let header = header.into_iter().chain(several.then_some("95 % interval"));
+    let mut notes = Notes::default();
     html! {
         h2 { (title) }
         div .scroll tabindex="0" role="region" aria-label=(title) {
@@ -143,26 +147,25 @@ fn metrics(summary: &Summary, comparison: &Comparison) -> Markup {
                 thead { tr { th scope="col" { "metric" } @for name in header { th scope="col" { (name) } }
                     th .words scope="col" { "window" } } }
                 tbody {
-                    @for row in comparison.metrics.iter().map(|metric| Row::new(metric, summary)) {
+                    @for row in rows(comparison, summary) {
                         tr {
                             th scope="row" { (row.label) }
-                            @for words in [row.baseline, row.candidate, row.change] { td { (or_reason(&words)) } }
-                            @if several { td { (or_reason(&row.interval)) } }
+                            @for words in [row.baseline, row.candidate, row.change] { td { (notes.or_mark(words)) } }
+                            @if several { td { (notes.or_mark(row.interval)) } }
                             td .words { (row.window) }
                         }
                     }
                 }
             }
         }
+        (below(&notes))
         p .muted { (windows(summary)) }
     }
 }
 
-fn or_reason(words: &Words) -> Markup {
-    match words {
-        Ok(words) => html! { (words) },
-        Err(reason) => html! { (NONE) small { (reason) } },
-    }
+/// Why numbers are missing in the table above.
+fn below(notes: &Notes) -> Markup {
+    html! { @for line in notes.lines() { p .note { (line) } } }
 }
 
 fn doubts(summary: &Summary) -> Markup {
@@ -175,6 +178,45 @@ fn doubts(summary: &Summary) -> Markup {
             } }
         }
     }
+}
+
+/// Both downtimes, and below them the phases where the candidate tells of them: it measures those by itself.
+fn pause(comparison: &Comparison) -> Markup {
+    let downtime = comparison.metric("downtime");
+    let downtimes = downtime.map(|metric| {
+        [
+            (&comparison.baseline, &metric.baseline),
+            (&comparison.candidate, &metric.candidate),
+        ]
+    });
+    let downtimes = downtimes.into_iter().flatten();
+    let mut bars: Vec<Bar> = downtimes
+        .filter_map(|(strategy, seconds)| {
+            Some(Bar {
+                name: strategy.clone(),
+                parts: vec![("training downtime".into(), seconds.value?)],
+            })
+        })
+        .collect();
+    let phases = comparison.metrics.iter().filter_map(|metric| {
+        let phase = metric.label.strip_prefix(PAUSE)?;
+        Some((phase.to_owned(), metric.candidate.value?))
+    });
+    let phases: Vec<(String, f64)> = phases.collect();
+    if !phases.is_empty() {
+        bars.push(Bar {
+            name: "its phases".into(),
+            parts: phases,
+        });
+    }
+    if bars.is_empty() {
+        return html! { p { "The downtime is not known." } };
+    }
+    let title = format!(
+        "Training downtime, {} against {}",
+        comparison.candidate, comparison.baseline
+    );
+    stack(&title, &bars, "s", |seconds| format!("{seconds:.3} s"))
 }
 
 fn memory(summary: &Summary) -> Markup {
@@ -255,6 +297,7 @@ fn used(summary: &Summary, title: &str, unit: Unit, number: fn(&Usage) -> Figure
         .iter()
         .flat_map(|strategy| [(strategy, Segment::Before), (strategy, Segment::After)])
         .collect();
+    let mut notes = Notes::default();
     html! {
         div .scroll tabindex="0" role="region" aria-label=(title) {
             table {
@@ -265,11 +308,13 @@ fn used(summary: &Summary, title: &str, unit: Unit, number: fn(&Usage) -> Figure
                 tbody { @for container in containers(summary) { tr {
                     th scope="row" { (container) }
                     @for (strategy, segment) in &columns {
-                        td { (or_reason(&average(summary, (strategy, *segment), &container, number).map(|value| plain(value, unit)))) }
+                        @let words = average(summary, (strategy, *segment), &container, number);
+                        td { (notes.or_mark(words.map(|value| plain(value, unit)))) }
                     }
                 } } }
             }
         }
+        (below(&notes))
     }
 }
 

@@ -8,7 +8,7 @@ const ROW: f64 = 24.0;
 const TOP: f64 = 8.0;
 
 /// Colours that there are.
-const COLOURS: usize = 7;
+const COLOURS: usize = 8;
 
 /// A bar: its name, and its parts by the names of the parts.
 #[derive(Debug)]

@@ -2,11 +2,12 @@
 
 use anstyle::{AnsiColor, Style};
 
-use super::grid::{Notes, grid, trimmed};
+use super::grid::{grid, trimmed};
 use crate::{
     report::{
         Screen,
         doubts::groups,
+        notes::Notes,
         number::percent,
         row::{Row, windows},
     },
@@ -50,10 +51,11 @@ fn head(summary: &Summary, screen: Screen) -> String {
         (None, None) => ", not ended".into(),
         (None, Some(_)) => String::new(),
     };
+    let rounds = if settings.rounds == 1 { "round" } else { "rounds" };
     let head = format!(
-        "{} on {}, {} of {} rounds, {}{state}",
+        "{} on {}, {} of {} {rounds}, {}{state}",
         settings.scenario,
-        summary.environment.cluster,
+        summary.environment.place(),
         summary.rounds,
         settings.rounds,
         summary.started.strftime("%Y-%m-%d %H:%M UTC"),
@@ -106,7 +108,7 @@ fn metrics(summary: &Summary, comparison: &Comparison, screen: Screen) -> String
     for row in shown.map(|metric| Row::new(metric, summary)) {
         let mut cells = vec![
             if row.window == Window::Migration.to_string() {
-                row.label.to_owned()
+                row.label
             } else {
                 format!("{} ({})", row.label, row.window)
             },

@@ -10,8 +10,9 @@ use crate::{
     report::{
         Screen,
         containers::{Number, POD, average, containers},
-        number::{NONE, duration, percent, plain, with_unit},
-        row::{Row as MetricRow, Words},
+        notes::Notes,
+        number::{duration, percent, plain, with_unit},
+        row::{Row as MetricRow, rows},
     },
     stats::{metric::Unit, summary::Summary, view::Figure},
     wrap::wrap,
@@ -22,6 +23,9 @@ const ROOM: u16 = 72;
 
 /// Columns from which on windows have a column of their own.
 const WIDE: u16 = 92;
+
+/// Columns from which on intervals have one as well.
+const WIDEST: u16 = 116;
 
 pub(super) fn cpu(summary: &Summary, screen: Screen) -> String {
     let settings = &summary.settings;
@@ -97,37 +101,46 @@ pub(super) fn metrics(summary: &Summary, screen: Screen) -> String {
             comparison.candidate.clone(),
             "saved or\nratio".into(),
         ];
+        if screen.width >= WIDEST {
+            header.push("95 %\ninterval".into());
+        }
         if screen.width >= WIDE {
             header.push("window".into());
         }
         let mut grid = grid(screen, 1, header);
         let mut notes = Notes::default();
-        for metric in &comparison.metrics {
-            grid.add_row(metric_row(MetricRow::new(metric, summary), screen, &mut notes));
+        for row in rows(comparison, summary) {
+            grid.add_row(metric_row(row, screen, &mut notes));
         }
-        let title = "What the migration costs (means over the rounds; the share saved, or the ratio, is of the mean log \
-                     ratio, with its 95 % interval)";
+        let title = "What the migration costs: means over the rounds, and what is saved with its 95 % interval (shares and \
+                     ratios of the mean log ratio); what is not compared has the interval of its own mean";
         titled(title, screen, &grid) + &notes.below(screen)
     });
     grids.collect::<Vec<_>>().join("\n\n")
 }
 
-/// Where there is no room for its column, the window stands below the metric's name.
+/// Where there is no room for their columns, the window stands below the metric's name, and the interval below the change.
 fn metric_row(row: MetricRow, screen: Screen, notes: &mut Notes) -> Vec<String> {
     let wide = screen.width >= WIDE;
-    let bounds = row
-        .interval
-        .map_or_else(|_| String::new(), |bounds| format!("\n{bounds}"));
+    let widest = screen.width >= WIDEST;
+    let bounds = row.interval.unwrap_or_default();
     let mut cells = vec![
         if wide {
-            row.label.to_owned()
+            row.label
         } else {
             format!("{}\n({})", row.label, row.window)
         },
         notes.or_mark(row.baseline),
         notes.or_mark(row.candidate),
-        notes.or_mark(row.change) + &bounds,
     ];
+    let change = notes.or_mark(row.change);
+    if widest {
+        cells.extend([change, bounds]);
+    } else if bounds.is_empty() {
+        cells.push(change);
+    } else {
+        cells.push(format!("{change}\n{bounds}"));
+    }
     cells.extend(wide.then_some(row.window));
     cells
 }
@@ -202,31 +215,4 @@ fn titled(title: &str, screen: Screen, grid: &Table) -> String {
 /// The grid without the blanks at the ends of its lines.
 pub(in crate::report) fn trimmed(grid: &Table) -> String {
     grid.trim_fmt()
-}
-
-/// The reasons of a grid's dashes.
-#[derive(Debug, Default)]
-pub(in crate::report) struct Notes(Vec<String>);
-
-impl Notes {
-    /// The words, or a dash that refers to the reason.
-    pub(in crate::report) fn or_mark(&mut self, words: Words) -> String {
-        words.unwrap_or_else(|reason| {
-            let known = self.0.iter().position(|note| *note == reason);
-            let number = known.unwrap_or_else(|| {
-                self.0.push(reason);
-                self.0.len() - 1
-            });
-            format!("{NONE} [{}]", number + 1)
-        })
-    }
-
-    /// The reasons, to stand below the grid.
-    pub(in crate::report) fn below(&self, screen: Screen) -> String {
-        let note = |(position, note): (usize, &String)| {
-            let note = format!("[{}] {note}", position + 1);
-            format!("\n{}", wrap(&note, screen.width, "    "))
-        };
-        self.0.iter().enumerate().map(note).collect::<Vec<_>>().concat()
-    }
 }

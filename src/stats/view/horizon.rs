@@ -10,6 +10,7 @@ use super::{
     figure::Figure,
     states,
     timeline::{Timeline, midpoint, seconds_between},
+    training,
 };
 use crate::record::{
     event::ContainerState,
@@ -27,6 +28,13 @@ pub struct Horizon {
     pub source: BTreeMap<String, Figure>,
     /// The pod on the target node, by container.
     pub target: BTreeMap<String, Figure>,
+    /// Both pods, by container.
+    pub containers: BTreeMap<String, Figure>,
+    /// What containers of the target spent that had run to their end in the source before the request: work that was done
+    /// already.
+    pub repeated: BTreeMap<String, Figure>,
+    /// What the target spent before the source's last step: it stood by.
+    pub standby: Figure,
     /// Both pods by their own cgroups, which also have what a container used between two readings.
     pub by_pods: Figure,
     /// Both pods as the sums of their containers.
@@ -52,14 +60,21 @@ pub fn measure(timeline: &Timeline, settings: &RunSettings) -> Result<Horizon, S
     let target = bounds.container_seconds(timeline, target_uid);
     let pods = [(source_uid, &source), (target_uid, &target)];
     let by_pods = sum(&pods.map(|(uid, containers)| bounds.pod_seconds(timeline, uid, containers)));
-    let unread = pods.iter().flat_map(|(uid, _)| unread(timeline, uid));
-    let unread: Vec<Figure> = unread
-        .map(|container| Figure::unknown(format!("CPU time of {container}: it ran but was never read")))
-        .collect();
+    let unread = pods.map(|(uid, _)| never_read(timeline, uid));
+    let ended = states::of_pod(&timeline.leg.events, source_uid);
+    let done = |name: &&String| states::is_over(&ended, name, bounds.from);
+    let done_again = [&target, &unread[1]];
+    let done_again = done_again.map(|figures| figures.iter().filter(|(name, _)| done(name)));
+    let repeated = merged(done_again.into_iter().flatten());
+    let parts = [&source, &target, &unread[0], &unread[1]];
+    let containers = merged(parts.into_iter().flatten());
     let mut horizon = Horizon {
         seconds: settings.horizon_ms as f64 / 1000.0,
         total: Figure::unknown(""),
-        by_containers: sum(source.values().chain(target.values()).chain(&unread)),
+        by_containers: sum(containers.values()),
+        containers,
+        repeated,
+        standby: standby_seconds(timeline, settings).into(),
         workload: Figure::unknown(""),
         by_pods,
         source,
@@ -86,6 +101,24 @@ pub(super) fn unread<'a>(timeline: &Timeline<'a>, uid: &str) -> Vec<&'a str> {
     names
 }
 
+fn never_read(timeline: &Timeline, uid: &str) -> BTreeMap<String, Figure> {
+    let unknown = |name: &str| {
+        let reason = format!("CPU time of {name}: it ran but was never read");
+        (name.to_owned(), Figure::unknown(reason))
+    };
+    unread(timeline, uid).into_iter().map(unknown).collect()
+}
+
+/// The sum of each name's figures.
+fn merged<'a>(figures: impl Iterator<Item = (&'a String, &'a Figure)>) -> BTreeMap<String, Figure> {
+    let mut by_name: BTreeMap<String, Vec<&Figure>> = BTreeMap::new();
+    for (name, figure) in figures {
+        by_name.entry(name.clone()).or_default().push(figure);
+    }
+    let by_name = by_name.into_iter();
+    by_name.map(|(name, figures)| (name, sum(figures))).collect()
+}
+
 impl Horizon {
     /// Take the workload by the pods' cgroups, or by the containers where those are not known or not wanted.
     fn count(&mut self, by_pods: bool) {
@@ -96,9 +129,34 @@ impl Horizon {
             &self.by_containers
         }
         .clone();
-        let strategy = self.overhead.iter();
-        let strategy = strategy.filter(|(process, _)| process.as_str() == Process::Orchestrator.to_string());
-        self.total = sum(strategy.map(|(_, seconds)| seconds).chain([&self.workload]));
+        let orchestrator = self.overhead.get(&Process::Orchestrator.to_string());
+        self.total = sum(orchestrator.into_iter().chain([&self.workload]));
+    }
+
+    /// What was spent on work that was done already, seconds.
+    pub fn repeated(&self) -> Figure {
+        sum(self.repeated.values())
+    }
+
+    /// What the orchestrator spent, seconds.
+    pub fn orchestrator(&self) -> Figure {
+        let told = self.overhead.get(&Process::Orchestrator.to_string());
+        told.cloned()
+            .unwrap_or_else(|| Figure::unknown("the strategy has no orchestrator"))
+    }
+
+    /// What measuring spent, seconds. What reads inside of a container is a part of the container, too.
+    pub fn measuring(&self) -> Figure {
+        let orchestrator = Process::Orchestrator.to_string();
+        let measuring = self
+            .overhead
+            .iter()
+            .filter(|(process, _)| **process != orchestrator);
+        let mut measuring = measuring.map(|(_, seconds)| seconds).peekable();
+        if measuring.peek().is_none() {
+            return Figure::unknown("not in the record");
+        }
+        sum(measuring)
     }
 }
 
@@ -179,11 +237,7 @@ impl Bounds {
 
     fn epoch_seconds(&self, timeline: &Timeline, epoch: &Epoch) -> Result<f64, String> {
         let name = &epoch.container.container;
-        let points: Vec<(u64, f64)> = timeline
-            .series(epoch.id)
-            .iter()
-            .filter_map(|reading| Some((midpoint(reading), reading.counters.usage_usec? as f64)))
-            .collect();
+        let points = points(timeline, epoch);
         let (Some(first), Some(last)) = (points.first(), points.last()) else {
             return self.unread(timeline, epoch);
         };
@@ -215,6 +269,40 @@ impl Bounds {
     }
 }
 
+/// What the target's containers spent until the source's last step. Each counts from 0 at its birth.
+fn standby_seconds(timeline: &Timeline, settings: &RunSettings) -> Result<f64, String> {
+    let steps = training::steps_of(timeline, timeline.source_uid(), settings)?;
+    let (last, _) = steps.last().ok_or("the source reported no step")?;
+    let target = timeline.target_uid()?;
+    let states = states::of_pod(&timeline.leg.events, target);
+    let mut total = 0.0;
+    for epoch in timeline.epochs_of(target) {
+        let name = &epoch.container.container;
+        let mut running = states.iter().filter(|state| state.container == name);
+        let born = running.find(|state| state.state != ContainerState::Waiting);
+        let Some(born) = born.filter(|state| state.since_ns < *last) else {
+            continue;
+        };
+        let mut points = points(timeline, epoch);
+        if points.is_empty() {
+            return Err(format!("CPU time of {name}: never read"));
+        }
+        points.retain(|(moment, _)| *moment > born.since_ns);
+        points.insert(0, (born.since_ns, 0.0));
+        let until = points.last().map_or(*last, |(moment, _)| *last.min(moment));
+        total += interpolate(&points, until) / 1e6;
+    }
+    Ok(total)
+}
+
+/// CPU time of an epoch, microseconds, at its readings.
+fn points(timeline: &Timeline, epoch: &Epoch) -> Vec<(u64, f64)> {
+    let readings = timeline.series(epoch.id).iter();
+    readings
+        .filter_map(|reading| Some((midpoint(reading), reading.counters.usage_usec? as f64)))
+        .collect()
+}
+
 /// The value at a moment, on the line through the two points next to it; beyond the ends the line is extended.
 fn interpolate(points: &[(u64, f64)], at_ns: u64) -> f64 {
     let after = points.partition_point(|(moment, _)| *moment < at_ns);
@@ -241,7 +329,9 @@ fn overhead_seconds(overhead: &[Overhead]) -> BTreeMap<String, Figure> {
 /// Unknown as soon as one part is: a sum with a hole would look like a saving.
 fn sum<'a>(figures: impl IntoIterator<Item = &'a Figure>) -> Figure {
     let values = figures.into_iter().map(|figure| figure.get().copied());
-    values.sum::<Result<f64, String>>().into()
+    // A sum of nothing is -0.
+    let sum = values.sum::<Result<f64, String>>();
+    sum.map(|sum| sum + 0.0).into()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::{
     horizon::{self, Horizon},
     imported,
     occupancy::{self, Occupancy},
+    pause::{self, Pause},
     phase::{self, Phase},
     presence::{self, Presence},
     states,
@@ -60,6 +61,10 @@ pub struct LegSummary {
     /// From the migration request until all containers of the migrated pod were seen to have been started and the source
     /// was seen to be gone, seconds: the same in every arm, whatever the strategy calls done.
     pub migration_s: Figure,
+    /// What the pause consisted of, where the strategy tells.
+    pub pause: Figure<Pause>,
+    /// Size of the checkpoints that were handed over, bytes, where the strategy tells.
+    pub checkpoint_bytes: Figure<u64>,
     /// The training.
     pub training: Training,
     /// What speaks against it.
@@ -113,6 +118,8 @@ impl LegSummary {
             horizon,
             occupancy: occupancy::measure(&timeline, settings).into(),
             migration_s: migration_seconds(&timeline).into(),
+            pause: pause::measure(&timeline).into(),
+            checkpoint_bytes: pause::checkpoint_bytes(&timeline).into(),
             training: training::measure(&timeline, settings),
             doubts: doubts.found,
         }
@@ -314,6 +321,10 @@ fn alive(this: &LegRecord, earlier: &[LegRecord], at_ns: u64) -> Vec<Invalid> {
     // Stamps of two boots cannot be compared, and no pod's processes outlive one.
     let same_boot = |leg: &&LegRecord| leg.boot_id == this.boot_id && leg.started.mono_ns <= at_ns;
     let left = |leg: &&LegRecord| {
+        // Most legs are over, which their last event tells: with many legs nothing else of them must be looked at.
+        if over(leg, at_ns) {
+            return false;
+        }
         let deployed = leg.events.iter().filter_map(|event| match &event.kind {
             Kind::Deployed { uid, .. } => Some(uid),
             _ => None,
@@ -330,13 +341,14 @@ fn alive(this: &LegRecord, earlier: &[LegRecord], at_ns: u64) -> Vec<Invalid> {
 }
 
 /// A leg that did not fail ends only after what it made was removed.
+fn over(leg: &LegRecord, at_ns: u64) -> bool {
+    let mut latest = leg.events.iter().rev().filter(|event| event.at.mono_ns <= at_ns);
+    leg.error.is_none() && latest.any(|event| event.kind == Kind::LegEnded)
+}
+
 fn gone(leg: &LegRecord, pod_uid: &str, at_ns: u64) -> bool {
-    leg.events
-        .iter()
-        .filter(|event| event.at.mono_ns <= at_ns)
-        .any(|event| match &event.kind {
-            Kind::PodPhase { uid, phase, .. } => uid == pod_uid && *phase == PodPhase::Gone,
-            Kind::LegEnded => leg.error.is_none(),
-            _ => false,
-        })
+    let mut events = leg.events.iter().filter(|event| event.at.mono_ns <= at_ns);
+    events.any(
+        |event| matches!(&event.kind, Kind::PodPhase { uid, phase: PodPhase::Gone, .. } if uid == pod_uid),
+    )
 }

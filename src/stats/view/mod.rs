@@ -7,6 +7,7 @@ pub mod horizon;
 mod imported;
 pub mod leg;
 pub mod occupancy;
+pub mod pause;
 pub mod phase;
 pub mod presence;
 mod rerun;
