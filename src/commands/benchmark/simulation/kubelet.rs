@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     Fault, nanoseconds,
-    world::{FIRST_STEP, Life, STEP, WORK, World},
+    world::{Life, PROCESSOR, STEP, TRAINER, World},
 };
 use crate::embedded::{ContainerKey, ExecRequest, ExecSession, Kubelet, LogOptions};
 
@@ -70,10 +70,8 @@ async fn begin(pods: Api<Pod>, pod: Pod, world: Arc<World>) {
         .map(|container| container.name.clone())
         .collect();
     let now = world.now_ns();
-    let source = world
-        .lives()
-        .into_iter()
-        .rfind(|life| life.container == "tensorflow-trainer");
+    let source = world.lives().into_iter().rfind(|life| life.container == TRAINER);
+    let first_step = world.first_step();
     let restored = source
         .filter(|_| name.ends_with("-migrated"))
         .map(|life| life.step(now));
@@ -86,20 +84,34 @@ async fn begin(pods: Api<Pod>, pod: Pod, world: Arc<World>) {
             uid: uid.clone(),
             container: container.clone(),
             since_ns: now,
+            first_step,
             until_ns: None,
             restored,
         }));
     show(&pods, &name, &uid, &world).await;
-    if names.iter().any(|name| name == "data-processor") {
-        sleep(WORK).await;
-        world.end(|life| life.uid == uid && life.container == "data-processor");
-        show(&pods, &name, &uid, &world).await;
+    if let Some(work) = work(&pod) {
+        sleep(work).await;
+        // The pod may have gone, and another one of its name be there.
+        if world.end(|life| life.uid == uid && life.container == PROCESSOR) {
+            show(&pods, &name, &uid, &world).await;
+        }
     }
     if !name.ends_with("-migrated") && world.strikes(Fault::ContainerLost) {
         sleep(Duration::from_secs(10)).await;
-        world.end(|life| life.uid == uid && life.container == "tensorflow-trainer");
+        world.end(|life| life.uid == uid && life.container == TRAINER);
         show(&pods, &name, &uid, &world).await;
     }
+}
+
+/// How long the processor works, as its manifest says.
+fn work(pod: &Pod) -> Option<Duration> {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let processor = containers
+        .into_iter()
+        .find(|container| container.name == PROCESSOR)?;
+    let mut arguments = processor.args.iter().flatten();
+    let told = arguments.find_map(|argument| argument.strip_prefix("--duration="));
+    Some(humantime::parse_duration(told.unwrap()).unwrap())
 }
 
 /// Tell the API server what the pod's containers do. The pod may have gone.
@@ -110,7 +122,7 @@ async fn show(pods: &Api<Pod>, name: &str, uid: &str, world: &World) {
         .filter(|life| life.uid == uid)
         .map(|life| {
             let code = match life.container.as_str() {
-                "data-processor" => 0,
+                PROCESSOR => 0,
                 _ => 143,
             };
             let state = match life.until_ns {
@@ -174,19 +186,19 @@ async fn speak(world: Arc<World>, life: Life, to: mpsc::Sender<Vec<u8>>) {
     };
     let say = async |line: Value| to.send(format!("{line}\n").into_bytes()).await.is_ok();
     match life.container.as_str() {
-        "data-processor" => {
+        PROCESSOR => {
             until_end(world, life).await;
             // Output lags behind; nothing in a run happens in the very moment in which a container ends.
             sleep(Duration::from_millis(200)).await;
             say(json!({"event": "done", "outputs": ["/data/0"]})).await;
         }
-        "tensorflow-trainer" if world.fault != Fault::Silent => {
+        TRAINER if world.fault != Fault::Silent => {
             let over = until_end(world.clone(), life.clone());
             let talk = async {
                 if let Some(step) = life.restored {
                     say(json!({"event": "restored", "step": step, "from": "/ckpt"})).await;
                 }
-                let first = life.since_ns + nanoseconds(FIRST_STEP);
+                let first = life.since_ns + nanoseconds(life.first_step);
                 for number in 1.. {
                     sleep_until(world.at(first + nanoseconds(STEP) * number)).await;
                     let step = life.restored.unwrap_or(0) + number;

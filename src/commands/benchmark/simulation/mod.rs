@@ -39,6 +39,10 @@ pub(super) enum Fault {
     None,
     /// The API server refuses to have a pod made.
     DeployRefused,
+    /// The trainer needs longer for its first step than the scenario has times for.
+    Slow,
+    /// It needs longer for it with every life.
+    EverSlower,
     /// The trainer says nothing.
     Silent,
     /// The trainer of the source is killed while `before` is measured.

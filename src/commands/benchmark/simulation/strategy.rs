@@ -10,6 +10,7 @@ use kube::{
 };
 use serde_json::json;
 
+use super::world::PROCESSOR;
 use crate::{
     k8s::{apply, wait},
     migrate::{self, Definition, Strategy},
@@ -66,8 +67,7 @@ async fn orchestrate(request: migrate::Request<'_>) -> Result<Outcome, migrate::
     let mut pod = request.manifest_on_target.clone();
     pod.metadata.name = Some(format!("{}-migrated", pod.name_any()));
     let spec = pod.spec.as_mut().unwrap();
-    spec.containers
-        .retain(|container| container.name != "data-processor");
+    spec.containers.retain(|container| container.name != PROCESSOR);
     let made = apply::pod(request.client, request.namespace, request.run, &pod).await?;
     let (name, uid) = (made.name_any(), made.uid().unwrap());
     let pods: Api<Pod> = Api::namespaced(request.client.clone(), request.namespace);

@@ -16,12 +16,18 @@ use crate::record::reading::Counters;
 
 /// Monotonic time of the first moment, nanoseconds.
 pub(super) const ORIGIN_NS: u64 = 1_000_000_000_000;
+/// The container that trains.
+pub(super) const TRAINER: &str = "tensorflow-trainer";
+/// The one that processes.
+pub(super) const PROCESSOR: &str = "data-processor";
 /// From the start of a container to its trainer's first step.
-pub(super) const FIRST_STEP: Duration = Duration::from_secs(2);
+const FIRST_STEP: Duration = Duration::from_secs(2);
 /// Time of a step.
 pub(super) const STEP: Duration = Duration::from_millis(500);
-/// How long the processor works.
-pub(super) const WORK: Duration = Duration::from_secs(45);
+/// As long as this is too long for the scenario.
+const SLOW_FIRST_STEP: Duration = Duration::from_secs(30);
+/// How much longer it takes the next life, where every one is slower.
+const SLOWER: f64 = 1.5;
 
 /// One life of one container.
 #[derive(Debug, Clone)]
@@ -31,6 +37,8 @@ pub(super) struct Life {
     pub(super) container: String,
     pub(super) since_ns: u64,
     pub(super) until_ns: Option<u64>,
+    /// From its start to a trainer's first step.
+    pub(super) first_step: Duration,
     /// The step that it goes on from.
     pub(super) restored: Option<u64>,
 }
@@ -39,8 +47,8 @@ impl Life {
     /// Millicores, and bytes of anonymous memory.
     fn takes(&self) -> (u64, u64) {
         match self.container.as_str() {
-            "tensorflow-trainer" => (576, 510 << 20),
-            "data-processor" => (252, 279 << 20),
+            TRAINER => (576, 510 << 20),
+            PROCESSOR => (252, 279 << 20),
             _ => (72, 200 << 20),
         }
     }
@@ -72,7 +80,7 @@ impl Life {
 
     /// The last step made by then.
     pub(super) fn step(&self, ns: u64) -> u64 {
-        let trained = ns.saturating_sub(self.since_ns + nanoseconds(FIRST_STEP));
+        let trained = ns.saturating_sub(self.since_ns + nanoseconds(self.first_step));
         self.restored.unwrap_or(0) + trained / nanoseconds(STEP)
     }
 }
@@ -104,15 +112,32 @@ impl World {
         self.lives.lock().unwrap().clone()
     }
 
-    /// End the lives that `which` means.
-    pub(super) fn end(&self, which: impl Fn(&Life) -> bool) {
+    /// End the lives that `which` means; whether there were any.
+    pub(super) fn end(&self, which: impl Fn(&Life) -> bool) -> bool {
         let now = self.now_ns();
         let mut lives = self.lives.lock().unwrap();
+        let mut any = false;
         for life in lives
             .iter_mut()
             .filter(|life| life.until_ns.is_none() && which(life))
         {
             life.until_ns = Some(now);
+            any = true;
+        }
+        any
+    }
+
+    /// What the next trainer needs until its first step.
+    pub(super) fn first_step(&self) -> Duration {
+        let earlier = self
+            .lives()
+            .iter()
+            .filter(|life| life.container == TRAINER)
+            .count();
+        match self.fault {
+            Fault::Slow => SLOW_FIRST_STEP,
+            Fault::EverSlower => SLOW_FIRST_STEP.mul_f64(SLOWER.powf(earlier as f64)),
+            _ => FIRST_STEP,
         }
     }
 
