@@ -11,13 +11,14 @@ use crate::{
     k8s,
     migrate::{self, Definition},
     report::Options,
-    run::{cluster::Choice, environment, settings::Settings},
+    run::{cluster::Choice, environment, fit::FITS, settings::Settings},
     scenario::Scenario,
     stats::gate::Gate,
 };
 
 /// Deploy a scenario, migrate it with each strategy, measure, compare.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct Args {
     /// Name of a built-in scenario (`migbench scenario list`), or a directory with a scenario.yaml.
     #[arg(long, value_name = "NAME|DIR")]
@@ -190,7 +191,7 @@ pub(super) async fn resolve(args: Args, arguments: Vec<String>) -> Result<Settin
         results,
         credentials: orchestrator.credentials(),
         orchestrator_url: orchestrator.orchestrator_url,
-        fit,
+        fits: if fit { FITS } else { 0 },
         quiet,
         dry_run,
         ..settings

@@ -77,6 +77,7 @@ pub(super) async fn before(run: &Settings, show: &Show) -> Result<SelfTest, Erro
     let settings = Settings {
         rounds: ROUNDS,
         results: run.results.clone(),
+        fits: run.fits,
         // On stdout are the events of the run alone.
         quiet: run.quiet || show.json,
         ..Settings::new(scenario, run.choice.clone(), run.site.clone(), strategies(&ARMS))

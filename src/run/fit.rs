@@ -16,8 +16,8 @@ use crate::{
     scenario::{Scenario, times::Times},
 };
 
-/// How often a run takes other settings by itself: nodes that are slower each time are no place to measure.
-pub(super) const FITS: usize = 2;
+/// How often a run takes other settings by itself at most: nodes that are slower each time are no place to measure.
+pub const FITS: usize = 2;
 
 /// Whole seconds to spare beyond what was seen, as a part of it: no start takes exactly as long as another.
 const SPARE: u32 = 4;

@@ -2,7 +2,6 @@
 
 use super::{
     Error, Run,
-    fit::FITS,
     leg::Leg,
     notice::{Expected, LegHead, Notice},
     order::PlannedLeg,
@@ -12,10 +11,10 @@ use crate::record::run::RunRecord;
 impl Run {
     /// Run the legs. `record` has settings and environment, and the legs that were run earlier.
     ///
-    /// Where one of the first round does not fit the nodes, and the settings say so, others are taken, and it begins anew with
+    /// Where one of the first round does not fit the nodes, other settings are taken as often as may be, and it begins anew with
     /// the first leg; later it does not, since rounds with other settings would not be comparable.
     pub async fn execute(mut self, record: RunRecord, expected: Expected) -> Result<(), Error> {
-        let may_fit = self.settings.fit && record.legs.is_empty();
+        let may_fit = record.legs.is_empty();
         self.notices.send(Notice::RunStarted(Box::new(record), expected));
         self.notices.flush().await?;
         let mut next = 0;
@@ -25,7 +24,7 @@ impl Run {
             // Also the record of a leg that failed is kept.
             self.notices.flush().await?;
             match outcome {
-                Err(Error::Misfit(misfit)) if may_fit && in_first_round && self.fits < FITS => {
+                Err(Error::Misfit(misfit)) if may_fit && in_first_round && self.fits < self.settings.fits => {
                     self.take(&misfit)?;
                     next = 0;
                 }

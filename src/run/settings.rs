@@ -66,8 +66,8 @@ pub struct Settings {
     pub orchestrator_url: Option<Url>,
     /// What to bring there.
     pub credentials: Credentials,
-    /// Whether settings that fit the nodes are taken where the scenario's do not.
-    pub fit: bool,
+    /// How often settings that fit the nodes may be taken, where the scenario's do not.
+    pub fits: usize,
     /// The self-test that was made for it.
     pub selftest: Option<SelfTest>,
     /// Whether nothing is said while it runs.
@@ -102,7 +102,7 @@ impl Settings {
             results: PathBuf::new(),
             orchestrator_url: None,
             credentials: Credentials::default(),
-            fit: false,
+            fits: 0,
             selftest: None,
             quiet: false,
             dry_run: false,

@@ -9,14 +9,14 @@ use super::{
 use crate::{
     error::ExitCode,
     record::{leg::LegRecord, run::RunRecord},
-    run::settings::Settings,
+    run::{fit::FITS, settings::Settings},
     scenario::Scenario,
     stats::summary::Summary,
 };
 
 fn fitting(rounds: u32) -> Settings {
     Settings {
-        fit: true,
+        fits: FITS,
         ..settings(&ORCHESTRATED, rounds)
     }
 }
