@@ -120,7 +120,7 @@ fn of_run(error: &run::Error) -> ExitCode {
         }
         run::Error::Embedded(_) | run::Error::Kubernetes(_) | run::Error::Deploy(_) => ExitCode::Cluster,
         run::Error::Migration { .. } => ExitCode::Migration,
-        run::Error::Measurement(_) => ExitCode::Measurement,
+        run::Error::Measurement(_) | run::Error::Misfit(_) => ExitCode::Measurement,
         run::Error::Internal(_) => ExitCode::Internal,
     }
 }

@@ -2,24 +2,23 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use uuid::Uuid;
-
 use super::{
     benchmark, cluster_args::ClusterArgs, orchestrator_args::OrchestratorArgs, outcome::Show,
-    python_args::PythonArgs, report, site_args::SiteArgs,
+    python_args::PythonArgs, report, selftest, site_args::SiteArgs,
 };
 use crate::{
     error::Error,
     k8s,
     migrate::{self, Definition},
     report::Options,
-    run::{cluster::Choice, environment, settings::Settings},
+    run::{cluster::Choice, environment, fit::FITS, settings::Settings},
     scenario::Scenario,
     stats::gate::Gate,
 };
 
 /// Deploy a scenario, migrate it with each strategy, measure, compare.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct Args {
     /// Name of a built-in scenario (`migbench scenario list`), or a directory with a scenario.yaml.
     #[arg(long, value_name = "NAME|DIR")]
@@ -71,6 +70,13 @@ pub struct Args {
     /// Time between samples, as `--set phases.interval=1s`.
     #[arg(long, value_name = "DURATION")]
     pub interval: Option<String>,
+    /// Where the nodes are too slow for the scenario's times, take those that would fit and begin anew; without, the run
+    /// stops and names them.
+    #[arg(long)]
+    pub fit: bool,
+    /// Do the self-test first (`migbench selftest`): where it fails there is no run, else it is attached to the record.
+    #[arg(long)]
+    pub selftest: bool,
     /// Write the report into this file; the end of its name says in which form (txt, csv, json, html, md, xml, prom). May
     /// be repeated.
     #[arg(long, value_name = "FILE")]
@@ -92,9 +98,13 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     let arguments = std::env::args().skip(2).collect();
     let show = self::show(&args);
     report::formats(&show.output, Options::default())?;
-    let settings = resolve(args, arguments).await?;
+    let tested = args.selftest;
+    let mut settings = resolve(args, arguments).await?;
     if settings.dry_run {
         return super::print(plan(&settings).await.as_bytes());
+    }
+    if tested {
+        settings.selftest = Some(selftest::before(&settings, &show).await?);
     }
     benchmark::show(settings, None, &show).await
 }
@@ -155,6 +165,8 @@ pub(super) async fn resolve(args: Args, arguments: Vec<String>) -> Result<Settin
         samples,
         trim,
         interval,
+        fit,
+        selftest: _,
         output: _,
         quiet,
         json: _,
@@ -164,30 +176,25 @@ pub(super) async fn resolve(args: Args, arguments: Vec<String>) -> Result<Settin
     overrides.extend(trim.map(|trim| format!("phases.trim={trim}")));
     overrides.extend(interval.map(|interval| format!("phases.interval={interval}")));
     let strategies = self::strategies(&strategies)?;
-    let mut scenario = Scenario::load(&scenario, workload.as_deref(), &overrides)?;
+    let scenario = Scenario::load(&scenario, workload.as_deref(), &overrides)?;
     let choice = cluster.choice()?;
     // A plan names no image, and is made also where the cluster is out of reach.
     let looked_at = if dry_run { &Choice::Embedded } else { &choice };
     let site = site.resolve(looked_at).await?;
-    if choice != Choice::Embedded {
-        scenario.use_image(&site.image);
-    }
+    let settings = Settings::new(scenario, choice, site, strategies);
     Ok(Settings {
-        id: Uuid::now_v7().to_string(),
-        scenario,
-        choice,
-        site,
         means: python.into(),
         arguments,
-        strategies,
         rounds,
         warmup: warmup.unwrap_or(rounds > 1),
-        seed: seed.unwrap_or_else(rand::random),
+        seed: seed.unwrap_or(settings.seed),
         results,
         credentials: orchestrator.credentials(),
         orchestrator_url: orchestrator.orchestrator_url,
+        fits: if fit { FITS } else { 0 },
         quiet,
         dry_run,
+        ..settings
     })
 }
 

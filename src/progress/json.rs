@@ -10,7 +10,9 @@ use crate::{
     record::{
         clock::Stamp,
         event::Event,
+        fit::Fit,
         run::{Environment, RunSettings},
+        selftest::SelfTest,
     },
     run::notice::{LegHead, Listener, Notice},
     stats::summary::Summary,
@@ -28,6 +30,8 @@ pub enum Line<'a> {
         settings: &'a RunSettings,
         /// Where it runs.
         environment: &'a Environment,
+        /// The self-test that was made for it.
+        selftest: Option<&'a SelfTest>,
         /// How long a leg is planned to take, seconds.
         leg_seconds: f64,
     },
@@ -59,6 +63,15 @@ pub enum Line<'a> {
         /// Why it failed; null when it did not.
         error: Option<&'a str>,
     },
+    /// The settings did not fit the nodes, and others were taken: the run begins anew with its first leg.
+    Fitted {
+        /// What is set otherwise, and why.
+        fit: &'a Fit,
+        /// All settings from now on.
+        settings: &'a RunSettings,
+        /// How long a leg is planned to take now, seconds.
+        leg_seconds: f64,
+    },
     /// The run ended.
     RunEnded {
         /// When.
@@ -78,6 +91,7 @@ impl<'a> Line<'a> {
                 run: &record.id,
                 settings: &record.settings,
                 environment: &record.environment,
+                selftest: record.selftest.as_ref(),
                 leg_seconds: expected.leg.as_secs_f64(),
             },
             Notice::LegStarted(head, at) => Self::leg_started(head, *at),
@@ -85,6 +99,11 @@ impl<'a> Line<'a> {
             Notice::LegEnded(at, error) => Self::LegEnded {
                 at: *at,
                 error: error.as_deref(),
+            },
+            Notice::Fitted(fitted) => Self::Fitted {
+                fit: &fitted.fit,
+                settings: &fitted.settings,
+                leg_seconds: fitted.leg.as_secs_f64(),
             },
             Notice::RunEnded(at) => Self::RunEnded { at: *at },
             _ => return None,

@@ -49,6 +49,12 @@ impl Narrator {
                 }
                 Vec::new()
             }
+            Notice::Fitted(fitted) => {
+                self.expected.leg = fitted.leg;
+                let changes = fitted.fit.changes.iter().map(ToString::to_string);
+                let changes = changes.collect::<Vec<_>>().join(", ");
+                vec![line("fit", &format!("{changes}; the run begins anew with it"))]
+            }
             Notice::Situation(_)
             | Notice::Migrated(_)
             | Notice::Clock(_)

@@ -3,11 +3,13 @@
 
 pub mod clock;
 pub mod event;
+pub mod fit;
 pub mod import;
 pub mod imported;
 pub mod leg;
 pub mod outcome;
 pub mod reading;
 pub mod run;
+pub mod selftest;
 pub mod situation;
 pub mod store;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{leg::LegRecord, reading::Description};
+use super::{fit::Fit, leg::LegRecord, reading::Description, selftest::SelfTest};
 
 /// Version of the record's shape; raised when a reader of the old one would misread the new one.
 pub const SCHEMA: &str = "migbench.io/run/v1";
@@ -40,9 +40,16 @@ pub struct RunRecord {
     /// What equal arms differed by there, where that was measured before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub floor: Option<Floor>,
+    /// The self-test that was made for the run, before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selftest: Option<SelfTest>,
+    /// Settings that the run itself took, since the nodes are too slow for the scenario's; those above are the last ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fits: Vec<Fit>,
     /// The legs in the order in which they were run. Those of round 0 warm up, and are no part of the result.
     pub legs: Vec<LegRecord>,
-    /// Legs of rounds that were run again, since one of their legs failed or was cut off.
+    /// Legs of rounds that were run again, since one of their legs failed or was cut off, or since settings were taken that
+    /// fit the nodes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub abandoned: Vec<LegRecord>,
 }
@@ -59,6 +66,15 @@ pub struct Floor {
 }
 
 impl Floor {
+    /// As a self-test has measured it, where it could.
+    pub fn found(by: &SelfTest) -> Option<Self> {
+        Some(Self {
+            run: by.run.clone(),
+            rounds: by.rounds,
+            half_width: by.resolution?,
+        })
+    }
+
     /// What equal arms differ by at most in the mean of so many other rounds, with a probability of 95 %: the spread of a
     /// round is known from the interval, and both means are uncertain.
     pub fn of_rounds(&self, rounds: usize) -> f64 {

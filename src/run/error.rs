@@ -1,5 +1,6 @@
 //! Why a run did not come to its end. What that means for the process, `commands` decides.
 
+use super::fit::Misfit;
 use crate::{deploy, k8s, migrate, record::situation::Situation, sample};
 
 /// What ended a run early.
@@ -33,6 +34,9 @@ pub enum Error {
     /// The measurement is invalid.
     #[error(transparent)]
     Measurement(#[from] sample::Error),
+    /// The scenario's times do not fit the nodes.
+    #[error(transparent)]
+    Misfit(Box<Misfit>),
     /// A run cannot be gone on with.
     #[error("{0}")]
     NotComparable(String),

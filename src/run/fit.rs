@@ -4,29 +4,103 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
-use crate::scenario::Scenario;
+use super::{
+    Error, Run, inputs,
+    notice::{Fitted, Notice},
+};
+use crate::{
+    record::{
+        clock::Stamp,
+        fit::{Change, Fit},
+    },
+    scenario::{Scenario, times::Times},
+};
+
+/// How often a run takes other settings by itself at most: nodes that are slower each time are no place to measure.
+pub const FITS: usize = 2;
 
 /// Whole seconds to spare beyond what was seen, as a part of it: no start takes exactly as long as another.
 const SPARE: u32 = 4;
 
-/// What is wrong where the window can begin only at this age of the containers, and what to set instead.
-pub(super) fn told(scenario: &Scenario, processor: &str, age: Duration) -> String {
-    let phases = scenario.phases;
-    let settle = seconds(age + age / SPARE);
-    let life = seconds(settle + phases.window() + settle / SPARE);
-    let horizon = phases.horizon.max(seconds(life + phases.window() / 2));
-    let more = life.saturating_sub(scenario.processor_duration.unwrap_or_default()) * 2
-        + horizon.saturating_sub(phases.horizon);
-    format!(
-        "the window can begin only {:.1} s after the migrated containers started, when the trainer has made a step, and \
-         {processor}, whose second life it is about, ends before it does. Where the nodes are so slow: --set phases.settle={} \
-         --set processorDuration={} --set phases.horizon={}; a leg takes up to {} longer then",
-        age.as_secs_f64(),
-        compact(settle),
-        compact(life),
-        compact(horizon),
-        format_duration(more),
-    )
+/// The window can begin only so late that a processor ends within it.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{why}. Where the nodes are so slow: {}; a leg takes up to {} longer then", .settings.join(" "), format_duration(*.more))]
+pub struct Misfit {
+    why: String,
+    /// Options and their values.
+    settings: Vec<String>,
+    more: Duration,
+    changes: Vec<Change>,
+    times: Times,
+}
+
+impl Misfit {
+    /// The window begins only at this age of the containers, and `processor` does not last until its end.
+    pub(super) fn new(scenario: &Scenario, processor: &str, age: Duration) -> Self {
+        let phases = scenario.phases;
+        let own = scenario.times();
+        let settle = seconds(age + age / SPARE);
+        let life = seconds(settle + phases.window() + settle / SPARE);
+        let times = Times {
+            settle,
+            processor: life,
+            horizon: own.horizon.max(seconds(life + phases.window() / 2)),
+            armed: own.armed.max(life * 2),
+        };
+        let changes: Vec<_> = own
+            .by_key()
+            .into_iter()
+            .zip(times.by_key())
+            .filter(|(own, wanted)| own != wanted)
+            .map(|((key, from), (_, to))| Change {
+                key: key.into(),
+                from: compact(from),
+                to: compact(to),
+            })
+            .collect();
+        let settings = changes
+            .iter()
+            .map(|change| format!("--set {}={}", change.key, change.to));
+        Self {
+            why: format!(
+                "the window can begin only {:.1} s after the migrated containers started, when the trainer has made a \
+                 step, and {processor}, whose second life it is about, ends before it does",
+                age.as_secs_f64()
+            ),
+            settings: settings.collect(),
+            more: life.saturating_sub(own.processor) * 2 + times.horizon.saturating_sub(own.horizon),
+            changes,
+            times,
+        }
+    }
+
+    fn taken(&self, at: Stamp) -> Fit {
+        Fit {
+            at,
+            why: self.why.clone(),
+            changes: self.changes.clone(),
+        }
+    }
+}
+
+impl Run {
+    /// Take the settings that fit, as if they were given on the command line, where `migbench resume` finds them.
+    pub(super) fn take(&mut self, misfit: &Misfit) -> Result<(), Error> {
+        self.fits += 1;
+        self.settings.scenario.take_times(misfit.times);
+        let options = misfit.settings.iter().flat_map(|option| option.split(' '));
+        self.settings.arguments.extend(options.map(str::to_owned));
+        let (scenario, cpu_scale) = self.settings.scaled(self.capacity);
+        self.scenario = scenario;
+        let plan = self.settings.plan(&self.scenario, Some(cpu_scale));
+        self.notices.send(Notice::Fitted(Box::new(Fitted {
+            fit: misfit.taken(self.notices.clock().now()),
+            settings: self.settings.recorded(&self.scenario, cpu_scale),
+            inputs: inputs::digests(&self.settings.scenario)?,
+            leg: plan.leg_duration().unwrap_or_default(),
+        })));
+        Ok(())
+    }
 }
 
 fn seconds(at_least: Duration) -> Duration {
@@ -35,7 +109,7 @@ fn seconds(at_least: Duration) -> Duration {
 
 /// In a shell one word.
 fn compact(duration: Duration) -> String {
-    format!("{}s", duration.as_secs())
+    format_duration(duration).to_string().replace(' ', "")
 }
 
 #[cfg(test)]
@@ -43,20 +117,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_is_accepted_and_fits() {
-        for (name, age) in [("tensorflow", 24_300), ("smoke", 4_100)] {
-            let scenario = Scenario::load(name, None, &[]).unwrap();
+    fn what_is_told_is_accepted_fits_and_is_what_is_taken() {
+        for (name, age, settings) in [
+            ("tensorflow", 24_300, 3),
+            ("smoke", 4_100, 3),
+            ("tensorflow", 150_000, 4),
+        ] {
+            let mut scenario = Scenario::load(name, Some("builtin"), &[]).unwrap();
             let age = Duration::from_millis(age);
-            let told = told(&scenario, "data-processor", age);
-            let words: Vec<&str> = told.split_whitespace().collect();
+            let told = Misfit::new(&scenario, "data-processor", age);
+            let text = told.to_string();
+            let words: Vec<&str> = text.split_whitespace().collect();
             let given = words.windows(2).filter(|pair| pair[0] == "--set");
             let given: Vec<String> = given
                 .map(|pair| pair[1].trim_end_matches(';').to_owned())
                 .collect();
-            assert_eq!(given.len(), 3, "{told}");
-            let fitted = Scenario::load(name, None, &given).unwrap();
-            assert!(fitted.phases.settle > age);
-            assert!(fitted.processor_duration.unwrap() > fitted.phases.settle + fitted.phases.window());
+            assert_eq!(given.len(), settings, "{text}");
+            let fitted = Scenario::load(name, Some("builtin"), &given).unwrap();
+            let times = fitted.times();
+            assert!(times.settle > age && times.armed > times.processor);
+            assert!(times.processor > times.settle + fitted.phases.window());
+            scenario.take_times(told.times);
+            assert_eq!(scenario, fitted);
         }
     }
 }

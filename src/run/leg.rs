@@ -7,7 +7,8 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    Error, Run, fit,
+    Error, Run,
+    fit::Misfit,
     notice::{LegHead, Notice},
     observer::{Observed, Observer},
     overhead,
@@ -66,7 +67,11 @@ impl<'a> Leg<'a> {
         let removed = removal::remove(self.run, &self.observer, &self.head.pod).await;
         self.run.meter.forget();
         let left = removed.is_err();
-        let outcome = measured.and(removed);
+        let outcome = match (measured, removed) {
+            // Beside what is left of this one no leg can be begun anew.
+            (Err(Error::Misfit(_)), Err(left)) => Err(left),
+            (measured, removed) => measured.and(removed),
+        };
         let error = outcome.as_ref().err().map(ToString::to_string);
         if !left {
             self.run.notices.event(Kind::LegEnded);
@@ -140,10 +145,14 @@ impl<'a> Leg<'a> {
         Ok(pod)
     }
 
-    /// The directory on the checkpoint volume that this leg has for itself.
+    /// The directory on the checkpoint volume that this leg has for itself; one that is begun anew has another.
     fn directory(&self) -> String {
+        let fit = match self.run.fits {
+            0 => String::new(),
+            fits => format!("-fit{fits}"),
+        };
         format!(
-            "{}-round{}-{}",
+            "{}-round{}-{}{fit}",
             namespace::name(&self.run.id),
             self.head.round,
             self.head.strategy
@@ -361,21 +370,17 @@ impl<'a> Leg<'a> {
         let (Some(observed), Some(life)) = (pods.get(&outcome.pod_uid), scenario.processor_duration) else {
             return Ok(());
         };
-        let again = pod::containers(&observed.pod).into_iter().find(|container| {
-            container.state == State::Running && scenario.roles.get(&container.name) == Some(&Role::Processor)
+        let ends_ns = settled_ns + nanoseconds(scenario.phases.window());
+        let short = scenario.roles.iter().find(|(name, role)| {
+            let ran_again = observed.has_worked(name, nanoseconds(life) / 2);
+            **role == Role::Processor && ran_again.is_some_and(|since| since + nanoseconds(life) < ends_ns)
         });
-        let since = again.and_then(|container| {
-            let since = observed.running_since.get(&container.name).copied()?;
-            Some((container.name, since))
-        });
-        match since {
-            Some((name, since))
-                if settled_ns + nanoseconds(scenario.phases.window()) > since + nanoseconds(life) =>
-            {
+        match short {
+            Some((name, _)) => {
                 let age = Duration::from_nanos(settled_ns.saturating_sub(started_ns));
-                Err(sample::Error::Invalid(fit::told(scenario, &name, age)).into())
+                Err(Error::Misfit(Box::new(Misfit::new(scenario, name, age))))
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 

@@ -9,7 +9,7 @@ pub mod embedded;
 pub mod enter;
 pub mod environment;
 mod error;
-mod fit;
+pub mod fit;
 pub mod inputs;
 mod leg;
 pub mod notice;
@@ -31,13 +31,17 @@ pub use error::Error;
 
 use std::{fmt, sync::Arc};
 
-use self::{notice::Notices, order::PlannedLeg, overhead::Processes};
+use self::{notice::Notices, order::PlannedLeg, overhead::Processes, settings::Settings};
 use crate::{migrate::Strategy, sample::Meter, scenario::Scenario};
 
 /// A run about to start.
 pub struct Run {
     /// UUIDv7.
     pub id: String,
+    /// How it was asked for; what does not fit the nodes is set otherwise here.
+    pub settings: Settings,
+    /// What the smaller of the nodes can give, millicores.
+    pub capacity: u64,
     /// What is deployed and measured; CPU limits already scaled.
     pub scenario: Scenario,
     /// The API of the cluster.
@@ -56,6 +60,8 @@ pub struct Run {
     pub legs: Vec<PlannedLeg>,
     /// Legs of the whole run.
     pub of: u32,
+    /// How often settings were taken that fit the nodes.
+    pub fits: usize,
     /// Whose CPU time is read beside the workload's.
     pub processes: Processes,
     /// Whom to tell, by which clock.

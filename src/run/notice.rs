@@ -1,15 +1,16 @@
 //! How the harness speaks: it sends [`Notice`]s and never prints or writes. Listeners run on a thread of their own, so
 //! that neither a slow terminal nor a slow disk can disturb a measurement.
 
-use std::{sync::mpsc, time::Duration};
+use std::{collections::BTreeMap, sync::mpsc, time::Duration};
 
 use crate::record::{
     clock::{Clock, ClockOffset, Stamp},
     event::{Event, Kind},
+    fit::Fit,
     leg::Overhead,
     outcome::Outcome,
     reading::{Epoch, Sweep},
-    run::RunRecord,
+    run::{RunRecord, RunSettings},
     situation::Situation,
 };
 
@@ -41,6 +42,19 @@ pub struct Expected {
     pub watch: Option<String>,
 }
 
+/// Settings that were taken since they fit the nodes.
+#[derive(Debug, Clone)]
+pub struct Fitted {
+    /// What is set otherwise, and why.
+    pub fit: Fit,
+    /// All settings from now on.
+    pub settings: RunSettings,
+    /// What goes into the run from now on.
+    pub inputs: BTreeMap<String, String>,
+    /// How long a leg is planned to take now.
+    pub leg: Duration,
+}
+
 /// Something listeners may want to know.
 #[derive(Debug, Clone)]
 pub enum Notice {
@@ -64,6 +78,8 @@ pub enum Notice {
     Overhead(Overhead),
     /// The leg ended, with this error if it failed.
     LegEnded(Stamp, Option<String>),
+    /// The settings did not fit the nodes, and others were taken; the legs up to here are given up.
+    Fitted(Box<Fitted>),
     /// The run ended.
     RunEnded(Stamp),
 }

@@ -45,12 +45,24 @@ pub(super) struct Observed {
     pub(super) gone: bool,
     /// When each container was first seen running in its present life, `CLOCK_MONOTONIC` nanoseconds.
     pub(super) running_since: BTreeMap<String, u64>,
+    /// When each container was first seen to have ended in its present life, by the same clock.
+    pub(super) over_since: BTreeMap<String, u64>,
     /// Last step that each container reported.
     pub(super) steps: BTreeMap<String, u64>,
     /// Containers that reported to be done.
     pub(super) done: BTreeSet<String>,
     /// Whether the meter follows each container, or why it cannot.
     pub(super) metered: BTreeMap<String, Result<(), String>>,
+}
+
+impl Observed {
+    /// Since when a container runs, or ran until it had ended after `least` nanoseconds and more: what ended earlier only
+    /// stood in its place.
+    pub(super) fn has_worked(&self, container: &str, least: u64) -> Option<u64> {
+        let since = *self.running_since.get(container)?;
+        let over = self.over_since.get(container);
+        over.is_none_or(|over| over - since >= least).then_some(since)
+    }
 }
 
 /// The pods of a leg, by uid.
@@ -185,7 +197,12 @@ impl Watcher {
                 && (started || !now.running_since.contains_key(&container.name))
             {
                 now.running_since
-                    .insert(container.name, self.notices.clock().now_ns());
+                    .insert(container.name.clone(), self.notices.clock().now_ns());
+                now.over_since.remove(&container.name);
+            }
+            if state_of(&container.state).is_over() {
+                let over = now.over_since.entry(container.name);
+                over.or_insert_with(|| self.notices.clock().now_ns());
             }
         }
         now.pod = pod.clone();

@@ -65,6 +65,15 @@ impl Listener for Recorder {
             Notice::Clock(offset) => self.in_leg(|leg| leg.clocks.push(offset.clone())),
             Notice::Overhead(overhead) => self.in_leg(|leg| leg.overhead.push(overhead.clone())),
             Notice::LegEnded(at, error) => self.end_leg(*at, error.clone())?,
+            Notice::Fitted(fitted) => {
+                if let Some(record) = &mut self.record {
+                    record.settings = fitted.settings.clone();
+                    record.inputs.clone_from(&fitted.inputs);
+                    record.fits.push(fitted.fit.clone());
+                    record.abandoned.append(&mut record.legs);
+                }
+                self.write()?;
+            }
             Notice::RunEnded(at) => {
                 if let Some(record) = &mut self.record {
                     record.ended = Some(at.wall);

@@ -10,14 +10,29 @@ use crate::record::run::RunRecord;
 
 impl Run {
     /// Run the legs. `record` has settings and environment, and the legs that were run earlier.
-    pub async fn execute(&self, record: RunRecord, expected: Expected) -> Result<(), Error> {
+    ///
+    /// Where one of the first round does not fit the nodes, other settings are taken as often as may be, and it begins anew with
+    /// the first leg; later it does not, since rounds with other settings would not be comparable.
+    pub async fn execute(mut self, record: RunRecord, expected: Expected) -> Result<(), Error> {
+        let may_fit = record.legs.is_empty();
         self.notices.send(Notice::RunStarted(Box::new(record), expected));
         self.notices.flush().await?;
-        for planned in &self.legs {
+        let mut next = 0;
+        while let Some(planned) = self.legs.get(next) {
+            let in_first_round = planned.round == self.legs[0].round;
             let outcome = self.leg(planned).execute().await;
             // Also the record of a leg that failed is kept.
             self.notices.flush().await?;
-            outcome?;
+            match outcome {
+                Err(Error::Misfit(misfit)) if may_fit && in_first_round && self.fits < self.settings.fits => {
+                    self.take(&misfit)?;
+                    next = 0;
+                }
+                outcome => {
+                    outcome?;
+                    next += 1;
+                }
+            }
         }
         self.notices.send(Notice::RunEnded(self.notices.clock().now()));
         Ok(self.notices.flush().await?)

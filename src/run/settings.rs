@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use jiff::Timestamp;
 use reqwest::Url;
+use uuid::Uuid;
 
 use super::{
     cluster::Choice,
@@ -15,7 +16,10 @@ use crate::{
     deploy::supply::StorageOptions,
     embedded::images::Means,
     migrate::{Definition, endpoint::Credentials},
-    record::run::{Environment, RunRecord, RunSettings, SCHEMA},
+    record::{
+        run::{Environment, Floor, RunRecord, RunSettings, SCHEMA},
+        selftest::SelfTest,
+    },
     scenario::Scenario,
 };
 
@@ -62,6 +66,10 @@ pub struct Settings {
     pub orchestrator_url: Option<Url>,
     /// What to bring there.
     pub credentials: Credentials,
+    /// How often settings that fit the nodes may be taken, where the scenario's do not.
+    pub fits: usize,
+    /// The self-test that was made for it.
+    pub selftest: Option<SelfTest>,
     /// Whether nothing is said while it runs.
     pub quiet: bool,
     /// Whether only the plan is wanted.
@@ -69,6 +77,38 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// A run of these strategies, the baseline first, once and with nothing asked for beside it. The scenario's own image is
+    /// taken from where the cluster of choice has it.
+    pub fn new(
+        mut scenario: Scenario,
+        choice: Choice,
+        site: Site,
+        strategies: Vec<&'static Definition>,
+    ) -> Self {
+        if choice != Choice::Embedded {
+            scenario.use_image(&site.image);
+        }
+        Self {
+            id: Uuid::now_v7().to_string(),
+            scenario,
+            choice,
+            strategies,
+            rounds: 1,
+            warmup: false,
+            seed: rand::random(),
+            site,
+            means: Means::default(),
+            arguments: Vec::new(),
+            results: PathBuf::new(),
+            orchestrator_url: None,
+            credentials: Credentials::default(),
+            fits: 0,
+            selftest: None,
+            quiet: false,
+            dry_run: false,
+        }
+    }
+
     /// Whether an orchestrator takes part.
     pub fn needs_orchestrator(&self) -> bool {
         self.strategies.iter().any(|strategy| strategy.needs_orchestrator)
@@ -125,13 +165,16 @@ impl Settings {
             settings: self.recorded(scaled, cpu_scale),
             environment,
             inputs: BTreeMap::new(),
-            floor: None,
+            floor: self.selftest.as_ref().and_then(Floor::found),
+            selftest: self.selftest.clone(),
+            fits: Vec::new(),
             legs: Vec::new(),
             abandoned: Vec::new(),
         }
     }
 
-    fn recorded(&self, scaled: &Scenario, cpu_scale: f64) -> RunSettings {
+    /// The settings as the record has them.
+    pub(super) fn recorded(&self, scaled: &Scenario, cpu_scale: f64) -> RunSettings {
         let phases = &scaled.phases;
         RunSettings {
             scenario: scaled.name.clone(),

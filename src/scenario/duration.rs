@@ -1,19 +1,23 @@
 //! How long the processor works, where that is to be another time than its manifest says.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{Role, file::ScenarioFile};
 
-/// Have the processors work as long as `file` wants: arguments `--option=DURATION` that name the time which the scenario's
-/// own file has, with its unit or in seconds, name the wanted one.
+/// Have the processors work as long as `file` wants, where the scenario's `own` file says how long they do.
 pub(super) fn placed(mut pod: Pod, own: Option<Duration>, file: &ScenarioFile) -> Pod {
-    let (Some(own), Some(wanted)) = (own, file.processor_duration.map(|span| span.0)) else {
-        return pod;
-    };
+    if let (Some(own), Some(wanted)) = (own, file.processor_duration.map(|span| span.0)) {
+        place(&mut pod, &file.roles, own, wanted);
+    }
+    pod
+}
+
+/// Arguments `--option=DURATION` of processors that name the time `own`, with its unit or in seconds, name the wanted one.
+pub(super) fn place(pod: &mut Pod, roles: &BTreeMap<String, Role>, own: Duration, wanted: Duration) {
     let containers = pod.spec.iter_mut().flat_map(|spec| &mut spec.containers);
-    let processors = containers.filter(|container| file.roles.get(&container.name) == Some(&Role::Processor));
+    let processors = containers.filter(|container| roles.get(&container.name) == Some(&Role::Processor));
     for argument in processors.flat_map(|container| container.args.iter_mut().flatten()) {
         if let Some((option, value)) = argument.split_once('=') {
             let seconds = value.parse() == Ok(own.as_secs());
@@ -24,7 +28,6 @@ pub(super) fn placed(mut pod: Pod, own: Option<Duration>, file: &ScenarioFile) -
             }
         }
     }
-    pod
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 pub mod placement;
 pub mod scale;
 pub mod source;
+pub mod times;
 
 mod check_files;
 mod check_pod;

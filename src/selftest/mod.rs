@@ -18,7 +18,10 @@ use serde::Serialize;
 
 use crate::{
     doctor::{Finding, Report, Status},
-    record::run::RunRecord,
+    record::{
+        run::RunRecord,
+        selftest::{Checked, SelfTest},
+    },
     stats::summary::Summary,
 };
 
@@ -79,6 +82,22 @@ impl Outcome {
             cluster: cluster.to_owned(),
             scenario: SCENARIO.to_owned(),
             findings: self.findings.clone(),
+        }
+    }
+
+    /// As the record of the run has it that it was made for; `rounds` are its own.
+    pub fn attached(&self, rounds: u32) -> SelfTest {
+        let checked = |finding: &Finding| Checked {
+            check: finding.check.to_owned(),
+            on: finding.on.clone(),
+            status: finding.status.word().to_owned(),
+            found: finding.found.clone(),
+        };
+        SelfTest {
+            run: self.run.clone(),
+            rounds,
+            resolution: self.resolution,
+            checks: self.findings.iter().map(checked).collect(),
         }
     }
 

@@ -13,8 +13,10 @@ use super::{
     view::{Cause, Doubt, Invalid, LegSummary, Scope, Warning, horizon},
 };
 use crate::record::{
+    fit::Fit,
     leg::LegRecord,
     run::{Environment, RunRecord, RunSettings},
+    selftest::SelfTest,
 };
 
 /// Version of the summary's shape.
@@ -40,6 +42,13 @@ pub struct Summary {
     pub environment: Environment,
     /// What everything that goes into the run was, by name: SHA-256 in hexadecimal digits.
     pub inputs: BTreeMap<String, String>,
+    /// The self-test that was made for the run, before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selftest: Option<SelfTest>,
+    /// Settings that the run itself took, since the nodes are too slow for the scenario's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    pub fits: Vec<Fit>,
     /// Rounds in which every strategy has run, those that warm up not counted.
     pub rounds: usize,
     /// Every candidate beside the baseline.
@@ -81,6 +90,8 @@ impl Summary {
             settings: run.settings.clone(),
             environment: run.environment.clone(),
             inputs: run.inputs.clone(),
+            selftest: run.selftest.clone(),
+            fits: run.fits.clone(),
             rounds: complete_rounds(run).len(),
             comparisons,
             legs,
@@ -184,10 +195,11 @@ fn abandoned(run: &RunRecord) -> Option<Cause> {
             first.unwrap_or("not at its end")
         )
     };
-    let failed = run
-        .abandoned
-        .iter()
-        .filter(|leg| leg.error.is_some() || leg.ended.is_none());
+    // Those that the last fit was about say nothing of the rounds with it.
+    let fitted = run.fits.last().map(|fit| fit.at.wall);
+    let failed = run.abandoned.iter().filter(|leg| {
+        fitted.is_none_or(|at| leg.started.wall >= at) && (leg.error.is_some() || leg.ended.is_none())
+    });
     let list: Vec<String> = failed.map(why).collect();
     let legs = list.len();
     let list = list.join("; ");

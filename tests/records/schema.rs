@@ -8,10 +8,12 @@ use migbench::{
     progress,
     record::{
         event::ContainerState,
+        fit::{Change, Fit},
         imported::{ImportedLeg, Samples},
         leg::{Overhead, Process},
         outcome::Pause,
         run::{RunRecord, SCHEMA},
+        selftest::{Checked, SelfTest},
         situation::{ContainerSeen, EventSeen, PodSeen, Situation},
     },
     stats::summary::Summary,
@@ -101,6 +103,26 @@ fn records_with_every_optional_part_validate() {
         reason: Some("it runs elsewhere".into()),
     });
     record.legs[1].migration = None;
+    record.fits.push(Fit {
+        at: record.legs[0].started,
+        why: "the window can begin only late".into(),
+        changes: vec![Change {
+            key: "phases.settle".into(),
+            from: "10s".into(),
+            to: "39s".into(),
+        }],
+    });
+    record.selftest = Some(SelfTest {
+        run: record.id.clone(),
+        rounds: 3,
+        resolution: None,
+        checks: vec![Checked {
+            check: "nodes".into(),
+            on: None,
+            status: "warning".into(),
+            found: "8.1 %".into(),
+        }],
+    });
     record.imported = Some("samples.csv".into());
     record.legs[1].imported = Some(ImportedLeg {
         before: Samples::default(),

@@ -9,9 +9,11 @@ use migbench::{
         clock::Stamp,
         event::{Event, Kind},
         leg::LegRecord,
-        run::RunRecord,
+        run::{Floor, RunRecord},
     },
+    report::{Format, Options, table::Table},
     selftest::Outcome,
+    stats::summary::Summary,
 };
 
 use crate::support::Shape;
@@ -187,4 +189,31 @@ fn late_readings_are_found() {
         }
     }
     assert_is(&record, "ticks", Status::Warning);
+}
+
+#[test]
+fn what_is_attached_to_a_run_is_its_floor_and_a_line_of_its_report() {
+    let outcome = Outcome::of(&good("native-again"));
+    let attached = outcome.attached(3);
+    let floor = Floor::found(&attached).unwrap();
+    assert_eq!((floor.rounds, Some(floor.half_width)), (3, outcome.resolution));
+    let without = Outcome::of(&good("without-28")).attached(3);
+    assert_eq!(Floor::found(&without), None);
+
+    let mut record = crate::support::record(&Shape::smoke());
+    record.selftest = Some(attached);
+    let options = Options {
+        full: true,
+        ..Options::default()
+    };
+    let shown = Table { options }.render(&record, &Summary::new(&record)).unwrap();
+    let shown = String::from_utf8(shown).unwrap();
+    let words: Vec<_> = shown.split_whitespace().collect();
+    let words = words.join(" ");
+    for told in [
+        "Self-test before it: equal arms differ by ± ",
+        "equal arms of native-again: failed",
+    ] {
+        assert!(words.contains(told), "{shown}");
+    }
 }

@@ -99,6 +99,8 @@ pub(crate) fn record(shape: &Shape) -> RunRecord {
         environment: environment(),
         inputs: BTreeMap::new(),
         floor: None,
+        selftest: None,
+        fits: Vec::new(),
         legs,
         abandoned: Vec::new(),
     }

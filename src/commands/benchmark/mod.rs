@@ -2,6 +2,8 @@
 
 mod floor;
 #[cfg(test)]
+mod fit_tests;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod tests;
@@ -154,7 +156,9 @@ impl<'a> Benchmark<'a> {
         };
         let mut fresh = settings.record(self.notices.clock().now().wall, &scenario, cpu_scale, environment);
         fresh.inputs = inputs::digests(&settings.scenario)?;
-        fresh.floor = floor::known(&self.settings.results, &fresh.environment);
+        if fresh.floor.is_none() {
+            fresh.floor = floor::known(&self.settings.results, &fresh.environment);
+        }
         let record = match earlier {
             Some(earlier) => earlier.resumed_by(&fresh)?,
             None => fresh,
@@ -185,8 +189,11 @@ impl<'a> Benchmark<'a> {
                 .collect::<Result<_, migrate::Error>>()?,
             of: u32::try_from(settings.legs().len()).unwrap_or(u32::MAX),
             legs: record.missing(settings.legs()),
+            fits: record.fits.len(),
             processes: Processes::of_run(stage.orchestrator_pid(), endpoint),
             notices: self.notices.clone(),
+            capacity,
+            settings,
         };
         Ok(run.execute(record, expected).await?)
     }

@@ -19,10 +19,9 @@ use crate::{
     commands::outcome,
     contract::workload::Progress,
     deploy::supply::StorageOptions,
-    embedded::images::Means,
     error::{Error, ExitCode},
     interrupt::Interrupt,
-    migrate::{Definition, endpoint::Credentials, native},
+    migrate::{Definition, native},
     progress,
     record::{
         event::{Event, Kind, PodPhase},
@@ -38,26 +37,26 @@ use crate::{
 };
 
 /// What a run leaves behind.
-struct Ended {
+pub(super) struct Ended {
     result: Result<(), Error>,
     record: Option<RunRecord>,
     /// What was printed while it ran.
-    printed: String,
+    pub(super) printed: String,
     /// The result, as it is printed where the run came to its end.
     shown: String,
     /// Pods, and namespaces of runs, that are still there.
-    left: Vec<String>,
+    pub(super) left: Vec<String>,
 }
 
 impl Ended {
-    fn code(&self) -> ExitCode {
+    pub(super) fn code(&self) -> ExitCode {
         self.result
             .as_ref()
             .err()
             .map_or(ExitCode::Done, Error::exit_code)
     }
 
-    fn error(&self) -> String {
+    pub(super) fn error(&self) -> String {
         self.result
             .as_ref()
             .err()
@@ -65,7 +64,7 @@ impl Ended {
             .unwrap_or_default()
     }
 
-    fn record(&self) -> &RunRecord {
+    pub(super) fn record(&self) -> &RunRecord {
         self.record.as_ref().unwrap()
     }
 }
@@ -83,32 +82,34 @@ impl Write for Ear {
     }
 }
 
-fn settings(second: &'static Definition, rounds: u32) -> Settings {
+pub(super) fn settings(second: &'static Definition, rounds: u32) -> Settings {
+    let scenario = Scenario::load("tensorflow", Some("builtin"), &[]).unwrap();
+    let site = Site {
+        namespace: None,
+        image: "migbench".into(),
+        storage: StorageOptions::default(),
+    };
+    let strategies = vec![&native::DEFINITION, second];
     Settings {
         id: "0199d0f0-0000-7000-8000-0123456789ab".into(),
-        scenario: Scenario::load("tensorflow", Some("builtin"), &[]).unwrap(),
-        choice: Choice::Embedded,
-        strategies: vec![&native::DEFINITION, second],
         rounds,
-        warmup: false,
         seed: 7,
-        site: Site {
-            namespace: None,
-            image: "migbench".into(),
-            storage: StorageOptions::default(),
-        },
-        means: Means::default(),
-        arguments: Vec::new(),
-        results: std::path::PathBuf::new(),
-        orchestrator_url: None,
-        credentials: Credentials::default(),
-        quiet: false,
-        dry_run: false,
+        ..Settings::new(scenario, Choice::Embedded, site, strategies)
     }
 }
 
 /// Run on a simulated cluster; a signal comes after `interrupted`.
-async fn run(settings: &Settings, fault: Fault, interrupted: Option<Duration>) -> Ended {
+pub(super) async fn run(settings: &Settings, fault: Fault, interrupted: Option<Duration>) -> Ended {
+    go_on(settings, fault, None, interrupted).await
+}
+
+/// The same, with the record of a run that did not come to its end.
+pub(super) async fn go_on(
+    settings: &Settings,
+    fault: Fault,
+    earlier: Option<RunRecord>,
+    interrupted: Option<Duration>,
+) -> Ended {
     let simulation = Simulation::start(fault).await;
     let results = tempfile::tempdir().unwrap();
     let directory = RunDirectory::create(results.path(), &settings.id).unwrap();
@@ -127,7 +128,7 @@ async fn run(settings: &Settings, fault: Fault, interrupted: Option<Duration>) -
         }
     });
     let mut result = benchmark
-        .run(simulation.cluster(), None, Interrupt::from(signals))
+        .run(simulation.cluster(), earlier, Interrupt::from(signals))
         .await;
     later.abort();
     let mut shown = Vec::new();

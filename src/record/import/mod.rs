@@ -51,6 +51,8 @@ pub fn record(table: impl io::Read, name: &str, (id, target): (&str, f64)) -> Re
         environment: environment(),
         inputs: BTreeMap::new(),
         floor: None,
+        selftest: None,
+        fits: Vec::new(),
         abandoned: Vec::new(),
         legs,
     })

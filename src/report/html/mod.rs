@@ -332,6 +332,8 @@ fn place(summary: &Summary) -> Markup {
             li { "Host: " (environment.cpus) " × " (model) ", Linux " (environment.kernel) }
             li { "CPU limits: " (limits.join(", ")) ", scaled by " (format!("{:.3}", settings.cpu_scale)) }
             li { "Trimmed means (" (settings.trim) " + " (settings.trim) ") of " (settings.samples) " samples" }
+            @if let Some(test) = &summary.selftest { li { "Self-test before it: " (test) } }
+            @for fit in &summary.fits { li { "Fitted to the nodes: " (fit) } }
         }
     }
 }

@@ -40,6 +40,18 @@ pub(super) fn run(summary: &Summary, screen: Screen) -> String {
             settings.cpu_scale
         ));
     }
+    lines.extend(
+        summary
+            .selftest
+            .iter()
+            .map(|test| format!("Self-test before it: {test}")),
+    );
+    lines.extend(
+        summary
+            .fits
+            .iter()
+            .map(|fit| format!("Fitted to the nodes: {fit}")),
+    );
     if summary.ended.is_none() {
         lines.push("The run has not ended: what follows is what there is so far".into());
     }
