@@ -46,6 +46,19 @@ pub struct Finding {
     pub reason: Reason,
     /// What is wrong, with the path.
     pub message: String,
+    /// Every output that is missing, absolute paths, if nothing else is wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
+}
+
+impl From<Failure> for Finding {
+    fn from(Failure { reason, message }: Failure) -> Self {
+        Self {
+            reason,
+            message,
+            outputs: Vec::new(),
+        }
+    }
 }
 
 /// Check everything; what is missing is looked for again until `patience` has passed.
@@ -54,8 +67,8 @@ pub struct Finding {
 /// missing is not final. Wrong content is: a file is looked up anew when it is opened.
 ///
 /// # Errors
-/// The first file that is missing or wrong.
-pub async fn verify(expectation: Expectation, patience: Duration) -> Result<Verified, Failure> {
+/// The first file that is missing or wrong, or every output that is missing.
+pub async fn verify(expectation: Expectation, patience: Duration) -> Result<Verified, Finding> {
     let attempts = patience.as_millis() / PAUSE.as_millis();
     let pauses = ConstantBuilder::default()
         .with_delay(PAUSE)
@@ -65,32 +78,43 @@ pub async fn verify(expectation: Expectation, patience: Duration) -> Result<Veri
         async move {
             tokio::task::spawn_blocking(move || check(&expectation))
                 .await
-                .unwrap_or_else(|error| Err(Failure::new(Reason::VerificationFailed, error.to_string())))
+                .unwrap_or_else(|error| {
+                    Err(Failure::new(Reason::VerificationFailed, error.to_string()).into())
+                })
         }
     };
     look.retry(pauses)
-        .when(|failure| failure.reason != Reason::CheckpointCorrupt)
+        .when(|finding| finding.reason != Reason::CheckpointCorrupt)
         .await
 }
 
-fn check(expectation: &Expectation) -> Result<Verified, Failure> {
+fn check(expectation: &Expectation) -> Result<Verified, Finding> {
     let mut verified = Verified::default();
     for file in expectation.manifests.iter().flat_map(|manifest| &manifest.files) {
         check_file(&expectation.root, file)?;
         verified.files += 1;
         verified.bytes += file.size;
     }
+    let mut outputs = Vec::new();
+    let mut told = Vec::new();
     for path in &expectation.required {
         let below = path
             .strip_prefix(&expectation.root)
             .map_err(|_| Amiss::Other("is not below the mount"));
-        let found = below.and_then(|below| beneath::exists(&expectation.root, below));
-        found.map_err(|amiss| {
-            let path = path.display();
-            Failure::new(Reason::OutputsMissing, format!("output {path}: {amiss}"))
-        })?;
+        if let Err(amiss) = below.and_then(|below| beneath::exists(&expectation.root, below)) {
+            let path = path.display().to_string();
+            told.push(format!("output {path}: {amiss}"));
+            outputs.push(path);
+        }
     }
-    Ok(verified)
+    if outputs.is_empty() {
+        return Ok(verified);
+    }
+    Err(Finding {
+        reason: Reason::OutputsMissing,
+        message: told.join("; "),
+        outputs,
+    })
 }
 
 fn check_file(root: &Path, file: &ManifestFile) -> Result<(), Failure> {
@@ -188,8 +212,15 @@ mod tests {
             Reason::CheckpointMissing
         );
         let mut outputs = expecting(volume.path(), "gen/state");
-        outputs.required.push(volume.path().join("data.bin"));
-        assert_eq!(reason(&outputs), Reason::OutputsMissing);
+        for name in ["data.bin", "gen/state", "more.bin"] {
+            outputs.required.push(volume.path().join(name));
+        }
+        let finding = check(&outputs).unwrap_err();
+        let missing = ["data.bin", "more.bin"].map(|name| volume.path().join(name).display().to_string());
+        assert_eq!(
+            (finding.reason, finding.outputs.as_slice()),
+            (Reason::OutputsMissing, &missing[..])
+        );
     }
 
     #[test]

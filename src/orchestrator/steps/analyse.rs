@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 use tokio::time::timeout;
 
+use super::again;
 use crate::{
     contract::{
         orchestrator::{
@@ -32,7 +33,8 @@ const LAST_LINES: i64 = 1000;
 /// # Errors
 /// It cannot be looked at, or must not be migrated.
 pub async fn inspect(kubernetes: &Kubernetes, order: &Order) -> Result<Plan, Refused> {
-    analysis::analyse(order, &present(kubernetes, order).await?)
+    let (pod, outputs) = present(kubernetes, order).await?;
+    inspect_kept(kubernetes, order, pod, outputs).await
 }
 
 /// [`inspect`] of a pod that need not be there any more, with what its completed containers have produced.
@@ -48,10 +50,10 @@ pub async fn inspect_kept(
     analysis::analyse(order, &survey(kubernetes, order, pod, outputs).await?)
 }
 
-async fn present(kubernetes: &Kubernetes, order: &Order) -> Result<Snapshot, Failure> {
+async fn present(kubernetes: &Kubernetes, order: &Order) -> Result<(Pod, Outputs), Failure> {
     let pod = found(kubernetes.pod(&order.pod).await?, &order.pod)?;
     let outputs = outputs(kubernetes, &pod).await?;
-    survey(kubernetes, order, pod, outputs).await
+    Ok((pod, outputs))
 }
 
 async fn survey(
@@ -125,14 +127,12 @@ impl OngoingMigration {
             return Ok(plan.clone());
         }
         let kept = self.journal.progress().source_first.as_ref();
-        let inspected = match (self.kept_pod(), kept) {
-            (Some(pod), Some(kept)) => {
-                let outputs = kept.outputs.clone().into_iter();
-                let outputs = outputs.map(|(container, paths)| (container, Ok(paths))).collect();
-                inspect_kept(&self.kubernetes, &self.order, pod, outputs).await
-            }
-            _ => inspect(&self.kubernetes, &self.order).await,
+        let (pod, mut outputs) = match (self.kept_pod(), kept) {
+            (Some(pod), Some(kept)) => (pod, again::produced(&kept.outputs)),
+            _ => present(&self.kubernetes, &self.order).await?,
         };
+        again::forget(&mut outputs, &self.journal.progress().containers);
+        let inspected = inspect_kept(&self.kubernetes, &self.order, pod, outputs).await;
         // What the migration itself has made, as the target's requests, is no reason against it.
         let plan = inspected.or_else(Refused::plan)?;
         check_uid(self.journal.source_uid(), &plan)?;

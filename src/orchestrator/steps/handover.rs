@@ -177,7 +177,7 @@ impl Asked<'_> {
     /// Why the command has failed. Of what it wrote only a finding of the verification is told.
     fn explained(self, why: &str, last: &str) -> Failure {
         match serde_json::from_str::<Finding>(last) {
-            Ok(Finding { reason, message })
+            Ok(Finding { reason, message, .. })
                 if matches!(reason, Reason::CheckpointCorrupt | Reason::CheckpointMissing) =>
             {
                 Failure::new(reason, format!("container {}: {message}", self.container))
@@ -212,7 +212,7 @@ fn pause(
     pause.command_seconds = command.map(|(printed, told)| told.duration_since(printed).as_secs_f64());
     let mut steps = migration.journal.progress().steps.iter();
     let created = steps
-        .find(|step| step.phase == Phase::Create)
+        .rfind(|step| step.phase == Phase::Create)
         .and_then(|step| step.end_time);
     let handover = migration.journal.phase_began();
     pause.standby_seconds = created.map(|created| handover.duration_since(created).as_secs_f64());
