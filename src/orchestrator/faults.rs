@@ -174,7 +174,11 @@ async fn what_made_outputs_that_the_target_does_not_see_runs_again() {
         let target = simulation.pods().await.remove(0).spec.unwrap();
         let names: Vec<_> = target.containers.iter().map(|c| c.name.as_str()).collect();
         assert_eq!(names, ["trainer", "processor", "monitor"], "{at}");
-        let processor = details.container_states.iter().find(|c| c.name == "processor").unwrap();
+        let processor = details
+            .container_states
+            .iter()
+            .find(|c| c.name == "processor")
+            .unwrap();
         assert_eq!(processor.action, Some(Action::RunAgain), "{at}");
         assert!(
             processor.why.as_ref().unwrap().contains("/ckpt/data.bin"),

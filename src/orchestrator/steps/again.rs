@@ -1,15 +1,13 @@
 //! Completed containers whose outputs the target does not see: as far as the target goes they have not completed, and run
 //! again there.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::core::v1::VolumeMount;
 
-use super::analyse::inspect_kept;
+use super::analyse::{forget, inspect_kept, produced};
 use crate::{
-    contract::orchestrator::{Action, resource::Container},
+    contract::orchestrator::Action,
     orchestrator::{
-        analysis::{Plan, containers::Outputs, mounts, refusals::Refused},
+        analysis::{Plan, mounts, refusals::Refused},
         failure::{Failure, Reason},
         ongoing::OngoingMigration,
     },
@@ -99,23 +97,4 @@ fn check(before: &Plan, after: &Plan) -> Result<(), Failure> {
         )),
         None => Ok(()),
     }
-}
-
-/// What is known of what each container has produced.
-pub fn produced(outputs: &BTreeMap<String, Vec<String>>) -> Outputs {
-    let outputs = outputs.iter();
-    outputs
-        .map(|(container, paths)| (container.clone(), Ok(paths.clone())))
-        .collect()
-}
-
-/// What containers have produced that were decided to run again counts no more.
-pub fn forget(outputs: &mut Outputs, decided: &[Container]) {
-    let again = decided
-        .iter()
-        .filter(|container| container.action == Some(Action::RunAgain));
-    outputs.extend(again.map(|container| {
-        let why = container.why.clone().unwrap_or_default();
-        (container.name.clone(), Err(why))
-    }));
 }
