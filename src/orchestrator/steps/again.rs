@@ -32,8 +32,9 @@ pub async fn run(
     }
 }
 
-fn told(failure: Failure, more: &str) -> Failure {
-    Failure::new(failure.reason, format!("{}; {more}", failure.message))
+fn told(mut failure: Failure, more: &str) -> Failure {
+    failure.message = format!("{}; {more}", failure.message);
+    failure
 }
 
 /// The containers that run again; the plan is one with them from now on.
