@@ -370,7 +370,7 @@ fn the_table_names_these_tests_and_no_others() {
         "faults.rs",
         "deaths.rs",
         "standing_by.rs",
-        "routes.rs",
+        "routes/tests.rs",
         "analysis/node.rs",
     ];
     let all = sources
