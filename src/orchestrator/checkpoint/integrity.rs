@@ -1,18 +1,17 @@
 //! Checking a checkpoint from the mount of the node that shall restore it: every file, its size and its SHA-256.
 
 use std::{
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use backon::{ConstantBuilder, Retryable};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::beneath::{self, Amiss};
 use crate::{
-    contract::workload::{Manifest, ManifestFile},
+    contract::workload::{Manifest, ManifestFile, digest},
     orchestrator::failure::{Failure, Reason},
 };
 
@@ -124,7 +123,7 @@ fn check_file(root: &Path, file: &ManifestFile) -> Result<(), Failure> {
         Failure::new(reason, format!("{}: {what}", path.display()))
     };
     let missing = |error: io::Error| finding(Reason::CheckpointMissing, error.to_string());
-    let mut opened = beneath::file(root, path).map_err(|amiss| match amiss {
+    let opened = beneath::file(root, path).map_err(|amiss| match amiss {
         Amiss::Absent(error) => missing(error),
         Amiss::Other(_) => finding(Reason::CheckpointCorrupt, amiss.to_string()),
     })?;
@@ -133,18 +132,12 @@ fn check_file(root: &Path, file: &ManifestFile) -> Result<(), Failure> {
         let what = format!("has {size} bytes, the manifest says {}", file.size);
         return Err(finding(Reason::CheckpointCorrupt, what));
     }
-    let hash = sha256(&mut opened).map_err(missing)?;
+    let (_, hash) = digest(&opened).map_err(missing)?;
     if hash != file.sha256 {
         let what = format!("has SHA-256 {hash}, the manifest says {}", file.sha256);
         return Err(finding(Reason::CheckpointCorrupt, what));
     }
     Ok(())
-}
-
-fn sha256(source: &mut impl Read) -> io::Result<String> {
-    let mut hasher = Sha256::new();
-    io::copy(source, &mut hasher)?;
-    Ok(format!("{:x}", hasher.finalize()))
 }
 
 #[cfg(test)]
