@@ -57,10 +57,7 @@ impl ClusterArgs {
     }
 
     fn access(self) -> Access {
-        Access {
-            kubeconfig: self.kubeconfig,
-            context: self.context,
-        }
+        Access::new(self.kubeconfig, self.context)
     }
 }
 
@@ -84,10 +81,11 @@ mod tests {
     #[test]
     fn a_real_cluster_is_used_only_when_it_is_named() {
         let kube = |context: Option<&str>, kubeconfig: Option<&str>| {
-            Ok(Choice::Kube(Access {
-                kubeconfig: kubeconfig.map(PathBuf::from),
-                context: context.map(ToOwned::to_owned),
-            }))
+            let kubeconfig = kubeconfig.map(PathBuf::from);
+            Ok(Choice::Kube(Access::new(
+                kubeconfig,
+                context.map(ToOwned::to_owned),
+            )))
         };
         assert_eq!(choice(&[]), Ok(Choice::Embedded));
         assert_eq!(choice(&["--cluster", "embedded"]), Ok(Choice::Embedded));

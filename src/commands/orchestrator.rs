@@ -107,7 +107,7 @@ fn access(kubeconfig: Option<PathBuf>, context: Option<String>) -> Result<Access
                 .into(),
         ));
     }
-    Ok(Access { kubeconfig, context })
+    Ok(Access::new(kubeconfig, context))
 }
 
 fn announce(addresses: &[SocketAddr]) -> Result<(), Error> {

@@ -12,7 +12,7 @@ use crate::{
     contract::workload::Manifest,
     error::Error,
     orchestrator::{
-        checkpoint::integrity::{self, Expectation, Finding},
+        checkpoint::integrity::{self, Expectation},
         migrated_pod::verification,
     },
 };
@@ -59,14 +59,11 @@ pub async fn execute(args: Args) -> Result<(), Error> {
     };
     match integrity::verify(expectation, args.patience).await {
         Ok(verified) => print(&verified),
-        Err(failure) => {
-            print(&Finding {
-                reason: failure.reason,
-                message: failure.message.clone(),
-            })?;
+        Err(finding) => {
+            print(&finding)?;
             Err(Error::Preflight {
-                missing: failure.to_string(),
-                remedy: "nothing here: the orchestrator rolls the migration back, and the source goes on"
+                missing: format!("{}: {}", finding.reason, finding.message),
+                remedy: "nothing here: the orchestrator has what made missing outputs run again, or rolls the migration back"
                     .into(),
             })
         }

@@ -5,6 +5,7 @@ use std::{
     ffi::OsStr,
     fmt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,6 +13,7 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
+use tokio::sync::OnceCell;
 
 use super::{Error, explain, reconnect};
 
@@ -31,7 +33,20 @@ pub struct Access {
     pub kubeconfig: Option<PathBuf>,
     /// Its context; without, its current one.
     pub context: Option<String>,
+    connected: Connected,
 }
+
+/// The connection that was made, for all clones; two accesses are the same whether they have been used or not.
+#[derive(Debug, Clone, Default)]
+struct Connected(Arc<OnceCell<Connection>>);
+
+impl PartialEq for Connected {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Connected {}
 
 /// A real cluster that answers.
 #[derive(Clone)]
@@ -66,14 +81,26 @@ impl fmt::Display for Access {
 }
 
 impl Access {
-    /// Connect, and have the API server answer once. From then on a connection that cannot be made is tried again for about
-    /// half a minute.
+    /// What was named of it.
+    pub fn new(kubeconfig: Option<PathBuf>, context: Option<String>) -> Self {
+        Self {
+            kubeconfig,
+            context,
+            connected: Connected::default(),
+        }
+    }
+
+    /// Connect, and have the API server answer, once for all clones of this. From then on a connection that cannot be made is
+    /// tried again for about half a minute.
     pub async fn connect(&self) -> Result<Connection, Error> {
-        let connection = self.connect_without_patience().await?;
-        Ok(Connection {
-            client: reconnect::patient(connection.client),
-            ..connection
-        })
+        let connecting = self.connected.0.get_or_try_init(async || {
+            let connection = self.connect_without_patience().await?;
+            Ok(Connection {
+                client: reconnect::patient(connection.client),
+                ..connection
+            })
+        });
+        connecting.await.cloned()
     }
 
     /// [`Self::connect`] for whoever tries again by itself.
@@ -224,18 +251,14 @@ mod tests {
     }
 
     async fn refusal(file: &Path, context: Option<&str>) -> String {
-        let access = Access {
-            kubeconfig: Some(file.to_owned()),
-            context: context.map(ToOwned::to_owned),
-        };
+        let access = Access::new(Some(file.to_owned()), context.map(ToOwned::to_owned));
         access.connect().await.unwrap_err().to_string()
     }
 
     #[test]
     fn in_a_pod_the_service_account_counts_unless_something_is_named() {
-        let access = |kubeconfig: Option<&str>, context: Option<&str>| Access {
-            kubeconfig: kubeconfig.map(PathBuf::from),
-            context: context.map(ToOwned::to_owned),
+        let access = |kubeconfig: Option<&str>, context: Option<&str>| {
+            Access::new(kubeconfig.map(PathBuf::from), context.map(ToOwned::to_owned))
         };
         assert!(access(None, None).is_service_account(true));
         assert!(!access(None, None).is_service_account(false));

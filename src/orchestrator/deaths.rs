@@ -123,6 +123,13 @@ async fn orchestrator_killed_at_each_request_of_one_that_is_rolled_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn orchestrator_killed_at_each_request_while_a_container_has_to_run_again() {
+    completes(Fault::OutputsMissing, Standby::No).await;
+    completes(Fault::OutputsMissing, Standby::Yes).await;
+    completes(Fault::OutputsMissingWithoutEpochs, Standby::No).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn orchestrator_killed_at_each_request_while_the_source_dies() {
     completes(Fault::SourceDiesInCheckpoint, Standby::Yes).await;
 }

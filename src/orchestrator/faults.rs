@@ -13,7 +13,7 @@ use super::{
     simulation::{Fault, Simulation},
     tests::finished,
 };
-use crate::contract::orchestrator::{Migration, Status, resource};
+use crate::contract::orchestrator::{Action, Migration, Status, resource};
 
 async fn begun(service: &Service, seconds: u64) -> String {
     let accepted = service.accept(fixtures::order(), None).await.unwrap();
@@ -156,6 +156,45 @@ async fn an_application_without_epochs_is_removed_first_and_made_again() {
         "goes on from the checkpoint"
     );
     assert!(!simulation.two_writers());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_made_outputs_that_the_target_does_not_see_runs_again() {
+    for (fault, standby) in [
+        (Fault::OutputsMissing, false),
+        (Fault::OutputsMissing, true),
+        (Fault::OutputsMissingWithoutEpochs, false),
+    ] {
+        let simulation = Simulation::killing(fault, standby, None).await;
+        let (migration, pods) = outcome(&simulation, &simulation.service(false)).await;
+        let at = format!("{fault:?}, standby {standby}: {}", migration.message);
+        assert_eq!(migration.status, Status::Completed, "{at}");
+        let details = &migration.details;
+        assert_eq!(pods, [details.new_pod_name.clone().unwrap()], "{at}");
+        let target = simulation.pods().await.remove(0).spec.unwrap();
+        let names: Vec<_> = target.containers.iter().map(|c| c.name.as_str()).collect();
+        assert_eq!(names, ["trainer", "processor", "monitor"], "{at}");
+        let processor = details
+            .container_states
+            .iter()
+            .find(|c| c.name == "processor")
+            .unwrap();
+        assert_eq!(processor.action, Some(Action::RunAgain), "{at}");
+        assert!(
+            processor.why.as_ref().unwrap().contains("/ckpt/data.bin"),
+            "{processor:?}"
+        );
+        let made: Vec<_> = details.steps.iter().map(|step| step.name.as_str()).collect();
+        let made = made
+            .iter()
+            .filter(|step| ["create", "delete-target"].contains(step));
+        assert_eq!(
+            made.copied().collect::<Vec<_>>(),
+            ["create", "delete-target", "create"],
+            "{at}"
+        );
+        assert!(!simulation.released() && !simulation.two_writers(), "{at}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -331,7 +370,7 @@ fn the_table_names_these_tests_and_no_others() {
         "faults.rs",
         "deaths.rs",
         "standing_by.rs",
-        "routes.rs",
+        "routes/tests.rs",
         "analysis/node.rs",
     ];
     let all = sources

@@ -73,10 +73,16 @@ impl Journal {
             },
             phase: self.draft.phase,
             held: begun(Phase::Checkpoint) && !ended(Phase::Release),
-            made: begun(Phase::Create) && !ended(Phase::DeleteTarget),
+            made: steps()
+                .rfind(|step| match step.phase {
+                    Phase::DeleteTarget => step.end_time.is_some(),
+                    phase => phase == Phase::Create,
+                })
+                .is_some_and(|step| step.phase == Phase::Create),
             verified: self.draft.is(CHECKPOINT_VERIFIED),
             forward: self.draft.is(SOURCE_LOST),
             cancelled: self.draft.reason.as_deref() == Some(&Reason::Cancelled.to_string()),
+            again: self.draft.phase == Phase::DeleteTarget && self.draft.reason.is_none(),
         }
     }
 
@@ -136,6 +142,7 @@ impl Journal {
             draft.conditions.push(condition(SOURCE_LOST, "SourceLost", &told));
         }
         if let Err(failure) = ended
+            && !next.again
             && matches!(
                 next.phase,
                 Phase::DeleteTarget | Phase::Release | Phase::Failed | Phase::Cancelled

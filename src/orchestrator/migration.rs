@@ -64,6 +64,8 @@ impl OngoingMigration {
                     return Err(failure);
                 }
                 Err(Interruption::Turn(event, failure)) => {
+                    let again = std::mem::take(&mut self.again);
+                    let event = if again { Event::OutputsMissing } else { event };
                     let next = state.next(event, self.look_at_source(state).await?);
                     self.journal.advance(next, Err(&failure)).await?;
                 }
@@ -133,7 +135,9 @@ impl OngoingMigration {
             Phase::DeleteTarget => limit(
                 limits.rollback,
                 Reason::TargetNotGone,
-                if state.held {
+                if state.again {
+                    "the migrated pod, which does not see every output, is still there; none is made beside it, and the source goes on when its hold time is over"
+                } else if state.held {
                     "the migrated pod is still there; the source was not released beside it and goes on when its hold time is over"
                 } else {
                     "the migrated pod is still there, and takes over nothing; the source goes on"

@@ -82,6 +82,8 @@ pub struct OngoingMigration {
     pub plan: Option<Plan>,
     /// Checkpoints written, by container.
     pub manifests: BTreeMap<String, Manifest>,
+    /// The target has to be made again: containers were found that have to run again.
+    pub again: bool,
     /// When the last of them was printed.
     pub printed: Option<Instant>,
     /// The take-over commands that were started and wait, by container.
@@ -98,6 +100,7 @@ impl OngoingMigration {
             settings,
             plan: None,
             manifests: BTreeMap::new(),
+            again: false,
             printed: None,
             waiting: BTreeMap::new(),
         }

@@ -15,6 +15,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::Error;
+use crate::contract::workload;
 
 /// What is read before the next piece is read beside its hashing.
 const CHUNK: usize = 1 << 20;
@@ -108,18 +109,8 @@ fn hex(hash: ScopedJoinHandle<'_, Sha256>) -> String {
 
 /// Size in bytes and SHA-256 in lower-case hex of a file, of which nothing is kept.
 pub(crate) fn digest(path: &Path) -> Result<(u64, String), Error> {
-    let mut file = File::open(path).map_err(Error::at(path))?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 64 * 1024];
-    let mut size = 0;
-    loop {
-        let n = file.read(&mut buffer).map_err(Error::at(path))?;
-        if n == 0 {
-            return Ok((size, format!("{:x}", hasher.finalize())));
-        }
-        hasher.update(&buffer[..n]);
-        size += n as u64;
-    }
+    let file = File::open(path).map_err(Error::at(path))?;
+    workload::digest(file).map_err(Error::at(path))
 }
 
 #[cfg(test)]

@@ -203,12 +203,19 @@ impl Trainer {
     /// Stop, write, answer, and hold still. Where that fails, and nobody knows of a checkpoint, the trainer just goes on.
     fn checkpoint_on_request(&mut self, id: &str, request: Request) -> Result<(), Error> {
         let quiesce_s = Some(self.quiesce().as_secs_f64());
+        let begun = Instant::now();
         let written = self.writer.hand_over(self.step, &mut self.weights);
         let written = written.and_then(|manifest| self.desk.hold().map(|()| manifest));
         let handed_over = written.is_ok();
         let response = match written {
             Ok(manifest) => {
-                let timings = manifest.timings.map(|timings| Timings { quiesce_s, ..timings });
+                // Whatever was not waiting for the volume was writing.
+                let all = begun.elapsed().as_secs_f64();
+                let timings = manifest.timings.map(|timings| Timings {
+                    quiesce_s,
+                    write_s: Some((all - timings.sync_s.unwrap_or_default()).max(0.0)),
+                    ..timings
+                });
                 Response::Written(Manifest { timings, ..manifest })
             }
             Err(error) => Response::Failed(error.to_string()),

@@ -276,7 +276,7 @@ pub struct Pause {
     pub write_seconds: Option<f64>,
     /// Until all of it was on the volume.
     pub sync_seconds: Option<f64>,
-    /// From when its manifest was printed until the standby was told of it.
+    /// From when its manifest was printed until the standby was told of it, and the ways of that and of its answer.
     pub command_seconds: Option<f64>,
     /// Reading, verifying and loading it in the target.
     pub read_seconds: Option<f64>,

@@ -1,5 +1,7 @@
 //! What a checkpoint hook prints.
 
+use std::io::{self, Read};
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -29,6 +31,26 @@ impl Manifest {
             digest.update(&file.sha256);
         }
         format!("{:x}", digest.finalize())
+    }
+}
+
+/// Size in bytes and SHA-256 in lower-case hex of all that can be read, of which nothing is kept.
+///
+/// # Errors
+/// It cannot be read to its end.
+pub fn digest(mut source: impl Read) -> io::Result<(u64, String)> {
+    let (mut hasher, mut size) = (Sha256::new(), 0);
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match source.read(&mut buffer) {
+            Ok(0) => return Ok((size, format!("{:x}", hasher.finalize()))),
+            Ok(n) => {
+                hasher.update(&buffer[..n]);
+                size += n as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ mod progress;
 mod take_over;
 
 pub use hook::{Hook, HookError};
-pub use manifest::{Manifest, ManifestFile, Timings};
+pub use manifest::{Manifest, ManifestFile, Timings, digest};
 pub use pause::Pause;
 pub use progress::Progress;
 pub use take_over::{TakeOver, TakeOverTimings, TakenOver};

@@ -9,7 +9,7 @@ use std::{
     sync::OnceLock,
 };
 
-use sha2::{Digest, Sha256};
+use crate::contract::workload;
 
 use super::path_with;
 
@@ -63,9 +63,8 @@ fn directory(program: &Path, digest: &str, cache: Option<PathBuf>) -> io::Result
 }
 
 fn digest(binary: &Path) -> io::Result<String> {
-    let mut hasher = Sha256::new();
-    io::copy(&mut File::open(binary)?, &mut hasher)?;
-    Ok(format!("sha256:{:x}", hasher.finalize()))
+    let (_, hash) = workload::digest(File::open(binary)?)?;
+    Ok(format!("sha256:{hash}"))
 }
 
 #[cfg(test)]

@@ -76,6 +76,21 @@ pub fn claim_mounts(spec: &PodSpec, container: &str) -> impl Iterator<Item = (Vo
     })
 }
 
+/// Whether two mounts show the same directory at the same place.
+pub fn same(one: &VolumeMount, other: &VolumeMount) -> bool {
+    let place = |mount: &VolumeMount| {
+        let VolumeMount {
+            name,
+            mount_path,
+            sub_path,
+            sub_path_expr,
+            ..
+        } = mount.clone();
+        (name, mount_path, sub_path, sub_path_expr)
+    };
+    place(one) == place(other)
+}
+
 /// The mount that a path of the container lies on, if it lies on one of these.
 pub fn mount_below<'a>(mounts: &'a [(VolumeMount, String)], path: &str) -> Option<&'a VolumeMount> {
     let below = mounts.iter().map(|(mount, _)| mount);

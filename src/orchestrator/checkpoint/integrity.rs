@@ -1,18 +1,17 @@
 //! Checking a checkpoint from the mount of the node that shall restore it: every file, its size and its SHA-256.
 
 use std::{
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use backon::{ConstantBuilder, Retryable};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::beneath::{self, Amiss};
 use crate::{
-    contract::workload::{Manifest, ManifestFile},
+    contract::workload::{Manifest, ManifestFile, digest},
     orchestrator::failure::{Failure, Reason},
 };
 
@@ -46,6 +45,19 @@ pub struct Finding {
     pub reason: Reason,
     /// What is wrong, with the path.
     pub message: String,
+    /// Every output that is missing, absolute paths, if nothing else is wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
+}
+
+impl From<Failure> for Finding {
+    fn from(Failure { reason, message }: Failure) -> Self {
+        Self {
+            reason,
+            message,
+            outputs: Vec::new(),
+        }
+    }
 }
 
 /// Check everything; what is missing is looked for again until `patience` has passed.
@@ -54,8 +66,8 @@ pub struct Finding {
 /// missing is not final. Wrong content is: a file is looked up anew when it is opened.
 ///
 /// # Errors
-/// The first file that is missing or wrong.
-pub async fn verify(expectation: Expectation, patience: Duration) -> Result<Verified, Failure> {
+/// The first file that is missing or wrong, or every output that is missing.
+pub async fn verify(expectation: Expectation, patience: Duration) -> Result<Verified, Finding> {
     let attempts = patience.as_millis() / PAUSE.as_millis();
     let pauses = ConstantBuilder::default()
         .with_delay(PAUSE)
@@ -65,32 +77,43 @@ pub async fn verify(expectation: Expectation, patience: Duration) -> Result<Veri
         async move {
             tokio::task::spawn_blocking(move || check(&expectation))
                 .await
-                .unwrap_or_else(|error| Err(Failure::new(Reason::VerificationFailed, error.to_string())))
+                .unwrap_or_else(|error| {
+                    Err(Failure::new(Reason::VerificationFailed, error.to_string()).into())
+                })
         }
     };
     look.retry(pauses)
-        .when(|failure| failure.reason != Reason::CheckpointCorrupt)
+        .when(|finding| finding.reason != Reason::CheckpointCorrupt)
         .await
 }
 
-fn check(expectation: &Expectation) -> Result<Verified, Failure> {
+fn check(expectation: &Expectation) -> Result<Verified, Finding> {
     let mut verified = Verified::default();
     for file in expectation.manifests.iter().flat_map(|manifest| &manifest.files) {
         check_file(&expectation.root, file)?;
         verified.files += 1;
         verified.bytes += file.size;
     }
+    let mut outputs = Vec::new();
+    let mut told = Vec::new();
     for path in &expectation.required {
         let below = path
             .strip_prefix(&expectation.root)
             .map_err(|_| Amiss::Other("is not below the mount"));
-        let found = below.and_then(|below| beneath::exists(&expectation.root, below));
-        found.map_err(|amiss| {
-            let path = path.display();
-            Failure::new(Reason::OutputsMissing, format!("output {path}: {amiss}"))
-        })?;
+        if let Err(amiss) = below.and_then(|below| beneath::exists(&expectation.root, below)) {
+            let path = path.display().to_string();
+            told.push(format!("output {path}: {amiss}"));
+            outputs.push(path);
+        }
     }
-    Ok(verified)
+    if outputs.is_empty() {
+        return Ok(verified);
+    }
+    Err(Finding {
+        reason: Reason::OutputsMissing,
+        message: told.join("; "),
+        outputs,
+    })
 }
 
 fn check_file(root: &Path, file: &ManifestFile) -> Result<(), Failure> {
@@ -100,7 +123,7 @@ fn check_file(root: &Path, file: &ManifestFile) -> Result<(), Failure> {
         Failure::new(reason, format!("{}: {what}", path.display()))
     };
     let missing = |error: io::Error| finding(Reason::CheckpointMissing, error.to_string());
-    let mut opened = beneath::file(root, path).map_err(|amiss| match amiss {
+    let opened = beneath::file(root, path).map_err(|amiss| match amiss {
         Amiss::Absent(error) => missing(error),
         Amiss::Other(_) => finding(Reason::CheckpointCorrupt, amiss.to_string()),
     })?;
@@ -109,18 +132,12 @@ fn check_file(root: &Path, file: &ManifestFile) -> Result<(), Failure> {
         let what = format!("has {size} bytes, the manifest says {}", file.size);
         return Err(finding(Reason::CheckpointCorrupt, what));
     }
-    let hash = sha256(&mut opened).map_err(missing)?;
+    let (_, hash) = digest(&opened).map_err(missing)?;
     if hash != file.sha256 {
         let what = format!("has SHA-256 {hash}, the manifest says {}", file.sha256);
         return Err(finding(Reason::CheckpointCorrupt, what));
     }
     Ok(())
-}
-
-fn sha256(source: &mut impl Read) -> io::Result<String> {
-    let mut hasher = Sha256::new();
-    io::copy(source, &mut hasher)?;
-    Ok(format!("{:x}", hasher.finalize()))
 }
 
 #[cfg(test)]
@@ -188,8 +205,15 @@ mod tests {
             Reason::CheckpointMissing
         );
         let mut outputs = expecting(volume.path(), "gen/state");
-        outputs.required.push(volume.path().join("data.bin"));
-        assert_eq!(reason(&outputs), Reason::OutputsMissing);
+        for name in ["data.bin", "gen/state", "more.bin"] {
+            outputs.required.push(volume.path().join(name));
+        }
+        let finding = check(&outputs).unwrap_err();
+        let missing = ["data.bin", "more.bin"].map(|name| volume.path().join(name).display().to_string());
+        assert_eq!(
+            (finding.reason, finding.outputs.as_slice()),
+            (Reason::OutputsMissing, &missing[..])
+        );
     }
 
     #[test]

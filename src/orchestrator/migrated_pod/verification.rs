@@ -135,22 +135,9 @@ fn at<'a, 'b>(
     container: &str,
     mount: &VolumeMount,
 ) -> Option<&'b mut Verification<'a>> {
-    let same = |other: &VolumeMount| {
-        (
-            &other.name,
-            &other.mount_path,
-            &other.sub_path,
-            &other.sub_path_expr,
-        ) == (
-            &mount.name,
-            &mount.mount_path,
-            &mount.sub_path,
-            &mount.sub_path_expr,
-        )
-    };
     let found = verifications
         .iter()
-        .position(|verification| same(&verification.mount));
+        .position(|verification| mounts::same(&verification.mount, mount));
     if let Some(index) = found {
         return verifications.get_mut(index);
     }

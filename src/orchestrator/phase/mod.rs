@@ -37,6 +37,8 @@
 //! - The source is removed last, after the target has shown a restored and a new step. Until then every failure goes
 //!   back by the same way: first the target is deleted and gone, only then is the source released. If the target cannot
 //!   be shown to be gone, the source is not released: two writers would be worse than a pause that ends by itself.
+//! - A target that does not see the outputs of what it leaves out is deleted and made again, with the containers that made
+//!   them: from `verify`, or from `standby`, by `delete-target` to `create`.
 //! - Nothing is undone without a look at the source. Once the target has verified the checkpoint, it is not deleted
 //!   unless the source lives: a source that was drained, killed or deleted leaves the target as the one that goes on.
 //! - Once the API server has accepted the source's deletion there is no way back: from there the target is the one that
@@ -76,6 +78,8 @@ pub struct State {
     pub forward: bool,
     /// It was cancelled: it ends as such once it is undone.
     pub cancelled: bool,
+    /// The target is deleted only to be made once more, with more containers.
+    pub again: bool,
 }
 
 /// In which order source and target are seen to.
@@ -102,6 +106,8 @@ pub enum Event {
     Cancelled,
     /// The source has ended or is being deleted.
     SourceLost,
+    /// The target, which was told nothing yet, does not see what containers have produced that it leaves out.
+    OutputsMissing,
 }
 
 /// What is seen of the source before anything is decided.
@@ -123,6 +129,7 @@ impl State {
         verified: false,
         forward: false,
         cancelled: false,
+        again: false,
     };
 
     /// Whether what goes wrong is decided by a look at the source.

@@ -9,6 +9,9 @@ impl State {
         let cancelled = self.cancelled || (event == Event::Cancelled && !self.forward);
         let phase = match event {
             Event::Done => done(self, cancelled),
+            Event::OutputsMissing if matches!(self.phase, Phase::Verify | Phase::Standby) => {
+                Phase::DeleteTarget
+            }
             _ if self.way == Way::SourceFirst => back_to_the_source(self.phase, source),
             _ => back(self, event, source),
         };
@@ -23,6 +26,7 @@ impl State {
             forward,
             // Who goes on without the source can be cancelled no more.
             cancelled: cancelled && !forward && phase != Phase::Drain,
+            again: phase == Phase::DeleteTarget && event == Event::OutputsMissing,
         }
     }
 }
@@ -55,6 +59,7 @@ fn done(state: State, cancelled: bool) -> Phase {
         (Phase::Restore, Way::SourceFirst) | (Phase::Drain, _) => Phase::Completed,
         (Phase::Checkpoint | Phase::Restore | Phase::Handover, _) => Phase::Remove,
         (Phase::Remove, _) => Phase::Drain,
+        (Phase::DeleteTarget, _) if state.again => Phase::Create,
         (Phase::DeleteTarget, Way::SourceFirst) => Phase::Recreate,
         (Phase::DeleteTarget, _) if state.held => Phase::Release,
         (Phase::Release, _) if state.made => Phase::DeleteTarget,

@@ -66,8 +66,18 @@ impl Stage {
         }
     }
 
+    fn outputs_missing(&self) -> bool {
+        matches!(
+            self.fault,
+            Fault::OutputsMissing | Fault::OutputsMissingWithoutEpochs
+        )
+    }
+
     pub(super) fn is_without_epochs(&self) -> bool {
-        matches!(self.fault, Fault::WithoutEpochs | Fault::WithoutEpochsFromZero)
+        matches!(
+            self.fault,
+            Fault::WithoutEpochs | Fault::WithoutEpochsFromZero | Fault::OutputsMissingWithoutEpochs
+        )
     }
 }
 
@@ -138,7 +148,12 @@ async fn begin(pods: &Api<Pod>, pod: &Pod, stage: &Stage) {
     if stage.fault == Fault::SourceDeleted {
         pods.delete("job", &DeleteParams::default()).await.unwrap();
     }
-    if matches!(stage.fault, Fault::CheckpointCorrupt | Fault::VerificationKilled) {
+    let processes = pod
+        .spec
+        .iter()
+        .any(|spec| spec.containers.iter().any(|c| c.name == "processor"));
+    let outputs_missing = stage.outputs_missing() && !processes;
+    if outputs_missing || matches!(stage.fault, Fault::CheckpointCorrupt | Fault::VerificationKilled) {
         return patch_status(pods, name, &init(&ended(3))).await;
     }
     let running = json!({"running": {}});
@@ -348,6 +363,12 @@ fn log(stage: &Stage, key: &ContainerKey) -> Vec<Value> {
         ("trainer", false, _) => vec![restored, step(STEP + 1)],
         ("verify-checkpoint", _, Fault::CheckpointCorrupt) => {
             vec![json!({"reason": "CheckpointCorrupt", "message": "gen/state: has another hash"})]
+        }
+        ("verify-checkpoint", ..) if stage.outputs_missing() => {
+            let missing = ["/ckpt/data.bin"];
+            vec![
+                json!({"reason": "OutputsMissing", "message": "output /ckpt/data.bin: is gone", "outputs": missing}),
+            ]
         }
         _ => Vec::new(),
     }

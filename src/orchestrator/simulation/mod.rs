@@ -47,6 +47,10 @@ pub(super) enum Fault {
     ImageMissing,
     /// The init container finds a wrong hash.
     CheckpointCorrupt,
+    /// The target does not see what the processor has produced.
+    OutputsMissing,
+    /// The same, and the application claims no epochs.
+    OutputsMissingWithoutEpochs,
     /// The init container is killed without a word.
     VerificationKilled,
     /// The target trains from step 1.

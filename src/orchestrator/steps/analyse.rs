@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use crate::{
     contract::{
         orchestrator::{
-            ContainerState, Sequence,
+            Action, ContainerState, Sequence,
             resource::{Container, SourceFirst, Standby},
         },
         workload::Progress,
@@ -32,7 +32,8 @@ const LAST_LINES: i64 = 1000;
 /// # Errors
 /// It cannot be looked at, or must not be migrated.
 pub async fn inspect(kubernetes: &Kubernetes, order: &Order) -> Result<Plan, Refused> {
-    analysis::analyse(order, &present(kubernetes, order).await?)
+    let (pod, outputs) = present(kubernetes, order).await?;
+    inspect_kept(kubernetes, order, pod, outputs).await
 }
 
 /// [`inspect`] of a pod that need not be there any more, with what its completed containers have produced.
@@ -48,10 +49,10 @@ pub async fn inspect_kept(
     analysis::analyse(order, &survey(kubernetes, order, pod, outputs).await?)
 }
 
-async fn present(kubernetes: &Kubernetes, order: &Order) -> Result<Snapshot, Failure> {
+async fn present(kubernetes: &Kubernetes, order: &Order) -> Result<(Pod, Outputs), Failure> {
     let pod = found(kubernetes.pod(&order.pod).await?, &order.pod)?;
-    let outputs = outputs(kubernetes, &pod).await?;
-    survey(kubernetes, order, pod, outputs).await
+    let outputs = outputs(kubernetes, &pod, None).await?;
+    Ok((pod, outputs))
 }
 
 async fn survey(
@@ -125,20 +126,37 @@ impl OngoingMigration {
             return Ok(plan.clone());
         }
         let kept = self.journal.progress().source_first.as_ref();
-        let inspected = match (self.kept_pod(), kept) {
-            (Some(pod), Some(kept)) => {
-                let outputs = kept.outputs.clone().into_iter();
-                let outputs = outputs.map(|(container, paths)| (container, Ok(paths))).collect();
-                inspect_kept(&self.kubernetes, &self.order, pod, outputs).await
-            }
-            _ => inspect(&self.kubernetes, &self.order).await,
+        let (pod, mut outputs) = match (self.kept_pod(), kept) {
+            (Some(pod), Some(kept)) => (pod, produced(&kept.outputs)),
+            _ => present(&self.kubernetes, &self.order).await?,
         };
+        forget(&mut outputs, &self.journal.progress().containers);
+        let inspected = inspect_kept(&self.kubernetes, &self.order, pod, outputs).await;
         // What the migration itself has made, as the target's requests, is no reason against it.
         let plan = inspected.or_else(Refused::plan)?;
         check_uid(self.journal.source_uid(), &plan)?;
         self.plan = Some(plan.clone());
         Ok(plan)
     }
+}
+
+/// What is known of what each container has produced.
+pub fn produced(outputs: &BTreeMap<String, Vec<String>>) -> Outputs {
+    let outputs = outputs.iter();
+    outputs
+        .map(|(container, paths)| (container.clone(), Ok(paths.clone())))
+        .collect()
+}
+
+/// What containers have produced that were decided to run again counts no more.
+pub fn forget(outputs: &mut Outputs, decided: &[Container]) {
+    let again = decided
+        .iter()
+        .filter(|container| container.action == Some(Action::RunAgain));
+    outputs.extend(again.map(|container| {
+        let why = container.why.clone().unwrap_or_default();
+        (container.name.clone(), Err(why))
+    }));
 }
 
 /// Check that the pod is the one that the migration is about.
@@ -173,20 +191,31 @@ async fn settled(
     order: &Order,
     waiting: &mut Option<String>,
 ) -> Result<Plan, Failure> {
+    let (pod, outputs) = present(kubernetes, order).await?;
+    let mut snapshot = survey(kubernetes, order, pod, outputs).await?;
     loop {
-        let plan = inspect(kubernetes, order).await?;
+        let plan = analysis::analyse(order, &snapshot)?;
         if plan.waiting.is_none() {
             return Ok(plan);
         }
         waiting.clone_from(&plan.waiting);
         // Wait for any change of the pod; what the change means is the analysis' business.
-        let version = plan.pod.metadata.resource_version.clone();
-        kubernetes
+        let version = plan.pod.metadata.resource_version;
+        let changed = kubernetes
             .watch(&order.pod, |pod| {
-                let current = pod.and_then(|pod| pod.metadata.resource_version.clone());
-                (current != version).then_some(())
+                let current = pod.and_then(|pod| pod.metadata.resource_version.as_ref());
+                (current != version.as_ref()).then(|| pod.cloned())
             })
             .await?;
+        let pod = found(changed, &order.pod)?;
+        if pod.metadata.uid != snapshot.pod.metadata.uid {
+            let outputs = self::outputs(kubernetes, &pod, None).await?;
+            snapshot = survey(kubernetes, order, pod, outputs).await?;
+            continue;
+        }
+        // Of all that was read this alone has changed.
+        snapshot.outputs = self::outputs(kubernetes, &pod, Some(&snapshot)).await?;
+        snapshot.pod = pod;
     }
 }
 
@@ -196,12 +225,19 @@ fn still_waiting(waiting: Option<String>, limit: Duration) -> Failure {
     Failure::new(Reason::ContainerNotRunning, format!("{why}; waited {seconds} s"))
 }
 
-/// What each completed container says that it has produced, or why that is not known.
-async fn outputs(kubernetes: &Kubernetes, pod: &Pod) -> Result<Outputs, Failure> {
+/// What each completed container says that it has produced, or why that is not known; as it was `before`, if the container
+/// had ended then.
+async fn outputs(kubernetes: &Kubernetes, pod: &Pod, before: Option<&Snapshot>) -> Result<Outputs, Failure> {
     let mut produced = BTreeMap::new();
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let all = pod::containers(pod).into_iter();
     for container in all.filter(|container| !container.init && container.state == State::Completed) {
+        let status = |pod| pod::statuses(pod).find(|(status, init)| status.name == container.name && !init);
+        let same = before.filter(|before| status(&before.pod) == status(pod));
+        if let Some(known) = same.and_then(|before| before.outputs.get(&container.name)) {
+            produced.insert(container.name, known.clone());
+            continue;
+        }
         let done = match kubernetes.log_tail(name, &container.name, LAST_LINES).await {
             Ok(log) => {
                 let done = log.lines().rev().find_map(|line| match Progress::parse(line) {

@@ -43,7 +43,9 @@ pub async fn take(migration: &mut OngoingMigration) -> Result<String, Failure> {
     // When the last of them was told.
     let told = Mutex::new(None);
     let answers = take_over(migration, waiting, &manifests, &told).await?;
+    let answered = Instant::now();
     let told = told.into_inner().unwrap_or_default();
+    let told = told.map(|told| (told, answered));
     let pause = pause(migration, &manifests, &answers, told);
     migration.journal.note(|progress| {
         progress.pause = Some(pause);
@@ -177,7 +179,7 @@ impl Asked<'_> {
     /// Why the command has failed. Of what it wrote only a finding of the verification is told.
     fn explained(self, why: &str, last: &str) -> Failure {
         match serde_json::from_str::<Finding>(last) {
-            Ok(Finding { reason, message })
+            Ok(Finding { reason, message, .. })
                 if matches!(reason, Reason::CheckpointCorrupt | Reason::CheckpointMissing) =>
             {
                 Failure::new(reason, format!("container {}: {message}", self.container))
@@ -199,7 +201,7 @@ fn pause(
     migration: &OngoingMigration,
     manifests: &BTreeMap<String, Manifest>,
     answers: &Answers,
-    told: Option<Instant>,
+    told: Option<(Instant, Instant)>,
 ) -> Pause {
     let mut pause = Pause::default();
     for timings in manifests.values().filter_map(|manifest| manifest.timings) {
@@ -209,10 +211,17 @@ fn pause(
         pause.took_over(answer.timings);
     }
     let command = migration.printed.zip(told);
-    pause.command_seconds = command.map(|(printed, told)| told.duration_since(printed).as_secs_f64());
+    pause.command_seconds = command.map(|(printed, (told, answered))| {
+        let way = told.duration_since(printed).as_secs_f64();
+        // What the standby does not tell of itself was the way to it and back.
+        let its_own = [pause.read_seconds, pause.claim_seconds, pause.first_step_seconds];
+        let its_own: Option<f64> = its_own.into_iter().sum();
+        let taken = answered.duration_since(told).as_secs_f64();
+        way + its_own.map_or(0.0, |its_own| (taken - its_own).max(0.0))
+    });
     let mut steps = migration.journal.progress().steps.iter();
     let created = steps
-        .find(|step| step.phase == Phase::Create)
+        .rfind(|step| step.phase == Phase::Create)
         .and_then(|step| step.end_time);
     let handover = migration.journal.phase_began();
     pause.standby_seconds = created.map(|created| handover.duration_since(created).as_secs_f64());

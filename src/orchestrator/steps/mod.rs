@@ -1,6 +1,7 @@
 //! The effects of a migration: one file for each step, with its undo beside it. The order, and why it is this one, is in
 //! [`super::phase`].
 
+pub mod again;
 pub mod analyse;
 pub mod checkpoint;
 pub mod create;

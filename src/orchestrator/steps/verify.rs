@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::Pod;
 
+use super::again;
 use crate::orchestrator::{
     checkpoint::integrity::Finding,
     failure::{Failure, Reason},
@@ -34,8 +35,13 @@ fn summary(migration: &OngoingMigration) -> String {
     format!("{files} files of the checkpoint and {outputs} outputs are in order")
 }
 
-/// The failure as the init container itself explains it in its log, where it does.
-pub(super) async fn explained(migration: &OngoingMigration, failure: Failure, pod: Option<Pod>) -> Failure {
+/// The failure as the init container itself explains it in its log, where it does. Where outputs are missing, the containers
+/// that made them have to run again.
+pub(super) async fn explained(
+    migration: &mut OngoingMigration,
+    failure: Failure,
+    pod: Option<Pod>,
+) -> Failure {
     if failure.reason != Reason::VerificationFailed {
         return failure;
     }
@@ -54,8 +60,18 @@ pub(super) async fn explained(migration: &OngoingMigration, failure: Failure, po
             .lines()
             .rev()
             .find_map(|line| serde_json::from_str::<Finding>(line).ok());
-        if let Some(Finding { reason, message }) = finding {
-            return Failure { reason, message };
+        if let Some(Finding {
+            reason,
+            message,
+            outputs,
+        }) = finding
+        {
+            let failure = Failure { reason, message };
+            let mount = container.volume_mounts.iter().flatten().next();
+            return match mount.filter(|_| reason == Reason::OutputsMissing) {
+                Some(mount) => again::run(migration, failure, mount, &outputs).await,
+                None => failure,
+            };
         }
     }
     failure
