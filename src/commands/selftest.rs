@@ -3,12 +3,7 @@
 use std::path::PathBuf;
 
 use super::{
-    benchmark,
-    cluster_args::ClusterArgs,
-    doctor::Format,
-    outcome::Show,
-    report::screen,
-    site_args::SiteArgs,
+    benchmark, cluster_args::ClusterArgs, doctor::Format, outcome::Show, report::screen, site_args::SiteArgs,
 };
 use crate::{
     doctor::table,
