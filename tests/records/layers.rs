@@ -25,7 +25,7 @@ migrate: contract record k8s: a strategy is given a client, a pod and two nodes
 run: contract record k8s sample stats orchestrator embedded workload scenario install deploy migrate: \
     it speaks in notices; who shows them is above it
 report: record stats wrap: a report is made of the record alone
-progress: record contract::workload run::notice stats: it shows notices, whoever gives them
+progress: record contract::workload run::notice stats wrap: it shows notices, whoever gives them
 doctor: contract record k8s sample stats orchestrator embedded workload scenario install deploy migrate run wrap: \
     it tells what it finds; exit codes are above it
 selftest: record stats migrate doctor: it judges a record, and says so as the doctor does
