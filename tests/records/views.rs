@@ -169,6 +169,26 @@ fn a_pods_cgroup_that_its_containers_do_not_run_in_says_nothing() {
 }
 
 #[test]
+fn a_pod_that_spent_nothing_any_more_is_known_by_its_cgroup() {
+    let summary = with(|record| {
+        let leg = &mut record.legs[NATIVE];
+        crate::equal_work::read_pods(leg, 110);
+        let source = leg.epochs[0].container.pod_uid.clone();
+        let of_source = leg
+            .epochs
+            .iter()
+            .filter(|epoch| epoch.container.pod_uid == source);
+        let of_source: Vec<_> = of_source.map(|epoch| epoch.id).collect();
+        let readings = leg.sweeps.iter_mut().flat_map(|sweep| &mut sweep.readings);
+        for reading in readings.filter(|reading| of_source.contains(&reading.epoch)) {
+            reading.counters.usage_usec = Some(1);
+        }
+    });
+    let horizon = leg(&summary, NATIVE).horizon.value.as_ref().unwrap();
+    assert!(horizon.by_pods.value.is_some(), "{:?}", horizon.by_pods);
+}
+
+#[test]
 fn cpu_seconds_with_a_hole_are_unknown() {
     let summary = with(|record| {
         record.legs[NATIVE]

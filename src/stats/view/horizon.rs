@@ -74,7 +74,7 @@ pub fn measure(timeline: &Timeline, settings: &RunSettings) -> Result<Horizon, S
         by_containers: sum(containers.values()),
         containers,
         repeated,
-        standby: standby_seconds(timeline, settings).into(),
+        standby: standby_seconds(timeline, settings, by_pods.value.is_some()).into(),
         workload: Figure::unknown(""),
         by_pods,
         source,
@@ -186,10 +186,15 @@ impl Bounds {
         let Some(epoch) = timeline.pod_epoch(uid) else {
             return Figure::unknown("the pod's own cgroup was not read");
         };
-        let parts = containers.values().filter_map(|figure| figure.get().ok());
-        let least = parts.sum::<f64>() * LEAST_SHARE;
+        let parts: Vec<_> = containers
+            .values()
+            .filter_map(|figure| figure.get().ok())
+            .collect();
+        let least = parts.iter().copied().sum::<f64>() * LEAST_SHARE;
+        // Nothing can be right for a pod that was deleted at once, but says nothing where its parts are not known.
+        let can_be_nothing = !parts.is_empty() && parts.len() == containers.len();
         match self.epoch_seconds(timeline, epoch) {
-            Ok(seconds) if seconds > 0.0 && seconds >= least => Figure::known(seconds),
+            Ok(seconds) if seconds >= least && (seconds > 0.0 || can_be_nothing) => Figure::known(seconds),
             Ok(_) => Figure::unknown("the pod's containers do not run below its own cgroup"),
             Err(reason) => Figure::unknown(reason),
         }
@@ -269,16 +274,21 @@ impl Bounds {
     }
 }
 
-/// What the target's containers spent until the source's last step. Each counts from 0 at its birth.
-fn standby_seconds(timeline: &Timeline, settings: &RunSettings) -> Result<f64, String> {
+/// What the target spent until the source's last step, by the pod's own cgroup or by its containers' ones. Each counts from 0
+/// at its birth.
+fn standby_seconds(timeline: &Timeline, settings: &RunSettings, by_pod: bool) -> Result<f64, String> {
     let steps = training::steps_of(timeline, timeline.source_uid(), settings)?;
     let (last, _) = steps.last().ok_or("the source reported no step")?;
     let target = timeline.target_uid()?;
     let states = states::of_pod(&timeline.leg.events, target);
     let mut total = 0.0;
-    for epoch in timeline.epochs_of(target) {
+    let pod = timeline.pod_epoch(target).filter(|_| by_pod);
+    let epochs: Vec<_> = pod.map_or_else(|| timeline.epochs_of(target), |pod| vec![pod]);
+    for epoch in epochs {
         let name = &epoch.container.container;
-        let mut running = states.iter().filter(|state| state.container == name);
+        let mut running = states
+            .iter()
+            .filter(|state| epoch.container.is_pod() || state.container == name);
         let born = running.find(|state| state.state != ContainerState::Waiting);
         let Some(born) = born.filter(|state| state.since_ns < *last) else {
             continue;
