@@ -100,11 +100,11 @@ pub fn start(cli: Cli) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let said = format!("migbench: {error}");
-            anstream::eprintln!(
-                "{}",
-                stderr_width().map_or(said.clone(), |width| wrap(&said, width, "  "))
-            );
+            let mut said = format!("migbench: {error}");
+            if let Some(width) = stderr_width() {
+                said = wrap(&said, width, "  ");
+            }
+            anstream::eprintln!("{said}");
             ExitCode::from(error.exit_code() as u8)
         }
     }

@@ -9,7 +9,7 @@ use crate::{
     error::Error,
     interrupt::Interrupt,
     run,
-    wrap::wrap,
+    wrap::{hang, wrap},
 };
 
 /// Run the embedded cluster.
@@ -92,11 +92,7 @@ fn readable(up: &Up) -> String {
         width,
         "",
     );
-    let isolation = wrap(
-        &format!("  isolation   {}", handshake.isolation),
-        width,
-        "              ",
-    );
+    let isolation = hang(&format!("  isolation   {}", handshake.isolation), width);
     format!(
         "{head}\n{isolation}\n\
          \x20 kubeconfig  {kubeconfig}\n\

@@ -25,20 +25,19 @@ const LOOKS: (Duration, usize) = (Duration::from_millis(500), 20);
 /// It does not know it, and how that is mended; or they may not be listed.
 pub async fn ensure(client: &Client, namespaces: &[String]) -> Result<(), Error> {
     for migrations in apis(client, namespaces) {
-        if migrations.list(&one()).await.is_err_and(|error| unknown(&error)) {
-            match install(client).await {
-                Ok(()) => tracing::info!(definition = Migration::crd_name(), "installed"),
-                // Somebody else may be about to: then it is there in a moment.
-                Err(error) => tracing::debug!(%error, "not installed"),
+        match migrations.list(&ListParams::default().limit(1)).await {
+            Err(error) if unknown(&error) => {
+                match install(client).await {
+                    Ok(()) => tracing::info!(definition = Migration::crd_name(), "installed"),
+                    // Somebody else may be about to: then it is there in a moment.
+                    Err(error) => tracing::debug!(%error, "not installed"),
+                }
+                check(&migrations).await?;
             }
+            listed => listed.map(drop).map_err(Error::api("list migrations"))?,
         }
-        check(&migrations).await?;
     }
     Ok(())
-}
-
-fn one() -> ListParams {
-    ListParams::default().limit(1)
 }
 
 fn unknown(error: &kube::Error) -> bool {
@@ -48,7 +47,7 @@ fn unknown(error: &kube::Error) -> bool {
 async fn check(migrations: &Api<Migration>) -> Result<(), Error> {
     let (delay, times) = LOOKS;
     let pauses = ConstantBuilder::default().with_delay(delay).with_max_times(times);
-    let query = one();
+    let query = ListParams::default().limit(1);
     let listed = (|| migrations.list(&query)).retry(pauses).when(unknown).await;
     match listed {
         Err(error) if unknown(&error) => Err(Error::Manifest {

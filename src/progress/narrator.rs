@@ -51,9 +51,8 @@ impl Narrator {
             }
             Notice::Fitted(fitted) => {
                 self.expected.leg = fitted.leg;
-                let changes = fitted.fit.changes.iter().map(ToString::to_string);
-                let changes = changes.collect::<Vec<_>>().join(", ");
-                vec![line("fit", &format!("{changes}; the run begins anew with it"))]
+                let told = fitted.fit.told();
+                vec![line("fit", &format!("{told}; the run begins anew with it"))]
             }
             Notice::Situation(_)
             | Notice::Migrated(_)

@@ -29,11 +29,18 @@ pub struct Change {
     pub to: String,
 }
 
+impl Fit {
+    /// What was set, in one line.
+    pub fn told(&self) -> String {
+        let changes = self.changes.iter().map(ToString::to_string);
+        changes.collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// In one line.
 impl fmt::Display for Fit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let changes = self.changes.iter().map(ToString::to_string);
-        write!(f, "{}: {}", changes.collect::<Vec<_>>().join(", "), self.why)
+        write!(f, "{}: {}", self.told(), self.why)
     }
 }
 

@@ -24,11 +24,9 @@ const SPARE: u32 = 4;
 
 /// The window can begin only so late that a processor ends within it.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{why}. Where the nodes are so slow: {}; a leg takes up to {} longer then", .settings.join(" "), format_duration(*.more))]
+#[error("{why}. Where the nodes are so slow: {}; a leg takes up to {} longer then", options(.changes).join(" "), format_duration(*.more))]
 pub struct Misfit {
     why: String,
-    /// Options and their values.
-    settings: Vec<String>,
     more: Duration,
     changes: Vec<Change>,
     times: Times,
@@ -58,16 +56,12 @@ impl Misfit {
                 to: compact(to),
             })
             .collect();
-        let settings = changes
-            .iter()
-            .map(|change| format!("--set {}={}", change.key, change.to));
         Self {
             why: format!(
                 "the window can begin only {:.1} s after the migrated containers started, when the trainer has made a \
                  step, and {processor}, whose second life it is about, ends before it does",
                 age.as_secs_f64()
             ),
-            settings: settings.collect(),
             more: life.saturating_sub(own.processor) * 2 + times.horizon.saturating_sub(own.horizon),
             changes,
             times,
@@ -88,8 +82,7 @@ impl Run {
     pub(super) fn take(&mut self, misfit: &Misfit) -> Result<(), Error> {
         self.fits += 1;
         self.settings.scenario.take_times(misfit.times);
-        let options = misfit.settings.iter().flat_map(|option| option.split(' '));
-        self.settings.arguments.extend(options.map(str::to_owned));
+        self.settings.arguments.extend(options(&misfit.changes));
         let (scenario, cpu_scale) = self.settings.scaled(self.capacity);
         self.scenario = scenario;
         let plan = self.settings.plan(&self.scenario, Some(cpu_scale));
@@ -101,6 +94,12 @@ impl Run {
         })));
         Ok(())
     }
+}
+
+/// Words of a command line.
+fn options(changes: &[Change]) -> Vec<String> {
+    let option = |change: &Change| ["--set".to_owned(), format!("{}={}", change.key, change.to)];
+    changes.iter().flat_map(option).collect()
 }
 
 fn seconds(at_least: Duration) -> Duration {

@@ -78,17 +78,10 @@ pub fn claim_mounts(spec: &PodSpec, container: &str) -> impl Iterator<Item = (Vo
 
 /// Whether two mounts show the same directory at the same place.
 pub fn same(one: &VolumeMount, other: &VolumeMount) -> bool {
-    let place = |mount: &VolumeMount| {
-        let VolumeMount {
-            name,
-            mount_path,
-            sub_path,
-            sub_path_expr,
-            ..
-        } = mount.clone();
-        (name, mount_path, sub_path, sub_path_expr)
-    };
-    place(one) == place(other)
+    one.name == other.name
+        && one.mount_path == other.mount_path
+        && one.sub_path == other.sub_path
+        && one.sub_path_expr == other.sub_path_expr
 }
 
 /// The mount that a path of the container lies on, if it lies on one of these.

@@ -32,6 +32,7 @@ impl Stored {
         let _ = fs::remove_dir_all(&self.path);
     }
 }
+
 /// The checkpoints below `dir` that training goes on from, the newest first. What an epoch made beyond the step that a later
 /// one began at is no part of it: that epoch was given up.
 pub fn lineage(dir: &Path, claimed: &Claimed) -> Vec<Stored> {
