@@ -161,7 +161,7 @@ impl<'a> Leg<'a> {
 
     /// Wait until trainer and monitor run, the trainer has made a step, and the processor has done its work.
     async fn armed(&self, deployed: &Pod) -> Result<Pod, Error> {
-        let limit = self.run.scenario.deadlines.armed;
+        let limit = self.run.scenario.armed_within();
         let name = &self.head.pod;
         let armed = self.observer.wait_for(|pods| {
             let observed = pods.get(uid(deployed))?;
@@ -226,7 +226,7 @@ impl<'a> Leg<'a> {
                     reports
                 };
                 let state = pod::describe(&observed.pod);
-                let longer = limit.as_secs() * 2;
+                let longer = self.run.scenario.deadlines.armed.as_secs().max(1) * 2;
                 format!("{state}; {reports}. Where it only needs longer: --set deadlines.armed={longer}s")
             },
         );
@@ -418,7 +418,7 @@ impl<'a> Leg<'a> {
             (!running).then_some(())
         });
         // A processor that never ends is the phase's problem, not a reason to wait for ever.
-        let _ = timeout(self.run.scenario.deadlines.armed, again).await;
+        let _ = timeout(self.run.scenario.armed_within(), again).await;
         let steady_ns = self.clock().now_ns() + nanoseconds(interval * (phases.samples / 2 + 1));
         self.clock().sleep_until(horizon_ns.max(steady_ns)).await;
         readings.stop().await

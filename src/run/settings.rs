@@ -122,8 +122,11 @@ impl Settings {
     /// How long the run may take when everything takes as long as it may.
     pub fn longest(&self) -> Duration {
         let (deadlines, phases) = (self.scenario.deadlines, self.scenario.phases);
-        let leg =
-            deadlines.armed * 2 + deadlines.migration + phases.window() * 4 + phases.settle + phases.horizon;
+        let leg = self.scenario.armed_within() * 2
+            + deadlines.migration
+            + phases.window() * 4
+            + phases.settle
+            + phases.horizon;
         let legs = u32::try_from(self.legs().len()).unwrap_or(u32::MAX);
         (leg + BESIDE_A_LEG).saturating_mul(legs) + BESIDE_A_LEG
     }

@@ -90,7 +90,7 @@ impl Phases {
 /// How long things may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
-    /// From deploying to armed.
+    /// From deploying to armed, besides the processor's work.
     pub armed: Duration,
     /// From the migration request to its end.
     pub migration: Duration,

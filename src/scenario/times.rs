@@ -13,30 +13,31 @@ pub struct Times {
     pub processor: Duration,
     /// Length of the horizon.
     pub horizon: Duration,
-    /// How long a pod may take until it is armed; the processor's work is a part of it.
-    pub armed: Duration,
 }
 
 impl Times {
     /// The times by their keys in `scenario.yaml`.
-    pub fn by_key(&self) -> [(&'static str, Duration); 4] {
+    pub fn by_key(&self) -> [(&'static str, Duration); 3] {
         [
             ("phases.settle", self.settle),
             ("processorDuration", self.processor),
             ("phases.horizon", self.horizon),
-            ("deadlines.armed", self.armed),
         ]
     }
 }
 
 impl Scenario {
+    /// How long a pod may take until it is armed: the processor's work is no delay.
+    pub fn armed_within(&self) -> Duration {
+        self.deadlines.armed + self.processor_duration.unwrap_or_default()
+    }
+
     /// Its times; where it does not say how long its processor works, that is 0.
     pub fn times(&self) -> Times {
         Times {
             settle: self.phases.settle,
             processor: self.processor_duration.unwrap_or_default(),
             horizon: self.phases.horizon,
-            armed: self.deadlines.armed,
         }
     }
 
@@ -47,6 +48,5 @@ impl Scenario {
         }
         self.phases.settle = times.settle;
         self.phases.horizon = times.horizon;
-        self.deadlines.armed = times.armed;
     }
 }

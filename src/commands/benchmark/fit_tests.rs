@@ -111,7 +111,7 @@ async fn nodes_that_are_slower_each_time_are_given_up() {
         (2, 1, 2)
     );
     assert!(
-        ended.error().contains("--set deadlines.armed="),
+        ended.error().contains("--set processorDuration="),
         "{}",
         ended.error()
     );

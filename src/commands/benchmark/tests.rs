@@ -259,7 +259,7 @@ async fn each_point_of_a_leg_that_fails_ends_the_run_with_its_reason_and_leaves_
     let ended = fails(Fault::DeployRefused, &ORCHESTRATED, ExitCode::Cluster, refused).await;
     assert!(ended.record().legs[0].migration.is_none());
 
-    let late = "was not armed within 300 s: Running: tensorflow-trainer running, data-processor completed, \
+    let late = "was not armed within 345 s: Running: tensorflow-trainer running, data-processor completed, \
                 model-monitor running; data-processor reported to be done. Where it only needs longer: \
                 --set deadlines.armed=600s";
     fails(Fault::Silent, &ORCHESTRATED, ExitCode::Cluster, late).await;
