@@ -15,7 +15,10 @@ use prometheus_client::{
 };
 
 use super::phase::Phase;
-use crate::contract::orchestrator::{Migration, Status};
+use crate::contract::{
+    orchestrator::{Migration, Status},
+    workload::Pause,
+};
 
 /// What the answer is.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -175,6 +178,10 @@ impl Recorder {
 fn pause(migration: &Migration) -> Option<f64> {
     if migration.status != Status::Completed {
         return None;
+    }
+    let told = migration.details.pause.as_ref().and_then(Pause::total_seconds);
+    if told.is_some() {
+        return told;
     }
     let steps = &migration.details.steps;
     let find = |phase: Phase| steps.iter().find(|step| step.name == phase.name());

@@ -50,34 +50,35 @@ fn took(nanoseconds: Option<i64>) -> String {
     seconds.map_or_else(String::new, |seconds| format!("in {seconds:.2} s"))
 }
 
-/// From the request for the checkpoint to the first step after it, by the orchestrator's clock, and what it consisted of.
+/// For how long nothing was trained, by those who trained, and what it consisted of. Where they do not tell all of it, from
+/// the request for the checkpoint to the first step after it, by the orchestrator's clock.
 fn pause(steps: &[StepRecord], parts: &Pause) -> String {
-    let begun = steps.iter().find(|step| step.name == "checkpoint");
-    let over = |step: &&StepRecord| matches!(step.name.as_str(), "restore" | "handover");
-    let ended = steps.iter().rev().find(over).and_then(|step| step.end_time);
-    let total = match (begun, ended) {
-        (Some(begun), Some(ended)) => {
-            format!("{:.2} s", ended.duration_since(begun.start_time).as_secs_f64())
-        }
-        _ => "unknown: its steps are not told".to_owned(),
-    };
-    let parts = [
-        ("quiesce", parts.quiesce_seconds),
-        ("write", parts.write_seconds),
-        ("sync", parts.sync_seconds),
-        ("command", parts.command_seconds),
-        ("read and verify", parts.read_seconds),
-        ("claim", parts.claim_seconds),
-        ("first step", parts.first_step_seconds),
-    ];
+    let total = parts.total_seconds().or_else(|| by_steps(steps));
+    let total = total.map_or_else(|| "unknown: its steps are not told".to_owned(), time);
     let parts: Vec<_> = parts
+        .phases()
         .into_iter()
-        .filter_map(|(name, seconds)| Some(format!("{name} {:.2} s", seconds?)))
+        .filter_map(|(name, seconds)| Some(format!("{name} {}", time(seconds?))))
         .collect();
     if parts.is_empty() {
         total
     } else {
         format!("{total}: {}", parts.join(", "))
+    }
+}
+
+fn by_steps(steps: &[StepRecord]) -> Option<f64> {
+    let begun = steps.iter().find(|step| step.name == "checkpoint")?.start_time;
+    let over = |step: &&StepRecord| matches!(step.name.as_str(), "restore" | "handover");
+    let ended = steps.iter().rev().find(over)?.end_time?;
+    Some(ended.duration_since(begun).as_secs_f64())
+}
+
+fn time(seconds: f64) -> String {
+    match seconds * 1e3 {
+        milliseconds if milliseconds < 9.95 => format!("{milliseconds:.1} ms"),
+        milliseconds if milliseconds < 99.5 => format!("{milliseconds:.0} ms"),
+        _ => format!("{seconds:.2} s"),
     }
 }
 
@@ -109,17 +110,24 @@ mod tests {
         let seen = seen(|object| {
             object["details"]["pause"] = json!({
                 "quiesce_seconds": 0.01, "write_seconds": 0.1, "sync_seconds": 0.05, "read_seconds": 0.12,
-                "claim_seconds": 0.005, "first_step_seconds": 0.06, "command_seconds": null, "standby_seconds": 1.5
+                "claim_seconds": 0.0051, "first_step_seconds": 0.06, "command_seconds": 0.02, "standby_seconds": 1.5
             });
         });
         insta::assert_snapshot!(text(&seen, "ai-storage-worker-01", 80), @r"
         completed  in 5.00 s
         pod        trainer-migrated-1764353812 on ai-storage-worker-01
-        pause      0.50 s: quiesce 0.01 s, write 0.10 s, sync 0.05 s, read and verify
-                   0.12 s, claim 0.01 s, first step 0.06 s
+        pause      0.37 s: quiesce 10 ms, write 0.10 s, sync 50 ms, command 20 ms, read
+                   and verify 0.12 s, claim 5.1 ms, first step 60 ms
         standby    both pods were there for 1.50 s before the target took over
         step       trainer goes on from step 1405: 12.00 MiB in 4 files
         ");
+    }
+
+    #[test]
+    fn a_pause_that_is_not_told_whole_is_that_of_the_orchestrators_clock() {
+        let seen = seen(|object| object["details"]["pause"] = json!({"write_seconds": 0.1}));
+        let text = text(&seen, "n", 80);
+        assert!(text.contains("pause      0.50 s: write 0.10 s\n"), "{text}");
     }
 
     #[test]

@@ -24,3 +24,23 @@ pub struct Pause {
     /// From when the target was created until the hand-over: both pods were there, and the source trained.
     pub standby_seconds: Option<f64>,
 }
+
+impl Pause {
+    /// The phases of the pause by name, in order.
+    pub fn phases(&self) -> [(&'static str, Option<f64>); 7] {
+        [
+            ("quiesce", self.quiesce_seconds),
+            ("write", self.write_seconds),
+            ("sync", self.sync_seconds),
+            ("command", self.command_seconds),
+            ("read and verify", self.read_seconds),
+            ("claim", self.claim_seconds),
+            ("first step", self.first_step_seconds),
+        ]
+    }
+
+    /// For how long nothing was trained: all phases together, where all are told.
+    pub fn total_seconds(&self) -> Option<f64> {
+        self.phases().into_iter().map(|(_, seconds)| seconds).sum()
+    }
+}
