@@ -95,6 +95,7 @@ pub(super) fn snapshot() -> Snapshot {
         pods_on_target: Ok(Vec::new()),
         claims: [("checkpoints".to_owned(), claim())].into(),
         bound: std::collections::BTreeMap::new(),
+        contents: std::collections::BTreeMap::new(),
         outputs: [("processor".to_owned(), Ok(vec!["/ckpt/data.bin".to_owned()]))].into(),
         quotas: Ok(Vec::new()),
         limit_ranges: Ok(Vec::new()),

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use self::{
     containers::{Grounds, Outputs, about},
     refusals::{Findings, Refusal, Refused},
-    volumes::{Bound, Surroundings},
+    volumes::{Bound, Contents, Surroundings},
 };
 use super::{
     failure::{Failure, Reason},
@@ -51,6 +51,8 @@ pub struct Snapshot {
     pub claims: BTreeMap<String, PersistentVolumeClaim>,
     /// The volumes that are bound to them.
     pub bound: Bound,
+    /// Whether its `emptyDir`s hold anything.
+    pub contents: Contents,
     /// What its completed containers have produced.
     pub outputs: Outputs,
     /// Quotas of its namespace.
@@ -253,6 +255,7 @@ fn plan(order: &Order, snapshot: &Snapshot, findings: &mut Findings) -> Plan {
         target: snapshot.target.as_ref(),
         claims: &snapshot.claims,
         bound: &snapshot.bound,
+        contents: &snapshot.contents,
     };
     let seen = volumes::judge(&surroundings, findings);
     plan.volumes = seen.states;

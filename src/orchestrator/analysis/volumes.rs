@@ -17,6 +17,9 @@ use crate::{
 /// Persistent volumes by the name of the claim that is bound to them, or why one cannot be read.
 pub type Bound = BTreeMap<String, Result<PersistentVolume, String>>;
 
+/// Whether each `emptyDir` that is not in memory holds anything, by name, or why that cannot be seen.
+pub type Contents = BTreeMap<String, Result<bool, String>>;
+
 /// Names of the claims that the pod uses.
 pub fn claims(spec: &PodSpec) -> impl Iterator<Item = &str> {
     let volumes = spec.volumes.iter().flatten();
@@ -38,6 +41,8 @@ pub struct Surroundings<'a> {
     pub claims: &'a BTreeMap<String, PersistentVolumeClaim>,
     /// What they are bound to.
     pub bound: &'a Bound,
+    /// Whether directories hold anything that are made anew on every node.
+    pub contents: &'a Contents,
 }
 
 /// What was seen of the volumes.
@@ -106,12 +111,17 @@ impl Surroundings<'_> {
             | "azureFile" | "glusterfs" => {}
             // Shared memory ends with the processes that share it.
             "emptyDir" if in_memory => kept = false,
+            "emptyDir" if self.contents.get(name) == Some(&Ok(false)) => kept = false,
             "emptyDir" | "gitRepo" | "hostPath" | "ephemeral" | "csi" => {
                 kept = false;
                 if !self.is_disposable(name) {
+                    let unseen = match self.contents.get(name) {
+                        Some(Err(why)) => format!(" (whether it is empty cannot be seen: {why})"),
+                        _ => String::new(),
+                    };
                     let message = format!(
-                        "volume {name} ({kind}) stays behind with its node; if what it holds may be lost, name it in the \
-                         annotation {DISPOSABLE_VOLUMES}"
+                        "volume {name} ({kind}) stays behind with its node{unseen}; if what it holds may be lost, name it \
+                         in the annotation {DISPOSABLE_VOLUMES}"
                     );
                     findings.refuse(Reason::VolumeNodeLocal, &format!("volume/{name}"), message);
                 }
@@ -277,6 +287,7 @@ mod tests {
             target: Some(&target),
             claims: &known(claim).into_iter().collect(),
             bound: &bound.into_iter().collect(),
+            contents: &Contents::new(),
         };
         let mut findings = Findings::default();
         let seen = judge(&surroundings, &mut findings);
@@ -373,6 +384,39 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_directory_has_nothing_to_lose() {
+        let pod: Pod = serde_json::from_value(json!({
+            "spec": {
+                "containers": [{"name": "c", "volumeMounts": [{"name": "pad", "mountPath": "/v"}]}],
+                "volumes": [{"name": "pad", "emptyDir": {}}]
+            }
+        }))
+        .unwrap();
+        let refused = |holds: Result<bool, String>| {
+            let surroundings = Surroundings {
+                whole: &pod,
+                moved: &pod,
+                outputs: &BTreeMap::new(),
+                target: None,
+                claims: &BTreeMap::new(),
+                bound: &Bound::new(),
+                contents: &[("pad".to_owned(), holds)].into(),
+            };
+            let mut findings = Findings::default();
+            assert!(!judge(&surroundings, &mut findings).states[0].kept);
+            let messages = findings.refusals.into_iter().map(|refusal| refusal.message);
+            messages.collect::<Vec<_>>().join("\n")
+        };
+        assert_eq!(refused(Ok(false)), "");
+        assert!(refused(Ok(true)).starts_with("volume pad (emptyDir) stays behind with its node; "));
+        let unseen = refused(Err("no sh".to_owned()));
+        assert!(
+            unseen.contains("(whether it is empty cannot be seen: no sh)"),
+            "{unseen}"
+        );
+    }
+
+    #[test]
     fn what_is_declared_disposable_may_stay_behind() {
         let pod: Pod = serde_json::from_value(json!({
             "metadata": {"annotations": {DISPOSABLE_VOLUMES: "scratch, w"}},
@@ -389,6 +433,7 @@ mod tests {
             target: None,
             claims: &BTreeMap::new(),
             bound: &Bound::new(),
+            contents: &Contents::new(),
         };
         let mut findings = Findings::default();
         assert!(!judge(&surroundings, &mut findings).states[0].kept);

@@ -1,6 +1,7 @@
 //! What the orchestrator asks of the API server. Every call outlasts an API server that is away for a while; every wait
 //! is a watch.
 
+mod empty_dir;
 pub mod exec;
 pub mod logs;
 pub mod migrations;

@@ -76,6 +76,7 @@ async fn survey(
         pods_on_target: kubernetes.pods_on(&order.target).await?,
         claims,
         bound,
+        contents: kubernetes.contents(&pod).await,
         outputs,
         quotas: kubernetes.rules().await?,
         limit_ranges: kubernetes.rules().await?,
