@@ -1,6 +1,8 @@
 //! Whether the arms of a run were equal in all but the strategy: each candidate beside the baseline, round by round and
 //! over all rounds.
 
+use std::collections::BTreeMap;
+
 use super::{
     limits,
     mean::mean,
@@ -16,8 +18,11 @@ type Load = fn(&LegSummary) -> Option<f64>;
 const BEFORE: Load = |leg| leg.before.value.as_ref()?.total.cpu.trimmed_mean;
 const STEADY: Load = |leg| leg.steady.value.as_ref()?.total.cpu.mean;
 
+/// CPU limits by container, millicores.
+type Limits = BTreeMap<String, u64>;
+
 /// Doubts about one round; the first leg by the run's list of strategies need not be the first that ran.
-pub(super) fn between_arms(legs: &[&LegSummary]) -> Vec<Doubt> {
+pub(super) fn between_arms(legs: &[&LegSummary], cpu_limits: &Limits) -> Vec<Doubt> {
     let Some(place) = legs.first().map(|leg| Scope {
         round: Some(leg.round),
         ..Scope::default()
@@ -32,7 +37,7 @@ pub(super) fn between_arms(legs: &[&LegSummary]) -> Vec<Doubt> {
     for (position, one) in legs.iter().enumerate() {
         for other in &legs[position + 1..] {
             causes.extend(step_rates(one, other).map(Cause::from));
-            causes.extend(throttled(one, other).map(Cause::from));
+            causes.extend(throttled(one, other, cpu_limits).map(Cause::from));
         }
     }
     causes
@@ -55,16 +60,25 @@ fn step_rates(one: &LegSummary, other: &LegSummary) -> Option<Invalid> {
     (share > limit).then_some(Invalid::StepRates { share, limit })
 }
 
-/// The container whose share of throttled periods differs most, of those that both have.
-fn throttled(one: &LegSummary, other: &LegSummary) -> Option<Invalid> {
+/// The container whose share of throttled periods differs most, of those that both have and that does not use its limit up
+/// in both: there the share of periods tells of single milliseconds, and the limit can change no more than is left of it.
+fn throttled(one: &LegSummary, other: &LegSummary, cpu_limits: &Limits) -> Option<Invalid> {
     let share = |leg: &LegSummary, container: &str| {
         let phase = leg.after.value.as_ref()?;
         let periods = phase.containers.get(container)?.throttled_periods.value? as f64;
         let all = (phase.until_s - phase.from_s) * 1000.0 / limits::PERIOD_MS;
         Some((periods / all).min(1.0))
     };
+    let at_limit = |leg: &LegSummary, container: &str| {
+        let phase = leg.after.value.as_ref()?;
+        let used = phase.containers.get(container)?.cpu.trimmed_mean?;
+        Some(used >= *cpu_limits.get(container)? as f64 * limits::AT_LIMIT)
+    };
+    let both_at_limit = |name: &str| [one, other].iter().all(|leg| at_limit(leg, name) == Some(true));
     let containers = one.after.value.as_ref()?.containers.keys();
-    let shares = containers.filter_map(|name| Some((name, share(one, name)?, share(other, name)?)));
+    let shares = containers
+        .filter(|name| !both_at_limit(name))
+        .filter_map(|name| Some((name, share(one, name)?, share(other, name)?)));
     let (container, first, second) =
         shares.max_by(|one, other| (one.1 - one.2).abs().total_cmp(&(other.1 - other.2).abs()))?;
     let (strategy, share, other) = if first > second {

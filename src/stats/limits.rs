@@ -21,7 +21,7 @@ pub const ROUNDS_FLIPPED: usize = 20;
 /// Fewer samples of the tail than these are not worth a number.
 pub const STEADY_SAMPLES: usize = 3;
 
-/// Samples of a phase without which nothing is `MET`, and more where the scenario's file has more: twenty were certified.
+/// Samples of a phase without which nothing is `MET` where no scenario's file certifies another number.
 pub const SAMPLES: u32 = 20;
 
 /// Share of the nominal interval that a measured one may differ by, and at least [`INTERVAL_MS`]: beyond it the host had
@@ -76,6 +76,10 @@ pub const REPORTS_CUT: u64 = 2;
 
 /// Share of its enforcement periods in which a container may be throttled more often in one arm than in the other.
 pub const THROTTLED: f64 = 0.10;
+
+/// Share of its CPU limit from which a container uses it up. Where it does so in both arms, the limit changes their
+/// difference by at most the rest.
+pub const AT_LIMIT: f64 = 0.95;
 
 /// An enforcement period as Kubernetes sets it, milliseconds.
 pub const PERIOD_MS: f64 = 100.0;

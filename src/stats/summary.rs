@@ -161,7 +161,7 @@ fn of_run(run: &RunRecord, legs: &[LegSummary]) -> Vec<Doubt> {
     }
     let complete = complete_rounds(run);
     let of_rounds = complete.iter().filter_map(|round| by_round.get(round));
-    let of_rounds = of_rounds.flat_map(|legs| between_arms(legs));
+    let of_rounds = of_rounds.flat_map(|legs| between_arms(legs, &run.settings.cpu_limits_millicores));
     [
         imported,
         not_cgroup,
@@ -181,7 +181,7 @@ fn of_run(run: &RunRecord, legs: &[LegSummary]) -> Vec<Doubt> {
 
 fn few_samples(run: &RunRecord) -> Option<Cause> {
     let samples = run.settings.samples;
-    let needed = run.settings.certified_samples.unwrap_or(0).max(limits::SAMPLES);
+    let needed = run.settings.certified_samples.unwrap_or(limits::SAMPLES);
     (samples < needed).then(|| Invalid::FewSamples { samples, needed }.into())
 }
 

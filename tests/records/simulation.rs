@@ -4,6 +4,7 @@
 use migbench::{
     run::order,
     stats::{
+        limits,
         paired_t::PairedT,
         reduction::reaches,
         verdict::{Verdict, judge},
@@ -108,4 +109,52 @@ fn a_reduction_that_is_just_not_enough_passes_in_three_of_a_hundred_at_most() {
             assert!(met <= 0.03, "{rounds} rounds, {disturbed:?}: {met}");
         }
     }
+}
+
+/// Twenty seconds of a container below its CPU limit of 1: the share of its periods that were throttled, and what it used.
+/// Work that finds no room waits, for a period at most.
+fn limited(demand: f64, random: &mut StdRng) -> (f64, f64) {
+    let (periods, mut waiting, mut throttled, mut used) = (200_u32, 0.0, 0_u32, 0.0);
+    for _ in 0..periods {
+        let wanted = demand * (1.0 + 0.05 * normal(random)) + waiting;
+        throttled += u32::from(wanted > 1.0);
+        used += f64::min(wanted, 1.0);
+        waiting = f64::clamp(wanted - 1.0, 0.0, 1.0);
+    }
+    (
+        f64::from(throttled) / f64::from(periods),
+        used / f64::from(periods),
+    )
+}
+
+/// Arms that want the same within 1 %, at and around their limit.
+#[test]
+#[ignore = "thousands of experiments; .ci/run has it"]
+fn equal_arms_at_their_limit_are_not_called_throttled_in_one() {
+    let mut random = StdRng::seed_from_u64(1);
+    let (mut by_share, mut by_both, mut most_apart) = (0_u32, 0_u32, 0.0_f64);
+    for experiment in 0..EXPERIMENTS {
+        let demand = 0.90 + 0.20 * f64::from(experiment) / f64::from(EXPERIMENTS);
+        let mut arm = || limited(demand * (1.0 + 0.01 * normal(&mut random)), &mut random);
+        let ((share, used), (other, other_used)) = (arm(), arm());
+        if (share - other).abs() > limits::THROTTLED {
+            by_share += 1;
+            if used.min(other_used) < limits::AT_LIMIT {
+                by_both += 1;
+            } else {
+                most_apart = most_apart.max((used - other_used).abs());
+            }
+        }
+    }
+    let share = |count: u32| f64::from(count) / f64::from(EXPERIMENTS);
+    println!(
+        "throttled in one arm: {:.3} of equal pairs by the share of periods alone, {:.3} with the limit; {most_apart:.3} apart",
+        share(by_share),
+        share(by_both)
+    );
+    assert!(
+        share(by_both) <= 0.10 && by_share > 3 * by_both,
+        "{by_share}, {by_both}"
+    );
+    assert!(most_apart <= 1.0 - limits::AT_LIMIT);
 }

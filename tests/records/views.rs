@@ -538,16 +538,28 @@ fn a_pod_that_was_left_over_is_told() {
 
 #[test]
 fn throttling_in_one_arm_alone_is_told() {
-    let summary = with(|record| {
+    let throttled = |record: &mut RunRecord| {
         for sweep in &mut record.legs[ORCHESTRATOR].sweeps {
             for reading in &mut sweep.readings {
                 reading.counters.nr_throttled = Some(0);
             }
         }
-    });
-    assert!(invalid(&summary).iter().any(|cause| matches!(cause,
-        Invalid::ThrottledInOneArm { strategy, share, other, .. }
-            if strategy == "native" && *share > 0.99 && *other < 0.01)));
+    };
+    let is_told = |summary: &Summary| {
+        invalid(summary).iter().any(|cause| {
+            matches!(cause,
+            Invalid::ThrottledInOneArm { strategy, share, other, .. }
+                if strategy == "native" && *share > 0.99 && *other < 0.01)
+        })
+    };
+    assert!(is_told(&with(|record| {
+        throttled(record);
+        for limit in record.settings.cpu_limits_millicores.values_mut() {
+            *limit *= 2;
+        }
+    })));
+    // Both use it up: it caps both.
+    assert!(!is_told(&with(throttled)));
     // A period more than the other arm is no difference of a limit.
     let summary = with(|record| {
         for leg in &mut record.legs {
