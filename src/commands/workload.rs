@@ -97,8 +97,8 @@ enum Role {
         /// Mount of the checkpoint volume: what the manifest's paths are relative to.
         #[arg(long, value_name = "DIR")]
         mount: PathBuf,
-        /// How long to wait for the trainer's first step.
-        #[arg(long, value_parser = humantime::parse_duration, default_value = "20s")]
+        /// How long to wait for the trainer's first step; at least as long as the source holds still, which nobody knows better.
+        #[arg(long, value_parser = humantime::parse_duration, default_value = "2m")]
         timeout: Duration,
     },
 }

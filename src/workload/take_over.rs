@@ -38,7 +38,7 @@ pub enum Outcome {
 /// Why a trainer does not take over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// In one word, where the checkpoint is to blame: as `verify-checkpoint` says it.
+    /// In one word, where the checkpoint is to blame, as `verify-checkpoint` says it, or nobody answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// For people.
@@ -98,7 +98,7 @@ impl Counter {
             Some(Outcome::Taken(answer)) => Ok(answer),
             Some(Outcome::Refused(refusal)) => Err(Error::NotTakenOver(refusal)),
             None => Err(Error::NotTakenOver(Refusal {
-                reason: None,
+                reason: Some("TimedOut".into()),
                 message: format!(
                     "no trainer answered below {} within {}",
                     self.dir.display(),

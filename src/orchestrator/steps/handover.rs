@@ -184,6 +184,10 @@ impl Asked<'_> {
             {
                 Failure::new(reason, format!("container {}: {message}", self.container))
             }
+            Ok(Finding {
+                reason: Reason::TimedOut,
+                ..
+            }) => self.failed("the process beside it did not answer in the command's own time"),
             _ => self.failed(why),
         }
     }
