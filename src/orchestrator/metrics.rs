@@ -14,11 +14,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::phase::Phase;
-use crate::contract::{
-    orchestrator::{Migration, Status},
-    workload::Pause,
-};
+use crate::contract::orchestrator::{Migration, Status};
 
 /// What the answer is.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -179,17 +175,7 @@ fn pause(migration: &Migration) -> Option<f64> {
     if migration.status != Status::Completed {
         return None;
     }
-    let told = migration.details.pause.as_ref().and_then(Pause::total_seconds);
-    if told.is_some() {
-        return told;
-    }
-    let steps = &migration.details.steps;
-    let find = |phase: Phase| steps.iter().find(|step| step.name == phase.name());
-    let end = find(Phase::Restore).or_else(|| find(Phase::Handover))?.end_time?;
-    Some(
-        end.duration_since(find(Phase::Checkpoint)?.start_time)
-            .as_secs_f64(),
-    )
+    migration.details.pause_seconds()
 }
 
 #[cfg(test)]

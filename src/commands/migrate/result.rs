@@ -6,7 +6,7 @@ use indicatif::BinaryBytes;
 
 use super::follow::Seen;
 use crate::{
-    contract::{orchestrator::StepRecord, workload::Pause},
+    contract::{orchestrator::Details, workload::Pause},
     wrap::wrap,
 };
 
@@ -24,7 +24,7 @@ pub(super) fn text(seen: &Seen, node: &str, width: u16) -> String {
         line("pod", &format!("{pod} on {node}"));
     }
     let parts = details.pause.unwrap_or_default();
-    line("pause", &pause(&details.steps, &parts));
+    line("pause", &pause(details, &parts));
     if let Some(standby) = parts.standby_seconds {
         line(
             "standby",
@@ -50,10 +50,9 @@ fn took(nanoseconds: Option<i64>) -> String {
     seconds.map_or_else(String::new, |seconds| format!("in {seconds:.2} s"))
 }
 
-/// For how long nothing was trained, by those who trained, and what it consisted of. Where they do not tell all of it, from
-/// the request for the checkpoint to the first step after it, by the orchestrator's clock.
-fn pause(steps: &[StepRecord], parts: &Pause) -> String {
-    let total = parts.total_seconds().or_else(|| by_steps(steps));
+/// For how long nothing was trained, and what it consisted of.
+fn pause(details: &Details, parts: &Pause) -> String {
+    let total = details.pause_seconds();
     let total = total.map_or_else(|| "unknown: its steps are not told".to_owned(), time);
     let parts: Vec<_> = parts
         .phases()
@@ -65,13 +64,6 @@ fn pause(steps: &[StepRecord], parts: &Pause) -> String {
     } else {
         format!("{total}: {}", parts.join(", "))
     }
-}
-
-fn by_steps(steps: &[StepRecord]) -> Option<f64> {
-    let begun = steps.iter().find(|step| step.name == "checkpoint")?.start_time;
-    let over = |step: &&StepRecord| matches!(step.name.as_str(), "restore" | "handover");
-    let ended = steps.iter().rev().find(over)?.end_time?;
-    Some(ended.duration_since(begun).as_secs_f64())
 }
 
 fn time(seconds: f64) -> String {

@@ -148,6 +148,24 @@ pub struct Details {
     pub pause: Option<Pause>,
 }
 
+impl Details {
+    /// For how long nothing was trained, by those who trained. Where they do not tell all of it, from the request for the
+    /// checkpoint to the first step after it, by the orchestrator's clock.
+    pub fn pause_seconds(&self) -> Option<f64> {
+        let told = self.pause.as_ref().and_then(Pause::total_seconds);
+        told.or_else(|| {
+            let begun = self
+                .steps
+                .iter()
+                .find(|step| step.name == "checkpoint")?
+                .start_time;
+            let over = |step: &&StepRecord| matches!(step.name.as_str(), "restore" | "handover");
+            let ended = self.steps.iter().rev().find(over)?.end_time?;
+            Some(ended.duration_since(begun).as_secs_f64())
+        })
+    }
+}
+
 /// Addition: one step of a migration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepRecord {
