@@ -17,7 +17,7 @@ use crate::{
 /// Persistent volumes by the name of the claim that is bound to them, or why one cannot be read.
 pub type Bound = BTreeMap<String, Result<PersistentVolume, String>>;
 
-/// Whether each `emptyDir` that is not in memory holds anything, by name, or why that cannot be seen.
+/// Whether each `emptyDir` that is not in memory and may not be lost holds anything, by name, or why that cannot be seen.
 pub type Contents = BTreeMap<String, Result<bool, String>>;
 
 /// Names of the claims that the pod uses.
@@ -84,6 +84,19 @@ fn kind(volume: &Volume) -> String {
     source.cloned().unwrap_or_else(|| "emptyDir".to_owned())
 }
 
+/// Whether the pod says that what this volume of it holds may be lost.
+pub fn is_disposable(pod: &Pod, volume: &str) -> bool {
+    let annotations = pod.metadata.annotations.as_ref();
+    let named = annotations.and_then(|map| map.get(DISPOSABLE_VOLUMES));
+    named.is_some_and(|names| names.split(',').any(|name| name.trim() == volume))
+}
+
+/// Whether it is an `emptyDir` of memory.
+pub fn in_memory(volume: &Volume) -> bool {
+    let empty = volume.empty_dir.as_ref();
+    empty.is_some_and(|empty| empty.medium.as_deref() == Some("Memory"))
+}
+
 impl Surroundings<'_> {
     /// Volumes with outputs of containers that are left out.
     fn with_outputs(&self) -> BTreeSet<String> {
@@ -101,20 +114,16 @@ impl Surroundings<'_> {
     /// A volume that is no claim: made anew on every node, on the network, or bound to this one.
     fn other(&self, volume: &Volume, one_node: &mut Vec<String>, findings: &mut Findings) -> VolumeState {
         let (name, kind) = (&volume.name, kind(volume));
-        let in_memory = volume
-            .empty_dir
-            .as_ref()
-            .is_some_and(|empty| empty.medium.as_deref() == Some("Memory"));
         let mut kept = true;
         match kind.as_str() {
             "configMap" | "secret" | "projected" | "downwardAPI" | "image" | "nfs" | "cephfs"
             | "azureFile" | "glusterfs" => {}
             // Shared memory ends with the processes that share it.
-            "emptyDir" if in_memory => kept = false,
+            "emptyDir" if in_memory(volume) => kept = false,
             "emptyDir" if self.contents.get(name) == Some(&Ok(false)) => kept = false,
             "emptyDir" | "gitRepo" | "hostPath" | "ephemeral" | "csi" => {
                 kept = false;
-                if !self.is_disposable(name) {
+                if !is_disposable(self.moved, name) {
                     let unseen = match self.contents.get(name) {
                         Some(Err(why)) => format!(" (whether it is empty cannot be seen: {why})"),
                         _ => String::new(),
@@ -137,12 +146,6 @@ impl Surroundings<'_> {
             access_modes: Vec::new(),
             kept,
         }
-    }
-
-    fn is_disposable(&self, volume: &str) -> bool {
-        let annotations = self.moved.metadata.annotations.as_ref();
-        let named = annotations.and_then(|map| map.get(DISPOSABLE_VOLUMES));
-        named.is_some_and(|names| names.split(',').any(|name| name.trim() == volume))
     }
 
     fn claimed(
@@ -261,7 +264,7 @@ fn writes(spec: &PodSpec, volume: &Volume) -> bool {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::*;
+    use super::{super::refusals::Refusal, *};
 
     /// What is told of a pod with one container that mounts these volumes: why only one node can have them, and reasons.
     fn judged(volume: &Value, read_only: bool, claim: &Value, bound: &Value) -> (usize, Vec<Reason>) {
@@ -298,6 +301,22 @@ mod tests {
             .map(|refusal| refusal.reason)
             .collect();
         (seen.one_node.len(), reasons)
+    }
+
+    /// What is told against a pod whose one volume does not go with it.
+    fn refusals(pod: &Pod, contents: &Contents) -> Vec<Refusal> {
+        let surroundings = Surroundings {
+            whole: pod,
+            moved: pod,
+            outputs: &BTreeMap::new(),
+            target: None,
+            claims: &BTreeMap::new(),
+            bound: &Bound::new(),
+            contents,
+        };
+        let mut findings = Findings::default();
+        assert!(!judge(&surroundings, &mut findings).states[0].kept);
+        findings.refusals
     }
 
     fn claim(modes: &[&str]) -> Value {
@@ -393,18 +412,8 @@ mod tests {
         }))
         .unwrap();
         let refused = |holds: Result<bool, String>| {
-            let surroundings = Surroundings {
-                whole: &pod,
-                moved: &pod,
-                outputs: &BTreeMap::new(),
-                target: None,
-                claims: &BTreeMap::new(),
-                bound: &Bound::new(),
-                contents: &[("pad".to_owned(), holds)].into(),
-            };
-            let mut findings = Findings::default();
-            assert!(!judge(&surroundings, &mut findings).states[0].kept);
-            let messages = findings.refusals.into_iter().map(|refusal| refusal.message);
+            let refusals = refusals(&pod, &[("pad".to_owned(), holds)].into());
+            let messages = refusals.into_iter().map(|refusal| refusal.message);
             messages.collect::<Vec<_>>().join("\n")
         };
         assert_eq!(refused(Ok(false)), "");
@@ -426,17 +435,6 @@ mod tests {
             }
         }))
         .unwrap();
-        let surroundings = Surroundings {
-            whole: &pod,
-            moved: &pod,
-            outputs: &BTreeMap::new(),
-            target: None,
-            claims: &BTreeMap::new(),
-            bound: &Bound::new(),
-            contents: &Contents::new(),
-        };
-        let mut findings = Findings::default();
-        assert!(!judge(&surroundings, &mut findings).states[0].kept);
-        assert_eq!(findings.refusals, []);
+        assert_eq!(refusals(&pod, &Contents::new()), []);
     }
 }

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Pod, Volume};
 use super::Kubernetes;
 use crate::{
     k8s::pod::{self, State, specified},
-    orchestrator::analysis::volumes::Contents,
+    orchestrator::analysis::volumes::{Contents, in_memory, is_disposable},
 };
 
 /// By what every shell has in itself: a missing `ls` must not look like an empty directory. What is there is not named.
@@ -18,7 +18,7 @@ echo empty"#;
 const LIMIT: Duration = Duration::from_secs(5);
 
 impl Kubernetes {
-    /// Look at each `emptyDir` of the pod that is not in memory, in a running container that mounts all of it.
+    /// Look at each `emptyDir` of the pod that is not in memory and may not be lost, in a running container that mounts all of it.
     pub async fn contents(&self, pod: &Pod) -> Contents {
         let mut contents = BTreeMap::new();
         for (volume, place) in places(pod) {
@@ -66,7 +66,9 @@ fn places(pod: &Pod) -> Vec<(String, Option<(String, String)>)> {
     };
     let volumes = spec.volumes.iter().flatten();
     volumes
-        .filter(|volume| volume.empty_dir.as_ref().is_some_and(|it| it.medium.is_none()))
+        .filter(|volume| {
+            volume.empty_dir.is_some() && !in_memory(volume) && !is_disposable(pod, &volume.name)
+        })
         .map(|volume| (volume.name.clone(), place(volume)))
         .collect()
 }
