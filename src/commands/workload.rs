@@ -97,7 +97,7 @@ enum Role {
         /// Mount of the checkpoint volume: what the manifest's paths are relative to.
         #[arg(long, value_name = "DIR")]
         mount: PathBuf,
-        /// How long to wait for the trainer's first step; at least as long as the source holds still, which nobody knows better.
+        /// How long to wait for the trainer's first step: a large checkpoint takes its time to read.
         #[arg(long, value_parser = humantime::parse_duration, default_value = "2m")]
         timeout: Duration,
     },
