@@ -197,10 +197,17 @@ impl Claims {
         Ok(next)
     }
 
-    /// Who holds an epoch, if it is known that somebody does.
-    pub fn holder_of(&self, epoch: u64) -> Option<Claim> {
-        let taken = self.path(epoch).try_exists().unwrap_or(false);
-        taken.then(|| self.read(epoch).ok()).flatten()
+    /// Fail where the epoch after `epoch` is taken.
+    ///
+    /// # Errors
+    /// [`Error::Superseded`]; any other where it cannot be seen whether it is.
+    pub fn check(&self, epoch: u64) -> Result<(), Error> {
+        let next = epoch + 1;
+        let path = self.path(next);
+        if !path.try_exists().map_err(Error::at(&path))? {
+            return Ok(());
+        }
+        Err(superseded(next, &self.read(next)?))
     }
 
     /// Put a claim in its place. The claim that is there instead, if it is not this one.

@@ -45,7 +45,7 @@ pub(crate) fn wait(dir: &Path, who: &Identity, desk: &Desk, weights: &mut Weight
         if let Some((id, asked)) = desk.take_over() {
             match is_for(who, &asked) {
                 Ok(()) => {
-                    let begun = take_over(dir, who, &asked, weights);
+                    let begun = take_over(dir, who, &asked, weights, PATIENCE);
                     return begun.inspect_err(|error| last_words(desk, &id, error));
                 }
                 Err(refusal) => drop(desk.tell(&id, &Outcome::Refused(refusal))),
@@ -74,7 +74,7 @@ fn last_words(desk: &Desk, id: &str, error: &Error) {
     }
 }
 
-/// Load what is to be taken over, and claim the epoch after it.
+/// Load what is to be taken over, and claim the epoch after it. A missing file is looked for again for as long as `patience`.
 ///
 /// # Errors
 /// A checkpoint that is not whole: nothing was claimed. [`Error::Superseded`] where another one may write.
@@ -83,6 +83,7 @@ pub(crate) fn take_over(
     who: &Identity,
     asked: &TakeOver,
     weights: &mut Weights,
+    patience: Duration,
 ) -> Result<Begun, Error> {
     let begun = Instant::now();
     let (restored, after) = match &asked.manifest {
@@ -90,7 +91,7 @@ pub(crate) fn take_over(
             let epoch = manifest
                 .epoch
                 .ok_or_else(|| Error::Usage("the manifest names no epoch".into()))?;
-            load(dir, manifest, weights)?;
+            load(dir, manifest, weights, patience)?;
             let from = dir.join(&manifest.directory);
             (
                 Some(Restored {
@@ -118,8 +119,8 @@ pub(crate) fn take_over(
     })
 }
 
-fn load(dir: &Path, manifest: &Manifest, weights: &mut Weights) -> Result<(), Error> {
-    let given_up = Instant::now() + PATIENCE;
+fn load(dir: &Path, manifest: &Manifest, weights: &mut Weights, patience: Duration) -> Result<(), Error> {
+    let given_up = Instant::now() + patience;
     loop {
         match checkpoint::load_manifest(dir, manifest, weights) {
             Err(error) if error.is_missing() && Instant::now() < given_up => sleep(LOOK),

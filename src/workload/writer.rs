@@ -137,17 +137,17 @@ impl Writer {
     /// # Errors
     /// [`Error::Superseded`].
     pub fn check(&self) -> Result<(), Error> {
-        let next = self.epoch + 1;
-        match self.claims.holder_of(next) {
-            Some(claim) => Err(Error::Superseded {
-                epoch: next,
-                holder: claim.holder,
-            }),
-            None => Ok(()),
+        match self.claims.check(self.epoch) {
+            Err(error @ Error::Superseded { .. }) => Err(error),
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 
     /// Write a periodic checkpoint, and remove what it makes superfluous.
+    ///
+    /// # Errors
+    /// [`Error::Superseded`] where another one has claimed the next epoch: then it makes nothing superfluous, for that claim
+    /// may make it void. A volume that does not answer.
     pub fn checkpoint(&mut self, step: u64, weights: &mut Weights) -> Result<(), Error> {
         let durable = self.durable.is_none_or(|(_, since)| since + 1 >= DURABLE);
         checkpoint::write(&self.dir, self.epoch, step, weights, durable)?;
@@ -155,6 +155,7 @@ impl Writer {
             Some((kept, since)) if !durable => Some((kept, since + 1)),
             _ => Some((step, 0)),
         };
+        self.claims.check(self.epoch)?;
         self.prune();
         Ok(())
     }
@@ -181,8 +182,14 @@ impl Writer {
     }
 
     /// Write a checkpoint that another one may go on from. Where nobody hears of it, it is one like the others.
+    ///
+    /// # Errors
+    /// [`Error::Superseded`] where another one has claimed the next epoch, also one whose migration is over by now: that
+    /// claim makes void what this epoch writes later. A volume that does not answer.
     pub fn hand_over(&self, step: u64, weights: &mut Weights) -> Result<Manifest, Error> {
-        checkpoint::write(&self.dir, self.epoch, step, weights, true)
+        let written = checkpoint::write(&self.dir, self.epoch, step, weights, true)?;
+        self.claims.check(self.epoch)?;
+        Ok(written)
     }
 
     /// Claim the next epoch, after a checkpoint of `step` was handed over: whoever went on from it would have claimed that,
@@ -255,6 +262,20 @@ mod tests {
             "fault 7: a floor is no pin"
         );
         assert!(matches!(source.check(), Err(Error::Superseded { epoch: 3, .. })));
+    }
+
+    /// A source that was cut off while another one took over, which was undone: restarted, it would begin where that did.
+    #[test]
+    fn what_is_written_beside_a_later_claim_is_not_handed_over_and_replaces_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (dir, few) = (dir.path(), &mut Weights::new(100, 0));
+        let mut source = Writer::claim(dir, pod("source", None), 0, None).unwrap();
+        Writer::claim(dir, pod("target", None), 0, None).unwrap();
+        let handed_over = source.hand_over(1, few);
+        assert!(matches!(handed_over, Err(Error::Superseded { epoch: 2, .. })));
+        let saved = source.checkpoint(2, few);
+        assert!(matches!(saved, Err(Error::Superseded { epoch: 2, .. })));
+        assert_eq!(names(dir), ["1-1", "2-1"], "nothing is superfluous");
     }
 
     /// A pod that took over has no variable that says what from, and may be started again before its first checkpoint.

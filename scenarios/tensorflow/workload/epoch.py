@@ -95,8 +95,15 @@ class Claims:
     def check(self, epoch):
         """Fail where the epoch after one's own is taken. A volume that does not answer is no reason to stop."""
         try:
-            taken = self.read(epoch + 1)
+            self.check_for_certain(epoch)
         except OSError:
+            pass
+
+    def check_for_certain(self, epoch):
+        """Fail where the epoch after one's own is taken, or where the volume does not say."""
+        try:
+            taken = self.read(epoch + 1)
+        except FileNotFoundError:
             return
         raise Superseded(epoch + 1, taken)
 

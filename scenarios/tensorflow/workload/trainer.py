@@ -156,6 +156,7 @@ class Trainer:
         try:
             self.checkpoints.write(step, self.epoch, durable)
             self.durable = (step, 0) if durable else (self.durable[0], self.durable[1] + 1)
+            self.claims.check_for_certain(self.epoch)  # Else it may be void, and makes nothing superfluous.
             self.prune()
         except (OSError, tf.errors.OpError) as error:
             print("periodic checkpoint:", error, flush=True)
@@ -190,10 +191,12 @@ class Trainer:
         try:
             quiesced = time.monotonic() - seen
             written = self.checkpoints.hand_over(step, self.epoch)
+            # A claim of the next epoch may make this void, also where its migration is over by now.
+            self.claims.check_for_certain(self.epoch)
             written["timings"]["quiesce_s"] = quiesced
             self.desk.hold()
             return {"written": written}
-        except (OSError, tf.errors.OpError) as error:
+        except (OSError, tf.errors.OpError, Superseded) as error:
             return {"failed": str(error)}
 
     def tell(self, request, response):

@@ -72,6 +72,7 @@ enum Process {
     Restored {
         who: Identity,
         step: u64,
+        floor: Option<PathBuf>,
     },
     Training {
         life: String,
@@ -224,7 +225,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
     #[test]
     fn no_schedule_has_two_writers_or_loses_a_verified_step(moves in moves()) {
         let mut world = World::new();

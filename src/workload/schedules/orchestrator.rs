@@ -145,8 +145,9 @@ impl World {
             }
         }
         let active = self.active;
-        // At most: it finds itself superseded, is started, claims, and steps.
-        (0..4).for_each(|_| self.run(active, true));
+        // At most: it hears of a claim whose answer was lost, finds that superseded by who has ended since, is started, claims,
+        // and steps.
+        (0..5).for_each(|_| self.run(active, true));
         let Process::Training { step, .. } = self.pods[active].process else {
             panic!("nobody trains");
         };

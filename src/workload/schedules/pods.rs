@@ -1,6 +1,6 @@
 //! What the processes of the pods do.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use super::{Pod, Process, World};
 use crate::workload::{
@@ -43,7 +43,7 @@ impl World {
         let floor = pod.floor.clone().or(known);
         if let Ok(restored) = restore(&view, &who, floor.as_deref(), &mut pod.weights) {
             let step = restored.map_or(0, |restored| restored.step);
-            pod.process = Process::Restored { who, step };
+            pod.process = Process::Restored { who, step, floor };
         }
     }
 
@@ -59,7 +59,7 @@ impl World {
         let (Process::StandingBy { who }, Some(asked)) = (&*process, told) else {
             return;
         };
-        *process = match standby::take_over(&view, who, asked, weights) {
+        *process = match standby::take_over(&view, who, asked, weights, Duration::ZERO) {
             Ok(begun) => {
                 let step = begun.restored.map_or(0, |restored| restored.step);
                 assert!(step >= self.verified, "pod {number} takes over at {step}");
@@ -77,11 +77,11 @@ impl World {
     pub(super) fn claim(&mut self, number: usize) {
         let view = self.view(number);
         let pod = &mut self.pods[number];
-        let Process::Restored { who, step } = &pod.process else {
+        let Process::Restored { who, step, floor } = &pod.process else {
             return;
         };
         let (life, step) = (who.life.clone(), *step);
-        let claimed = Writer::claim(&view, who.clone(), step, pod.floor.clone());
+        let claimed = Writer::claim(&view, who.clone(), step, floor.clone());
         pod.process = match claimed {
             Ok(writer) => {
                 assert!(step >= self.verified, "pod {number} begins at {step}");
