@@ -92,6 +92,7 @@ fn many_cgroups(criterion: &mut Criterion) {
                 due_ns: 0,
                 readings: Vec::with_capacity(containers),
                 ended: Vec::new(),
+                node: None,
             };
             bench.iter_batched_ref(
                 empty,

@@ -81,6 +81,7 @@ mod tests {
                 due_ns,
                 readings: readings.into_iter().map(reading).collect(),
                 ended: Vec::new(),
+                node: None,
             }
         };
         let mut window = Window::default();

@@ -178,6 +178,27 @@ pub struct Sweep {
     /// Epochs found to have ended (their cgroup was removed) at this tick.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ended: Vec<EpochId>,
+    /// The node whose containers these are; null where the meter does not read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeReading>,
+}
+
+/// One time-stamped read of what all CPUs of a node have done since it booted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeReading {
+    /// Node name; null where all nodes are this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// When, `CLOCK_MONOTONIC` nanoseconds.
+    pub at_ns: u64,
+    /// CPU time spent on work, the kernel's included, microseconds (`/proc/stat`, in steps of 10 ms).
+    pub busy_usec: u64,
+    /// CPU time without work, waiting for disks included, microseconds.
+    pub idle_usec: u64,
+    /// CPU time that the hypervisor gave to others, microseconds.
+    pub steal_usec: u64,
+    /// Time in which some task waited for a CPU, microseconds (`/proc/pressure/cpu some total`); null without PSI.
+    pub pressure_cpu_usec: Option<u64>,
 }
 
 impl Sweep {
@@ -187,6 +208,9 @@ impl Sweep {
         for reading in &mut self.readings {
             reading.before_ns = reading.before_ns.saturating_add_signed(by_ns);
             reading.after_ns = reading.after_ns.saturating_add_signed(by_ns);
+        }
+        if let Some(node) = &mut self.node {
+            node.at_ns = node.at_ns.saturating_add_signed(by_ns);
         }
     }
 }

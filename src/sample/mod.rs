@@ -11,6 +11,7 @@ pub mod exec;
 pub mod local;
 pub mod locate;
 pub mod mounts;
+pub mod node;
 pub mod probe;
 pub mod processes;
 pub mod sampler;

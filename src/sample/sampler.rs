@@ -2,6 +2,7 @@
 //! the last read of its sweep nothing is opened, executed or allocated.
 
 use std::{
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Error, Schedule,
     counter_file::{Buffer, EMPTY},
+    node::NodeProbe,
     probe::{Failure, Probe},
 };
 use crate::record::{
@@ -112,6 +114,7 @@ fn run(followed: &Followed, schedule: Schedule, stop: &CancellationToken, sweeps
     let first = schedule.first_ns.max(monotonic_ns());
     let interval = u64::try_from(schedule.interval.as_nanos()).unwrap_or(u64::MAX);
     let mut buffer = EMPTY;
+    let node = NodeProbe::open(Path::new("/proc")).ok();
     for tick in 0..schedule.ticks.unwrap_or(u32::MAX) {
         let due = first.saturating_add(interval.saturating_mul(tick.into()));
         let mut sweep = prepare(&schedule, tick, due, followed.count());
@@ -119,6 +122,7 @@ fn run(followed: &Followed, schedule: Schedule, stop: &CancellationToken, sweeps
             return;
         }
         followed.sweep(&mut buffer, &mut sweep);
+        sweep.node = node.as_ref().and_then(|node| node.read(&mut buffer));
         if sweeps.send(Ok(sweep)).is_err() {
             return;
         }
@@ -133,6 +137,7 @@ fn prepare(schedule: &Schedule, tick: u32, due_ns: u64, followed: usize) -> Swee
         due_ns,
         readings: Vec::with_capacity(followed + 2),
         ended: Vec::with_capacity(followed + 2),
+        node: None,
     }
 }
 

@@ -537,6 +537,58 @@ fn a_pod_that_was_left_over_is_told() {
 }
 
 #[test]
+fn what_a_node_does_for_others_is_told_by_phase() {
+    let contention = |summary: &Summary| {
+        let phase = summary.legs[0].after.get().unwrap();
+        phase.contention.get().cloned()
+    };
+    let quiet = contention(&with(|_| {})).unwrap();
+    assert!((quiet.others_millicores - 50.0).abs() < 0.1, "{quiet:?}");
+    assert!((quiet.others - 0.05 / 8.0).abs() < 1e-4, "{quiet:?}");
+    assert!((quiet.stolen - 0.01 / 8.0).abs() < 1e-4, "{quiet:?}");
+    assert_eq!(quiet.waited, None);
+
+    // A second's share of eight CPUs, from the phase's second tick on.
+    let add = |stolen: bool, usec: u64| {
+        with(|record| {
+            let sweeps = record.legs[0].sweeps.iter_mut();
+            let after = sweeps.filter(|sweep| sweep.segment == Segment::After);
+            for (node, ticks) in after.map(|sweep| sweep.node.as_mut().unwrap()).zip(0..) {
+                let more = usec * ticks;
+                node.idle_usec -= more;
+                if stolen {
+                    node.steal_usec += more;
+                } else {
+                    node.busy_usec += more;
+                }
+            }
+        })
+    };
+    let interval_usec = good().settings.interval_ms * 1000;
+    let node = "ai-storage-worker-01".to_owned();
+    for (stolen, below, above) in [(false, 9, 11), (true, 1, 3)] {
+        let of_interval = |percent: u64| 8 * interval_usec * percent / 100;
+        assert_eq!(warnings(&add(stolen, of_interval(below))), [] as [&Warning; 0]);
+        let told = add(stolen, of_interval(above));
+        match (stolen, warnings(&told).as_slice()) {
+            (false, [Warning::Contended { node: of, share }])
+            | (true, [Warning::Stolen { node: of, share }]) => {
+                assert!(
+                    *of == node && (share * 100.0 - above as f64).abs() < 1.0,
+                    "{of} {share}"
+                );
+            }
+            (_, others) => panic!("{others:?}"),
+        }
+    }
+    let unread = with(|record| {
+        let sweeps = record.legs.iter_mut().flat_map(|leg| &mut leg.sweeps);
+        sweeps.for_each(|sweep| sweep.node = None);
+    });
+    assert!(contention(&unread).unwrap_err().contains("did not read"));
+}
+
+#[test]
 fn throttling_in_one_arm_alone_is_told() {
     let throttled = |record: &mut RunRecord| {
         for sweep in &mut record.legs[ORCHESTRATOR].sweeps {

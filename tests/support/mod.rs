@@ -17,7 +17,9 @@ use migbench::{
         event::{ContainerState, Event, Kind, PodPhase},
         leg::{LegRecord, Overhead, Process},
         outcome::{Outcome, Pause},
-        reading::{ContainerRef, Counters, Description, Epoch, EpochId, Reading, Segment, Sweep},
+        reading::{
+            ContainerRef, Counters, Description, Epoch, EpochId, NodeReading, Reading, Segment, Sweep,
+        },
         run::{Environment, NodeInfo, Role, RunRecord, RunSettings, SCHEMA},
     },
 };
@@ -455,6 +457,7 @@ impl<'a> Leg<'a> {
                 due_ns,
                 readings,
                 ended,
+                node: Some(self.node_reading(due_ns)),
             });
         }
     }
@@ -486,6 +489,29 @@ impl<'a> Leg<'a> {
                 pids_current: Some(12),
             },
             error: None,
+        }
+    }
+
+    /// Eight CPUs that do 50 millicores of other work, of which the hypervisor takes 10.
+    fn node_reading(&self, due_ns: u64) -> NodeReading {
+        let lived = self.lives.iter().map(|life| {
+            let until = if life.dies == u64::MAX {
+                due_ns
+            } else {
+                due_ns.min(self.ns(life.dies))
+            };
+            self.usage(life, until.saturating_sub(self.ns(life.born)) / 1000)
+        });
+        let elapsed_usec = due_ns.saturating_sub(self.start_ns) / 1000;
+        let steal_usec = elapsed_usec / 100;
+        let busy_usec = lived.sum::<u64>() + elapsed_usec / 20;
+        NodeReading {
+            name: None,
+            at_ns: due_ns,
+            busy_usec,
+            idle_usec: (8 * elapsed_usec).saturating_sub(busy_usec + steal_usec),
+            steal_usec,
+            pressure_cpu_usec: None,
         }
     }
 

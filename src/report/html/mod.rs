@@ -14,7 +14,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use self::stack::{Bar, stack};
 use super::{
     Error, Format,
-    containers::{POD, average, containers},
+    containers::{self, Row},
     doubts::groups,
     notes::Notes,
     number::{percent, plain, with_unit},
@@ -28,7 +28,7 @@ use crate::{
         metric::{PAUSE, Unit},
         summary::Summary,
         verdict::Verdict,
-        view::{Figure, LegSummary, usage::Usage},
+        view::LegSummary,
     },
 };
 
@@ -86,10 +86,8 @@ fn page(record: &RunRecord, summary: &Summary) -> Markup {
                         ul { @for line in &present { li { (line) } } }
                     }
                     h2 { "By container" }
-                    (used(summary, "CPU, millicores", Unit::Millicores, |usage| {
-                        Figure::or_reason(usage.cpu.trimmed_mean, "too few samples")
-                    }))
-                    (used(summary, "Anonymous memory, MiB", Unit::Bytes, |usage| usage.memory.anon.clone()))
+                    (used(summary, "CPU, millicores", Unit::Millicores, &containers::cpu(summary)))
+                    (used(summary, "Anonymous memory, MiB", Unit::Bytes, &containers::anonymous(summary, "")))
                     h2 { "Where and how" }
                     (place(summary))
                 }
@@ -220,21 +218,20 @@ fn pause(comparison: &Comparison) -> Markup {
 }
 
 fn memory(summary: &Summary) -> Markup {
-    let mut containers = containers(summary);
-    if containers.len() > 1 {
-        containers.retain(|container| container != POD);
+    let mut rows = containers::anonymous(summary, "");
+    if rows.len() > 1 {
+        rows.retain(|row| !row.is_of_pod());
     }
     let mut bars = Vec::new();
     for strategy in &summary.settings.strategies {
         for segment in [Segment::Before, Segment::After] {
-            let part = |container: &String| {
-                let place = (strategy.as_str(), segment);
-                let size = average(summary, place, container, |usage| usage.memory.anon.clone());
-                Some((container.clone(), size.ok()? / (1024.0 * 1024.0)))
+            let part = |row: &Row| {
+                let size = row.mean(summary, strategy, segment).ok()?;
+                Some((row.label.clone(), size / (1024.0 * 1024.0)))
             };
             bars.push(Bar {
                 name: format!("{strategy} {segment}"),
-                parts: containers.iter().filter_map(part).collect(),
+                parts: rows.iter().filter_map(part).collect(),
             });
         }
     }
@@ -290,7 +287,7 @@ fn most(legs: &[(&LegRecord, &LegSummary)]) -> f64 {
     most.fold(0.0, f64::max)
 }
 
-fn used(summary: &Summary, title: &str, unit: Unit, number: fn(&Usage) -> Figure) -> Markup {
+fn used(summary: &Summary, title: &str, unit: Unit, rows: &[Row]) -> Markup {
     let columns: Vec<(&String, Segment)> = summary
         .settings
         .strategies
@@ -305,10 +302,10 @@ fn used(summary: &Summary, title: &str, unit: Unit, number: fn(&Usage) -> Figure
                 thead { tr { th scope="col" { "container" } @for (strategy, segment) in &columns {
                     th scope="col" { (strategy) " " (segment) }
                 } } }
-                tbody { @for container in containers(summary) { tr {
-                    th scope="row" { (container) }
+                tbody { @for row in rows { tr {
+                    th scope="row" { (row.label) }
                     @for (strategy, segment) in &columns {
-                        @let words = average(summary, (strategy, *segment), &container, number);
+                        @let words = row.mean(summary, strategy, *segment);
                         td { (notes.or_mark(words.map(|value| plain(value, unit)))) }
                     }
                 } } }

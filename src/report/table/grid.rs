@@ -9,12 +9,12 @@ use crate::{
     record::reading::Segment,
     report::{
         Screen,
-        containers::{Number, POD, average, containers},
+        containers::{self, Row},
         notes::Notes,
         number::{duration, percent, plain, with_unit},
         row::{Row as MetricRow, rows},
     },
-    stats::{metric::Unit, summary::Summary, view::Figure},
+    stats::{metric::Unit, summary::Summary},
     wrap::wrap,
 };
 
@@ -36,42 +36,22 @@ pub(super) fn cpu(summary: &Summary, screen: Screen) -> String {
         settings.samples,
         duration(settings.interval_ms)
     );
-    let rows = containers(summary).into_iter().map(|container| Row {
-        label: container.clone(),
-        container,
-        number: |usage| Figure::or_reason(usage.cpu.trimmed_mean, "too few samples"),
-    });
-    phases(summary, screen, (&title, Unit::Millicores), rows.collect())
+    phases(
+        summary,
+        screen,
+        (&title, Unit::Millicores),
+        &containers::cpu(summary),
+    )
 }
 
 pub(super) fn memory(summary: &Summary, screen: Screen) -> String {
-    let anon = containers(summary).into_iter().map(|container| Row {
-        label: format!("{container}, anonymous"),
-        container,
-        number: |usage| usage.memory.anon.clone(),
-    });
-    let of_pod: [(&str, Number); 3] = [
-        ("pod, working set", |usage| usage.memory.working_set.clone()),
-        ("pod, current", |usage| usage.memory.current.clone()),
-        ("pod, peak", |usage| usage.memory.peak.clone()),
-    ];
-    let of_pod = of_pod.map(|(label, number)| Row {
-        label: label.into(),
-        container: POD.into(),
-        number,
-    });
-    let rows = anon.chain(of_pod).collect();
-    phases(summary, screen, ("Memory, MiB", Unit::Bytes), rows)
-}
-
-struct Row {
-    label: String,
-    container: String,
-    number: Number,
+    let mut rows = containers::anonymous(summary, ", anonymous");
+    rows.extend(containers::memory_of_pod());
+    phases(summary, screen, ("Memory, MiB", Unit::Bytes), &rows)
 }
 
 /// A grid with a column for each strategy's phases; means over the rounds.
-fn phases(summary: &Summary, screen: Screen, (title, unit): (&str, Unit), rows: Vec<Row>) -> String {
+fn phases(summary: &Summary, screen: Screen, (title, unit): (&str, Unit), rows: &[Row]) -> String {
     let strategies = &summary.settings.strategies;
     let columns: Vec<(&String, Segment)> = strategies
         .iter()
@@ -84,7 +64,7 @@ fn phases(summary: &Summary, screen: Screen, (title, unit): (&str, Unit), rows: 
     let mut notes = Notes::default();
     for row in rows {
         let numbers = columns.iter().map(|(strategy, segment)| {
-            let over_rounds = average(summary, (strategy, *segment), &row.container, row.number);
+            let over_rounds = row.mean(summary, strategy, *segment);
             notes.or_mark(over_rounds.map(|value| plain(value, unit)))
         });
         let numbers: Vec<String> = numbers.collect();

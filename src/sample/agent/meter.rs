@@ -198,6 +198,9 @@ impl Agent {
                 event = events.recv() => match event {
                     Some(Event::Sweep { mut sweep, .. }) => {
                         sweep.shift(offset.offset_ns.saturating_neg());
+                        if let Some(node) = &mut sweep.node {
+                            node.name = Some(self.link.node().into());
+                        }
                         let _ = sweeps.send(Ok(sweep));
                     }
                     Some(Event::End { error: None, .. }) => return,

@@ -4,7 +4,7 @@
 mod cpu;
 mod memory;
 mod pids;
-mod pressure;
+pub(super) mod pressure;
 
 use crate::record::reading::Counters;
 

@@ -10,7 +10,7 @@ pub(super) const CPU: Source = Source {
     parse: cpu,
 };
 
-fn cpu(text: &str, into: &mut Counters) {
+pub(in crate::sample) fn cpu(text: &str, into: &mut Counters) {
     into.pressure_cpu_usec = text
         .lines()
         .find(|line| line.starts_with("some "))

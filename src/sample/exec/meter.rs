@@ -164,6 +164,7 @@ impl Run {
             due_ns,
             readings: Vec::new(),
             ended: Vec::new(),
+            node: None,
         };
         for (epoch, outcome) in join_all(reads).await {
             match outcome {

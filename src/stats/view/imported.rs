@@ -33,6 +33,7 @@ pub(super) fn phase(samples: &Samples, settings: &RunSettings) -> Result<Phase, 
         from_s: 0.0,
         until_s: 0.0,
         late_ms: 0.0,
+        contention: Figure::unknown(ABSENT),
         total: Usage {
             cpu: Distribution::new(cpu_millicores.clone(), trim),
             memory: MemoryUse {

@@ -1,6 +1,7 @@
 //! Views over one leg of the record: what was used when, how the migration went, and what is doubtful about it. A view
 //! reads the record and computes; it never fills a gap. What cannot be had is a [`Figure`] with the reason.
 
+pub mod contention;
 pub mod doubt;
 pub mod figure;
 pub mod horizon;

@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
+    contention::{self, Contention},
+    figure::Figure,
     rerun,
     states::{self, State},
     timeline::{Tick, Timeline, midpoint},
@@ -30,6 +32,8 @@ pub struct Phase {
     pub until_s: f64,
     /// The most that a tick was late, milliseconds. Rates are over measured intervals.
     pub late_ms: f64,
+    /// What else its node's CPUs did.
+    pub contention: Figure<Contention>,
     /// The pod: the sum over its containers at each tick.
     pub total: Usage,
     /// Each container that ran; all of them ran at every tick.
@@ -80,6 +84,7 @@ pub fn measure<'a>(
         from_s: timeline.seconds(*span.start()),
         until_s: timeline.seconds(*span.end()),
         late_ms: late_ms(&ticks),
+        contention: contention::measure(timeline, segment, &first.container.node).into(),
         total: window.total()?,
         containers: window.containers()?,
     };

@@ -2,7 +2,7 @@
 
 use super::{
     doubt::{Invalid, Warning},
-    phase::Measured,
+    phase::{Measured, Phase},
     states,
     timeline::milliseconds_between,
     usage::Distribution,
@@ -38,6 +38,7 @@ pub fn warnings(measured: &Measured, settings: &RunSettings) -> Vec<Warning> {
     let slow = milliseconds > settings.interval_ms as f64 * limits::READING;
     let slow = slow.then_some(Warning::SlowReading { milliseconds });
     slow.into_iter()
+        .chain(contended(&measured.phase))
         .chain(samples(&measured.phase.total.cpu))
         .collect()
 }
@@ -121,6 +122,24 @@ fn width(measured: &Measured) -> f64 {
         .map(|reading| reading.after_ns.saturating_sub(reading.before_ns))
         .max();
     longest.unwrap_or_default() as f64 / 1e6
+}
+
+/// What a node's CPUs did for others, where it was more than is common.
+fn contended(phase: &Phase) -> Vec<Warning> {
+    let Some(contention) = &phase.contention.value else {
+        return Vec::new();
+    };
+    let (others, stolen) = (contention.others, contention.stolen);
+    let node = || phase.node.clone();
+    let contended = (others > limits::OTHERS).then(|| Warning::Contended {
+        node: node(),
+        share: others,
+    });
+    let stolen = (stolen > limits::STOLEN).then(|| Warning::Stolen {
+        node: node(),
+        share: stolen,
+    });
+    contended.into_iter().chain(stolen).collect()
 }
 
 fn samples(cpu: &Distribution) -> Vec<Warning> {

@@ -129,6 +129,7 @@ fn sweep(world: &World, followed: &Followed, (segment, tick, due_ns): (Segment, 
         due_ns,
         readings: Vec::new(),
         ended: Vec::new(),
+        node: None,
     };
     followed.lock().unwrap().retain(|(epoch, of)| {
         let meant = |life: &&Life| life.uid == of.pod_uid && (of.is_pod() || life.container == of.container);

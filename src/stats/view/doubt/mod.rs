@@ -119,6 +119,8 @@ mod tests {
             ),
             "suspended" => format!("{} s", limits::SUSPENDED_S),
             "throttled_in_one_arm" => format!("{} of the periods", percent(limits::THROTTLED)),
+            "contended" => percent(limits::OTHERS),
+            "stolen" => percent(limits::STOLEN),
             "clock_off" => format!("{} ms", limits::CLOCK_MS),
             "order_effect" | "round_trend" => format!("p {}", limits::CHANCE),
             "outlier" => limits::MODIFIED_Z.to_string(),
