@@ -13,6 +13,7 @@ import glob
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -145,6 +146,7 @@ def row(program, workload, scratch, volume):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # What was made goes all the same.
     program = os.path.abspath(sys.argv[1])
     heads = ["workload", "checkpoint", "native", "no standby", "standby", "÷ native", "quiesce", "write", "sync", "command"]
     heads += ["read and verify", "claim", "first step", "together", "limit", "÷ limit"]

@@ -60,27 +60,51 @@ fn step_rates(one: &LegSummary, other: &LegSummary) -> Option<Invalid> {
     (share > limit).then_some(Invalid::StepRates { share, limit })
 }
 
+/// What the text calls the pod, which has a quota besides its containers'.
+const POD: &str = "the pod as a whole";
+
+/// How a container, or the pod, met its CPU limit in `after`.
+struct Limited {
+    /// Share of its enforcement periods in which it was throttled.
+    share: f64,
+    uses_it_up: bool,
+}
+
+impl Limited {
+    fn new(leg: &LegSummary, name: &str, cpu_limits: &Limits) -> Option<Self> {
+        let phase = leg.after.value.as_ref()?;
+        let (throttled, cpu, limit) = if name == POD {
+            let limits = phase.containers.keys().map(|name| cpu_limits.get(name).copied());
+            (&phase.throttled_by_pod, &phase.total.cpu, limits.sum())
+        } else {
+            let usage = phase.containers.get(name)?;
+            (
+                &usage.throttled_periods,
+                &usage.cpu,
+                cpu_limits.get(name).copied(),
+            )
+        };
+        let all = (phase.until_s - phase.from_s) * 1000.0 / limits::PERIOD_MS;
+        let used: Option<(f64, u64)> = cpu.trimmed_mean.zip(limit);
+        Some(Self {
+            share: (throttled.value? as f64 / all).min(1.0),
+            uses_it_up: used.is_some_and(|(used, limit)| used >= limit as f64 * limits::AT_LIMIT),
+        })
+    }
+}
+
 /// The container whose share of throttled periods differs most, of those that both have and that does not use its limit up
 /// in both: there the share of periods tells of single milliseconds, and the limit can change no more than is left of it.
 fn throttled(one: &LegSummary, other: &LegSummary, cpu_limits: &Limits) -> Option<Invalid> {
-    let share = |leg: &LegSummary, container: &str| {
-        let phase = leg.after.value.as_ref()?;
-        let periods = phase.containers.get(container)?.throttled_periods.value? as f64;
-        let all = (phase.until_s - phase.from_s) * 1000.0 / limits::PERIOD_MS;
-        Some((periods / all).min(1.0))
-    };
-    let at_limit = |leg: &LegSummary, container: &str| {
-        let phase = leg.after.value.as_ref()?;
-        let used = phase.containers.get(container)?.cpu.trimmed_mean?;
-        Some(used >= *cpu_limits.get(container)? as f64 * limits::AT_LIMIT)
-    };
-    let both_at_limit = |name: &str| [one, other].iter().all(|leg| at_limit(leg, name) == Some(true));
     let containers = one.after.value.as_ref()?.containers.keys();
-    let shares = containers
-        .filter(|name| !both_at_limit(name))
-        .filter_map(|name| Some((name, share(one, name)?, share(other, name)?)));
-    let (container, first, second) =
-        shares.max_by(|one, other| (one.1 - one.2).abs().total_cmp(&(other.1 - other.2).abs()))?;
+    let pairs = containers.map(String::as_str).chain([POD]).filter_map(|name| {
+        let [first, second] = [one, other].map(|leg| Limited::new(leg, name, cpu_limits));
+        Some((name, first?, second?))
+    });
+    let (container, first, second) = pairs
+        .filter(|(_, first, second)| !(first.uses_it_up && second.uses_it_up))
+        .map(|(name, first, second)| (name, first.share, second.share))
+        .max_by(|one, other| (one.1 - one.2).abs().total_cmp(&(other.1 - other.2).abs()))?;
     let (strategy, share, other) = if first > second {
         (&one.strategy, first, second)
     } else {
@@ -88,7 +112,7 @@ fn throttled(one: &LegSummary, other: &LegSummary, cpu_limits: &Limits) -> Optio
     };
     (share - other > limits::THROTTLED).then(|| Invalid::ThrottledInOneArm {
         strategy: strategy.clone(),
-        container: container.clone(),
+        container: container.into(),
         share,
         other,
     })

@@ -94,11 +94,9 @@ pub const SUSPENDED_S: f64 = 1.0;
 /// Probability below which an effect of the order, or a trend over the rounds, is not called chance.
 pub const CHANCE: f64 = 0.01;
 
-/// Share of a node's CPU time that may go to others than the pod in a phase: what Kubernetes itself takes of a small node.
+/// Share of a node's CPU time that may go to other work in a phase, or by its hypervisor to others: half of the reduction that
+/// is usually asked for. A pod that could use all CPUs loses as much, one that leaves as much idle nothing.
 pub const OTHERS: f64 = 0.10;
-
-/// Share of a node's CPU time that its hypervisor may give to others: a tenth of the reduction that is usually asked for.
-pub const STOLEN: f64 = 0.02;
 
 /// Load average a CPU above which something else kept a host busy before the run.
 pub const LOAD: f64 = 0.5;

@@ -15,7 +15,7 @@ use migbench::{
     },
 };
 
-use crate::support::Shape;
+use crate::{equal_work::read_pods, support::Shape};
 
 const NATIVE: usize = 0;
 const ORCHESTRATOR: usize = 1;
@@ -566,17 +566,14 @@ fn what_a_node_does_for_others_is_told_by_phase() {
     };
     let interval_usec = good().settings.interval_ms * 1000;
     let node = "ai-storage-worker-01".to_owned();
-    for (stolen, below, above) in [(false, 9, 11), (true, 1, 3)] {
+    for stolen in [false, true] {
         let of_interval = |percent: u64| 8 * interval_usec * percent / 100;
-        assert_eq!(warnings(&add(stolen, of_interval(below))), [] as [&Warning; 0]);
-        let told = add(stolen, of_interval(above));
+        assert_eq!(warnings(&add(stolen, of_interval(9))), [] as [&Warning; 0]);
+        let told = add(stolen, of_interval(11));
         match (stolen, warnings(&told).as_slice()) {
             (false, [Warning::Contended { node: of, share }])
             | (true, [Warning::Stolen { node: of, share }]) => {
-                assert!(
-                    *of == node && (share * 100.0 - above as f64).abs() < 1.0,
-                    "{of} {share}"
-                );
+                assert!(*of == node && (share - 0.11).abs() < 0.01, "{of} {share}");
             }
             (_, others) => panic!("{others:?}"),
         }
@@ -612,6 +609,29 @@ fn throttling_in_one_arm_alone_is_told() {
     })));
     // Both use it up: it caps both.
     assert!(!is_told(&with(throttled)));
+    // The pod has a quota of its own.
+    let of_pods = |record: &mut RunRecord| {
+        record.legs.iter_mut().for_each(|leg| read_pods(leg, 100));
+        for leg in &mut record.legs {
+            let native = leg.strategy == "native";
+            let pods = leg.epochs.iter().filter(|epoch| epoch.container.is_pod());
+            let pods: Vec<_> = pods.map(|epoch| epoch.id).collect();
+            for sweep in &mut leg.sweeps {
+                let periods = u64::from(sweep.tick) * 100;
+                for reading in &mut sweep.readings {
+                    let counts = native && pods.contains(&reading.epoch);
+                    reading.counters.nr_throttled = Some(if counts { periods } else { 0 });
+                }
+            }
+        }
+    };
+    assert!(is_told(&with(|record| {
+        of_pods(record);
+        for limit in record.settings.cpu_limits_millicores.values_mut() {
+            *limit *= 2;
+        }
+    })));
+    assert!(!is_told(&with(of_pods)));
     // A period more than the other arm is no difference of a limit.
     let summary = with(|record| {
         for leg in &mut record.legs {

@@ -46,6 +46,7 @@ pub(super) fn phase(samples: &Samples, settings: &RunSettings) -> Result<Phase, 
             throttled_periods: Figure::unknown(ABSENT),
         },
         containers: BTreeMap::new(),
+        throttled_by_pod: Figure::unknown(ABSENT),
     })
 }
 

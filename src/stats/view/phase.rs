@@ -38,6 +38,9 @@ pub struct Phase {
     pub total: Usage,
     /// Each container that ran; all of them ran at every tick.
     pub containers: BTreeMap<String, Usage>,
+    /// Enforcement periods in which the pod's own quota ran out, over the window: Kubernetes sets one where all of its
+    /// containers have a limit.
+    pub throttled_by_pod: Figure<u64>,
 }
 
 /// A phase with the readings it was computed from, for the validity checks.
@@ -87,6 +90,7 @@ pub fn measure<'a>(
         contention: contention::measure(timeline, segment, &first.container.node).into(),
         total: window.total()?,
         containers: window.containers()?,
+        throttled_by_pod: throttled_by_pod(timeline, uid, &span).into(),
     };
     Ok(Measured {
         phase,
@@ -103,6 +107,28 @@ fn exactly<'a, 'b>(ticks: Vec<&'b Tick<'a>>, samples: u32) -> Result<Vec<&'b Tic
         found if found - 1 == samples as usize => Ok(ticks),
         found => Err(format!("the phase has {} of {samples} samples", found - 1)),
     }
+}
+
+fn throttled_by_pod(timeline: &Timeline, uid: &str, span: &RangeInclusive<u64>) -> Result<u64, String> {
+    let pod = timeline
+        .pod_epoch(uid)
+        .ok_or("the pod's own cgroup was not read")?;
+    let readings = timeline.series(pod.id).iter();
+    // Its reading of a tick lies beside those of its containers, before or after them.
+    let mut throttled = readings
+        .filter(|reading| (span.start()..=span.end()).contains(&&reading.before_ns))
+        .map(|reading| {
+            reading
+                .counters
+                .nr_throttled
+                .ok_or("the pod's own cgroup does not tell")
+        });
+    let first = throttled
+        .next()
+        .ok_or("the pod's own cgroup was not read then")??;
+    throttled
+        .next_back()
+        .map_or(Ok(0), |last| Ok(last?.saturating_sub(first)))
 }
 
 fn late_ms(ticks: &[&Tick]) -> f64 {

@@ -135,7 +135,7 @@ fn contended(phase: &Phase) -> Vec<Warning> {
         node: node(),
         share: others,
     });
-    let stolen = (stolen > limits::STOLEN).then(|| Warning::Stolen {
+    let stolen = (stolen > limits::OTHERS).then(|| Warning::Stolen {
         node: node(),
         share: stolen,
     });

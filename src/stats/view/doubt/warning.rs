@@ -64,7 +64,7 @@ pub enum Warning {
     #[error(
         "the hypervisor gave {} of the CPU time of {node} to others (limit {}): reserve CPUs for this machine",
         percent(*.share),
-        percent(limits::STOLEN)
+        percent(limits::OTHERS)
     )]
     Stolen { node: String, share: f64 },
     /// A node's clock is not known well, or jumped.
