@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Known;
+use crate::sample::node::times;
 
 /// The lines of one node, by key. An empty value is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,8 +43,8 @@ impl Reading {
 
     /// How busy the node was while the script looked.
     pub(super) fn shares(&self) -> Option<Shares> {
-        let before = cpu_times(self.get("cpu.times.before")?)?;
-        let after = cpu_times(self.get("cpu.times.after")?)?;
+        let before = times(self.get("cpu.times.before")?)?;
+        let after = times(self.get("cpu.times.after")?)?;
         let deltas: Vec<_> = before
             .iter()
             .zip(&after)
@@ -56,14 +57,6 @@ impl Reading {
             steal: share(deltas[7])?,
         })
     }
-}
-
-/// The first eight numbers of `/proc/stat`'s first line: user nice system idle iowait irq softirq steal. What guests used
-/// (the rest) is in user already.
-fn cpu_times(line: &str) -> Option<[u64; 8]> {
-    let numbers = line.strip_prefix("cpu ")?.split_whitespace();
-    let times: Vec<u64> = numbers.take(8).map_while(|number| number.parse().ok()).collect();
-    times.try_into().ok()
 }
 
 /// The driver that lays out a tree with this directory at the top.

@@ -117,6 +117,12 @@ pub struct RunSettings {
     pub cpu_limits_millicores: BTreeMap<String, u64>,
     /// Role of each container.
     pub roles: BTreeMap<String, Role>,
+    /// How pods were sent to their nodes, in the word of the scenario: `nodeName` or `nodeSelector`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<String>,
+    /// Whether orchestrators were asked to have the target stand by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standby: Option<bool>,
     /// Seed that the order of the legs was drawn from.
     pub order_seed: u64,
     /// Arguments of `migbench run`, from which `migbench resume` goes on.

@@ -199,6 +199,8 @@ impl Settings {
             cpu_scale,
             cpu_limits_millicores: scaled.cpu_limits(),
             roles: scaled.roles.clone(),
+            placement: Some(scaled.placement.to_string()),
+            standby: Some(scaled.orchestrator.standby),
             order_seed: self.seed,
             arguments: self.arguments.clone(),
         }

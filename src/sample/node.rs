@@ -55,12 +55,15 @@ impl NodeProbe {
     }
 }
 
-/// The first line's first eight numbers. What guests used (the rest) is in the first already.
-fn times(stat: &str) -> Option<[u64; 8]> {
-    let line = stat.lines().next()?.strip_prefix("cpu ")?;
-    let numbers = line.split_whitespace().take(8);
-    let numbers: Vec<u64> = numbers.map_while(|number| number.parse().ok()).collect();
-    numbers.try_into().ok()
+/// The first eight numbers of `/proc/stat`'s first line: user nice system idle iowait irq softirq steal. What guests used
+/// (the rest) is in user already.
+pub(crate) fn times(stat: &str) -> Option<[u64; 8]> {
+    let mut numbers = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
+    let mut times = [0; 8];
+    for time in &mut times {
+        *time = numbers.next()?.parse().ok()?;
+    }
+    Some(times)
 }
 
 #[cfg(test)]

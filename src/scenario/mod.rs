@@ -17,7 +17,7 @@ mod manifest;
 mod mount;
 mod overrides;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
 use serde::{Deserialize, Serialize};
@@ -106,6 +106,13 @@ pub enum Placement {
     /// By a node selector on `kubernetes.io/hostname`, through the scheduler. A copy with another `nodeName` is rejected by
     /// that node's kubelet.
     NodeSelector,
+}
+
+/// As written in `scenario.yaml` and in the record.
+impl fmt::Display for Placement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// What an orchestrator is asked for beside the move itself.

@@ -136,6 +136,8 @@ fn settings(shape: &Shape) -> RunSettings {
         cpu_scale: if shape.unit_ms == 1000 { 1.0 } else { 0.2 },
         cpu_limits_millicores: by_name.clone().zip(shape.millicores).collect(),
         roles: by_name.zip(ROLES).collect(),
+        placement: None,
+        standby: None,
         order_seed: 7,
         arguments: vec!["--scenario".into(), "tensorflow".into()],
     }

@@ -87,6 +87,8 @@ fn settings(name: &str, rounds: usize, strategies: Vec<String>, target: f64) -> 
         cpu_scale: 1.0,
         cpu_limits_millicores: BTreeMap::new(),
         roles: BTreeMap::new(),
+        placement: None,
+        standby: None,
         order_seed: 0,
         arguments: Vec::new(),
     }

@@ -327,6 +327,8 @@ fn place(summary: &Summary) -> Markup {
             li { "Cluster: " (environment.cluster) ", Kubernetes " (environment.kubernetes) }
             li { "Meter: " (environment.meter.kind) " (" (environment.meter.cgroup) ")" }
             li { "Host: " (environment.cpus) " × " (model) ", Linux " (environment.kernel) }
+            @if let Some(placement) = &settings.placement { li { "Placement: " (placement) } }
+            @if let Some(standby) = settings.standby { li { "Standby: " (if standby { "wanted" } else { "not wanted" }) } }
             li { "CPU limits: " (limits.join(", ")) ", scaled by " (format!("{:.3}", settings.cpu_scale)) }
             li { "Trimmed means (" (settings.trim) " + " (settings.trim) ") of " (settings.samples) " samples" }
             @if let Some(test) = &summary.selftest { li { "Self-test before it: " (test) } }

@@ -34,6 +34,14 @@ pub(super) fn run(summary: &Summary, screen: Screen) -> String {
         environment.cpu_model.as_deref().unwrap_or("CPU of unknown model"),
         environment.kernel,
     ));
+    lines.extend(settings.placement.iter().map(|placement| {
+        let without = if settings.standby == Some(false) {
+            ", without a standby"
+        } else {
+            ""
+        };
+        format!("Pods were sent to their nodes by {placement}{without}")
+    }));
     if settings.cpu_scale < 1.0 {
         lines.push(format!(
             "All CPU limits were scaled by {:.3} to fit {fit}: percentages stay comparable, absolute millicores do not",

@@ -1,6 +1,7 @@
 //! Harness and agent in one process, over a pipe that can be cut and a clock that is wrong.
 
 use std::{
+    collections::BTreeSet,
     path::Path,
     sync::{
         Arc, Mutex,
@@ -203,6 +204,14 @@ async fn in_time(meter: &AgentMeter, lead: Duration) -> bool {
             .collect();
         usage.sort_unstable();
         assert_eq!(usage, [(0, Some(1)), (1, Some(3)), (2, Some(2))]);
+        let nodes = of_tick.iter().map(|sweep| {
+            let node = sweep.node.as_ref().unwrap();
+            let read = sweep.readings.iter().map(|reading| reading.after_ns);
+            assert!(node.at_ns >= read.max().unwrap(), "containers come first");
+            node.name.as_deref()
+        });
+        let nodes: BTreeSet<_> = nodes.collect();
+        assert_eq!(nodes, [Some("a"), Some("b")].into());
     }
     let due = |sweep: &Sweep| schedule.first_ns + 5_000_000 * u64::from(sweep.tick);
     sweeps.iter().all(|sweep| sweep.due_ns == due(sweep))
