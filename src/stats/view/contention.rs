@@ -56,7 +56,7 @@ struct Tick<'a> {
     readings: Vec<&'a Reading>,
 }
 
-fn between(first: &NodeReading, last: &NodeReading, own_usec: u64) -> Option<Contention> {
+fn between(first: &NodeReading, last: &NodeReading, own_usec: f64) -> Option<Contention> {
     let passed = |of: fn(&NodeReading) -> u64| of(last).saturating_sub(of(first)) as f64;
     let (busy, idle, stolen) = (
         passed(|read| read.busy_usec),
@@ -69,7 +69,7 @@ fn between(first: &NodeReading, last: &NodeReading, own_usec: u64) -> Option<Con
         return None;
     }
     // The node's counters go by 10 ms, the pod's do not.
-    let others = (busy - own_usec as f64).max(0.0);
+    let others = (busy - own_usec).max(0.0);
     let pressure = first.pressure_cpu_usec.zip(last.pressure_cpu_usec);
     let millicores = |usec: f64| usec / 1000.0 / seconds;
     Some(Contention {
@@ -83,19 +83,19 @@ fn between(first: &NodeReading, last: &NodeReading, own_usec: u64) -> Option<Con
 
 /// CPU time of the run's pods on the node from one tick to the next, microseconds: by the pod's cgroup where that is read,
 /// which has what ended in between, else by its containers'.
-fn used(leg: &LegRecord, node: Option<&str>, from: &[&Reading], to: &[&Reading]) -> u64 {
+fn used(leg: &LegRecord, node: Option<&str>, from: &[&Reading], to: &[&Reading]) -> f64 {
     let usage = |readings: &[&Reading], id| {
         let reading = readings.iter().find(|reading| reading.epoch == id);
         reading.and_then(|reading| reading.counters.usage_usec)
     };
     let there = |epoch: &&Epoch| node.is_none_or(|node| epoch.container.node == node);
-    let mut pods: BTreeMap<&str, (Option<u64>, u64)> = BTreeMap::new();
+    let mut pods: BTreeMap<&str, (Option<f64>, f64)> = BTreeMap::new();
     for epoch in leg.epochs.iter().filter(there) {
         let Some((from, to)) = usage(from, epoch.id).zip(usage(to, epoch.id)) else {
             continue;
         };
         let (whole, parts) = pods.entry(&epoch.container.pod_uid).or_default();
-        let used = to.saturating_sub(from);
+        let used = to.saturating_sub(from) as f64;
         if epoch.container.is_pod() {
             *whole = Some(used);
         } else {
