@@ -86,9 +86,22 @@ impl ShellPod<'_> {
                 let complaint = complaint(&subject.connection.client, place, &pod).await;
                 Err(Trouble::Failed(complaint.unwrap_or(state)))
             }
-            Err(error) => Err(untried(error)),
+            Err(error) => Err(Trouble::Untried(without_shell(&manifest, error.brief()))),
         }
     }
+}
+
+/// In the image that holds this program alone there is no shell, which runtimes tell in many words.
+fn without_shell(pod: &Pod, reason: String) -> String {
+    if !(reason.contains("executable file") && reason.contains("not found")) {
+        return reason;
+    }
+    let mut containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let image = containers.find_map(|container| container.image.as_deref());
+    format!(
+        "image {} has no shell to look with",
+        image.unwrap_or("of the pod")
+    )
 }
 
 /// A pod that runs.
@@ -127,4 +140,26 @@ async fn complaint(client: &Client, place: &Place, pod: &str) -> Option<String> 
     warnings.sort_by_key(|event| event.last_timestamp.clone());
     let message = warnings.pop()?.message.unwrap_or_default();
     Some(message.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_without_a_shell_is_told_in_few_words() {
+        let pod = json!({"spec": {"containers": [{"name": "shell", "image": "migbench:0.1.0"}]}});
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        let told = |reason: &str| without_shell(&pod, reason.into());
+        for reason in [
+            // runc 1.3 by containerd 2.4, and crun 1.21.
+            "container shell ended with exit 128 StartError: failed to create containerd task: failed to create shim task: OCI \
+             runtime create failed: runc create failed: unable to start container process: error during container init: exec: \
+             \"sh\": executable file not found in $PATH",
+            "container shell waits: executable file `sh` not found in $PATH: No such file or directory",
+        ] {
+            assert_eq!(told(reason), "image migbench:0.1.0 has no shell to look with");
+        }
+        assert_eq!(told("no room"), "no room");
+    }
 }

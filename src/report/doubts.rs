@@ -48,7 +48,10 @@ pub(super) fn groups(summary: &Summary) -> Vec<Group<'_>> {
         let place = place(&doubt.place);
         let places = (!place.is_empty()).then_some(place);
         match groups.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, group)) => group.places.extend(places),
+            // A phase may have the same doubt of several samples or containers.
+            Some((_, group)) => group
+                .places
+                .extend(places.filter(|place| !group.places.contains(place))),
             None => groups.push((
                 key,
                 Group {

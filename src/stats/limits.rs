@@ -94,8 +94,8 @@ pub const SUSPENDED_S: f64 = 1.0;
 /// Probability below which an effect of the order, or a trend over the rounds, is not called chance.
 pub const CHANCE: f64 = 0.01;
 
-/// Share of a node's CPU time that may go to other work in a phase, or by its hypervisor to others: half of the reduction that
-/// is usually asked for. A pod that could use all CPUs loses as much, one that leaves as much idle nothing.
+/// Share of a node's CPU time that may go to other work in a phase, or by its hypervisor to others, where less than that was
+/// idle: half of the reduction that is usually asked for. Where more was idle, the pod could have had it.
 pub const OTHERS: f64 = 0.10;
 
 /// Load average a CPU above which something else kept a host busy before the run.

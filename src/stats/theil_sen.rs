@@ -7,15 +7,16 @@ const MANY: usize = 2000;
 
 /// Slope from one value to the next. `None` below two values or for one that is not finite.
 pub fn slope(values: &[f64]) -> Option<f64> {
+    let count = values.len();
     // Half the series apart is far enough to lose little, and their number does not grow with the square.
-    let far = if values.len() > MANY { values.len() / 2 } else { 0 };
-    let pairs = values.iter().enumerate().flat_map(|(first, early)| {
-        let later = values[first + 1..]
-            .iter()
-            .zip(1_u32..)
-            .skip(far.saturating_sub(1));
-        let later = later.take(if far > 0 { 1 } else { usize::MAX });
-        later.map(move |(late, apart)| (late - early) / f64::from(apart))
+    let distances = if count > MANY {
+        count / 2..=count / 2
+    } else {
+        1..=count.saturating_sub(1)
+    };
+    let pairs = distances.flat_map(|apart| {
+        let pairs = values.iter().zip(&values[apart..]);
+        pairs.map(move |(early, late)| (late - early) / apart as f64)
     });
     median(&pairs.collect::<Vec<_>>())
 }

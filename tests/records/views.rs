@@ -548,32 +548,37 @@ fn what_a_node_does_for_others_is_told_by_phase() {
     assert!((quiet.stolen - 0.01 / 8.0).abs() < 1e-4, "{quiet:?}");
     assert_eq!(quiet.waited, None);
 
-    // A second's share of eight CPUs, from the phase's second tick on.
-    let add = |stolen: bool, usec: u64| {
-        with(|record| {
+    // So many hundredths of the node go to others, and so many to nobody.
+    let told = |stolen: bool, others: u64, idle: u64| {
+        let summary = with(|record| {
             let sweeps = record.legs[0].sweeps.iter_mut();
             let after = sweeps.filter(|sweep| sweep.segment == Segment::After);
-            for (node, ticks) in after.map(|sweep| sweep.node.as_mut().unwrap()).zip(0..) {
-                let more = usec * ticks;
-                node.idle_usec -= more;
-                if stolen {
-                    node.steal_usec += more;
+            let mut begun = None;
+            for node in after.map(|sweep| sweep.node.as_mut().unwrap()) {
+                let used = node.busy_usec + node.steal_usec;
+                let all = (used - *begun.get_or_insert(used)) * 100 / (100 - others - idle);
+                node.idle_usec = all * idle / 100;
+                let time = if stolen {
+                    &mut node.steal_usec
                 } else {
-                    node.busy_usec += more;
-                }
+                    &mut node.busy_usec
+                };
+                *time += all * others / 100;
             }
-        })
+        });
+        warnings(&summary).into_iter().cloned().collect::<Vec<_>>()
     };
-    let interval_usec = good().settings.interval_ms * 1000;
-    let node = "ai-storage-worker-01".to_owned();
     for stolen in [false, true] {
-        let of_interval = |percent: u64| 8 * interval_usec * percent / 100;
-        assert_eq!(warnings(&add(stolen, of_interval(9))), [] as [&Warning; 0]);
-        let told = add(stolen, of_interval(11));
-        match (stolen, warnings(&told).as_slice()) {
-            (false, [Warning::Contended { node: of, share }])
-            | (true, [Warning::Stolen { node: of, share }]) => {
-                assert!(*of == node && (share - 0.11).abs() < 0.01, "{of} {share}");
+        assert_eq!(told(stolen, 7, 5), []);
+        assert_eq!(told(stolen, 13, 11), [], "the pod could have had more");
+        match (stolen, told(stolen, 13, 5).as_slice()) {
+            (false, [Warning::Contended { node, share, idle }])
+            | (true, [Warning::Stolen { node, share, idle }]) => {
+                assert_eq!(node, "ai-storage-worker-01");
+                assert!(
+                    (share - 0.13).abs() < 0.02 && (idle - 0.05).abs() < 0.01,
+                    "{share} {idle}"
+                );
             }
             (_, others) => panic!("{others:?}"),
         }

@@ -22,6 +22,8 @@ pub struct Contention {
     pub stolen_millicores: f64,
     /// The same as a share of all its CPUs, 0–1.
     pub stolen: f64,
+    /// Share of the CPU time in which none had work, 0–1.
+    pub idle: f64,
     /// Share of the time in which some task waited for a CPU, 0–1, the pod's own included; null without PSI.
     pub waited: Option<f64>,
 }
@@ -77,6 +79,7 @@ fn between(first: &NodeReading, last: &NodeReading, own_usec: f64) -> Option<Con
         others: others / all,
         stolen_millicores: millicores(stolen),
         stolen: stolen / all,
+        idle: idle / all,
         waited: pressure.map(|(from, to)| to.saturating_sub(from) as f64 / 1e6 / seconds),
     })
 }

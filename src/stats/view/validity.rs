@@ -124,22 +124,27 @@ fn width(measured: &Measured) -> f64 {
     longest.unwrap_or_default() as f64 / 1e6
 }
 
-/// What a node's CPUs did for others, where it was more than is common.
+/// What a node's CPUs did for others, where the pod may have lacked it.
 fn contended(phase: &Phase) -> Vec<Warning> {
     let Some(contention) = &phase.contention.value else {
         return Vec::new();
     };
-    let (others, stolen) = (contention.others, contention.stolen);
+    let idle = contention.idle;
+    let is_much = |share: &f64| *share > limits::OTHERS && idle < limits::OTHERS;
     let node = || phase.node.clone();
-    let contended = (others > limits::OTHERS).then(|| Warning::Contended {
+    let others = Some(contention.others).filter(is_much);
+    let others = others.map(|share| Warning::Contended {
         node: node(),
-        share: others,
+        share,
+        idle,
     });
-    let stolen = (stolen > limits::OTHERS).then(|| Warning::Stolen {
+    let stolen = Some(contention.stolen).filter(is_much);
+    let stolen = stolen.map(|share| Warning::Stolen {
         node: node(),
-        share: stolen,
+        share,
+        idle,
     });
-    contended.into_iter().chain(stolen).collect()
+    others.into_iter().chain(stolen).collect()
 }
 
 fn samples(cpu: &Distribution) -> Vec<Warning> {

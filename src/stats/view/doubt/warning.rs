@@ -54,19 +54,21 @@ pub enum Warning {
     SlowReading { milliseconds: f64 },
     /// Other work kept the pod's node busy during the phase.
     #[error(
-        "other work took {} of the CPU time of {node} (limit {}): what the pod could get depends on it. Keep other pods off the \
-         node",
+        "other work took {} of the CPU time of {node} and {} was idle (limit {} each): what the pod could get depends on it. Keep \
+         other pods off the node",
         percent(*.share),
+        percent(*.idle),
         percent(limits::OTHERS)
     )]
-    Contended { node: String, share: f64 },
+    Contended { node: String, share: f64, idle: f64 },
     /// The hypervisor gave the node's CPUs to others during the phase.
     #[error(
-        "the hypervisor gave {} of the CPU time of {node} to others (limit {}): reserve CPUs for this machine",
+        "the hypervisor gave {} of the CPU time of {node} to others and {} was idle (limit {} each): reserve CPUs for this machine",
         percent(*.share),
+        percent(*.idle),
         percent(limits::OTHERS)
     )]
-    Stolen { node: String, share: f64 },
+    Stolen { node: String, share: f64, idle: f64 },
     /// A node's clock is not known well, or jumped.
     #[error(
         "the clock of {of} is known to {error_ms:.1} ms and jumped by {jump_ms:.1} ms in the leg (limit {} ms): times that \
