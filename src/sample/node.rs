@@ -3,13 +3,10 @@
 use std::{io, path::Path};
 
 use super::{
-    controller::pressure,
+    controller::pressure::some_total,
     counter_file::{Buffer, CounterFile},
 };
-use crate::record::{
-    clock::monotonic_ns,
-    reading::{Counters, NodeReading},
-};
+use crate::record::{clock::monotonic_ns, reading::NodeReading};
 
 /// Microseconds in a unit of `/proc/stat`: Linux tells user space hundredths of a second, whatever its own tick is.
 const UNIT_USEC: u64 = 10_000;
@@ -40,17 +37,14 @@ impl NodeProbe {
         // Of many CPUs and interrupts there is more than fits; the first line is all that is needed.
         let text = self.stat.read(buffer).ok()?;
         let [user, nice, system, idle, iowait, irq, softirq, steal] = times(text)?;
-        let mut counters = Counters::default();
-        if let Some(Ok(text)) = self.pressure.as_ref().map(|file| file.read(buffer)) {
-            pressure::cpu(text, &mut counters);
-        }
+        let pressure = self.pressure.as_ref().and_then(|file| file.read(buffer).ok());
         Some(NodeReading {
             name: None,
             at_ns,
             busy_usec: (user + nice + system + irq + softirq) * UNIT_USEC,
             idle_usec: (idle + iowait) * UNIT_USEC,
             steal_usec: steal * UNIT_USEC,
-            pressure_cpu_usec: counters.pressure_cpu_usec,
+            pressure_cpu_usec: pressure.and_then(some_total),
         })
     }
 }

@@ -509,7 +509,8 @@ impl<'a> Leg<'a> {
         let busy_usec = lived.sum::<u64>() + elapsed_usec / 20;
         NodeReading {
             name: None,
-            at_ns: due_ns,
+            // After the containers, as samplers do.
+            at_ns: due_ns + 100_000,
             busy_usec,
             idle_usec: (8 * elapsed_usec).saturating_sub(busy_usec + steal_usec),
             steal_usec,

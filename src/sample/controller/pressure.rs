@@ -10,12 +10,14 @@ pub(super) const CPU: Source = Source {
     parse: cpu,
 };
 
-pub(in crate::sample) fn cpu(text: &str, into: &mut Counters) {
-    into.pressure_cpu_usec = text
-        .lines()
-        .find(|line| line.starts_with("some "))
-        .and_then(|line| line.split("total=").nth(1))
-        .and_then(|total| total.trim().parse().ok());
+fn cpu(text: &str, into: &mut Counters) {
+    into.pressure_cpu_usec = some_total(text);
+}
+
+/// Time in which some task waited, microseconds.
+pub(in crate::sample) fn some_total(text: &str) -> Option<u64> {
+    let line = text.lines().find(|line| line.starts_with("some "))?;
+    line.split("total=").nth(1)?.trim().parse().ok()
 }
 
 #[cfg(test)]

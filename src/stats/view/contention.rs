@@ -1,15 +1,12 @@
 //! What a node's CPUs did for others than the pod during a phase.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::timeline::Timeline;
-use crate::record::{
-    leg::LegRecord,
-    reading::{Epoch, NodeReading, Reading, Segment},
-};
+use crate::record::reading::{Epoch, NodeReading, Segment};
 
 /// CPU time of a node that the run's pods did not use, though it was not idle.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -30,32 +27,18 @@ pub struct Contention {
 
 /// Compute it from the first tick of a phase to the last. The error says why it is not known.
 pub(super) fn measure(timeline: &Timeline, segment: Segment, node: &str) -> Result<Contention, String> {
-    let leg = timeline.leg;
-    let mut ticks: BTreeMap<u32, Tick> = BTreeMap::new();
-    for sweep in leg.sweeps.iter().filter(|sweep| sweep.segment == segment) {
-        let tick = ticks.entry(sweep.tick).or_default();
-        let is_meant = |read: &&NodeReading| read.name.as_deref().is_none_or(|name| name == node);
-        tick.node = tick.node.or(sweep.node.as_ref().filter(is_meant));
-        tick.readings.extend(&sweep.readings);
-    }
-    let ticks: Vec<(&NodeReading, &[&Reading])> = ticks
-        .values()
-        .filter_map(|tick| Some((tick.node?, tick.readings.as_slice())))
-        .collect();
-    let (Some((first, _)), Some((last, _))) = (ticks.first(), ticks.last()) else {
+    let sweeps = timeline.leg.sweeps.iter();
+    let of_node = sweeps
+        .filter(|sweep| sweep.segment == segment)
+        .filter_map(|sweep| sweep.node.as_ref())
+        .filter(|read| read.name.as_deref().is_none_or(|name| name == node));
+    let (Some(first), Some(last)) = (
+        of_node.clone().min_by_key(|read| read.at_ns),
+        of_node.max_by_key(|read| read.at_ns),
+    ) else {
         return Err("the meter did not read what all of the node does".into());
     };
-    let own = ticks
-        .windows(2)
-        .map(|pair| used(leg, first.name.as_deref(), pair[0].1, pair[1].1));
-    between(first, last, own.sum()).ok_or_else(|| "the node was read but once".into())
-}
-
-/// What was read at one moment.
-#[derive(Default)]
-struct Tick<'a> {
-    node: Option<&'a NodeReading>,
-    readings: Vec<&'a Reading>,
+    between(first, last, used(timeline, first, last)).ok_or_else(|| "the node was read but once".into())
 }
 
 fn between(first: &NodeReading, last: &NodeReading, own_usec: f64) -> Option<Contention> {
@@ -84,27 +67,34 @@ fn between(first: &NodeReading, last: &NodeReading, own_usec: f64) -> Option<Con
     })
 }
 
-/// CPU time of the run's pods on the node from one tick to the next, microseconds: by the pod's cgroup where that is read,
-/// which has what ended in between, else by its containers'.
-fn used(leg: &LegRecord, node: Option<&str>, from: &[&Reading], to: &[&Reading]) -> f64 {
-    let usage = |readings: &[&Reading], id| {
-        let reading = readings.iter().find(|reading| reading.epoch == id);
-        reading.and_then(|reading| reading.counters.usage_usec)
+/// CPU time of the run's pods on the node from one read of it to another, microseconds: by the pod's cgroup where that is
+/// read, which has what ended in between, else by its containers'.
+fn used(timeline: &Timeline, first: &NodeReading, last: &NodeReading) -> f64 {
+    let epochs = timeline.leg.epochs.iter();
+    let there = |epoch: &&Epoch| {
+        first
+            .name
+            .as_ref()
+            .is_none_or(|name| epoch.container.node == *name)
     };
-    let there = |epoch: &&Epoch| node.is_none_or(|node| epoch.container.node == node);
-    let mut pods: BTreeMap<&str, (Option<f64>, f64)> = BTreeMap::new();
-    for epoch in leg.epochs.iter().filter(there) {
-        let Some((from, to)) = usage(from, epoch.id).zip(usage(to, epoch.id)) else {
-            continue;
-        };
-        let (whole, parts) = pods.entry(&epoch.container.pod_uid).or_default();
-        let used = to.saturating_sub(from) as f64;
-        if epoch.container.is_pod() {
-            *whole = Some(used);
-        } else {
-            *parts += used;
-        }
-    }
-    let pods = pods.into_values();
-    pods.map(|(whole, parts)| whole.unwrap_or(parts)).sum()
+    let pods: BTreeSet<&str> = epochs
+        .filter(there)
+        .map(|epoch| epoch.container.pod_uid.as_str())
+        .collect();
+    let passed = |epoch: &Epoch| {
+        let from = usage(timeline, epoch, first.at_ns)?;
+        Some(usage(timeline, epoch, last.at_ns)?.saturating_sub(from) as f64)
+    };
+    let of_pod = |uid| {
+        let whole = timeline.pod_epoch(uid).and_then(passed);
+        whole.unwrap_or_else(|| timeline.epochs_of(uid).into_iter().filter_map(passed).sum())
+    };
+    pods.into_iter().map(of_pod).sum()
+}
+
+/// What was read last by a moment, or first of all: containers are read before their node.
+fn usage(timeline: &Timeline, epoch: &Epoch, by_ns: u64) -> Option<u64> {
+    let readings = timeline.series(epoch.id);
+    let read = readings.partition_point(|reading| reading.before_ns <= by_ns);
+    readings.get(read.saturating_sub(1))?.counters.usage_usec
 }
